@@ -1,0 +1,58 @@
+"""An assistant: a graph with a configuration, and every version that configuration has had."""
+
+from uuid import uuid4
+
+from django.db import models
+from django.utils import timezone
+
+from platform_site.access.models import Workspace
+from platform_site.core.database import JSONField
+
+
+class Configuration(models.Model):
+    """What an assistant and each of its versions hold alike."""
+
+    graph_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=500, default="Untitled")
+    description = models.TextField(null=True, blank=True)
+    config = JSONField(default=dict, blank=True)
+    context = JSONField(default=dict, blank=True)
+    metadata = JSONField(default=dict, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Assistant(Configuration):
+    """The version in use. Without a workspace it is the default assistant of a graph, seen by all."""
+
+    assistant_id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, null=True, blank=True, related_name="assistants")
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["workspace", "-created_at"], name="assistant_recent"),
+            models.Index(fields=["graph_id"], name="assistant_graph"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AssistantVersion(Configuration):
+    """One version, never changed after it was made."""
+
+    assistant = models.ForeignKey(Assistant, models.CASCADE, related_name="versions")
+    version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    note = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [models.UniqueConstraint(fields=["assistant", "version"], name="one_row_per_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"

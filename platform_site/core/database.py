@@ -1,0 +1,134 @@
+"""The one place that knows SQLite from PostgreSQL: the database hop, JSON columns and containment.
+
+API code runs on an event loop and never touches the ORM there. It makes one hop per request:
+`await in_db(service, ...)` for what writes, `await read_db(selector, ...)` for what only reads.
+Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+import orjson
+from django.conf import settings
+from django.db import close_old_connections, connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+IS_POSTGRES = bool(settings.DATABASE_URL)
+# SQLite has one writer; more threads only wait for its lock.
+_writers = ThreadPoolExecutor(12 if IS_POSTGRES else 1, thread_name_prefix="db-write")
+_readers = _writers if IS_POSTGRES else ThreadPoolExecutor(3, thread_name_prefix="db-read")
+
+# Tests that run inside one transaction set this, so that hops share the test's connection.
+hop_inline = threading.Event()
+
+
+def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    close_old_connections()
+    return function(*args, **kwargs)
+
+
+async def _hop(pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    if hop_inline.is_set():
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(function)(*args, **kwargs)
+    return await asyncio.wrap_future(pool.submit(_call, function, *args, **kwargs))
+
+
+async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that may write on a database thread and return its result."""
+    return await _hop(_writers, function, *args, **kwargs)
+
+
+async def read_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that only reads on a database thread and return its result."""
+    return await _hop(_readers, function, *args, **kwargs)
+
+
+def close_database_threads() -> None:
+    """Wait for running hops and close the connections of the database threads. For shutdown."""
+    for pool in {_writers, _readers}:
+        pool.shutdown(wait=True)
+
+
+class JSONField(models.JSONField):
+    """A JSON column read and written with orjson; `raw` SQL on it yields the JSON text on both databases."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        if value is None or not isinstance(value, (str, bytes)):
+            return value
+        return orjson.loads(value)
+
+
+def json_param(value: Any) -> Any:
+    """`value` as a parameter for a JSON column in raw SQL."""
+    text = orjson.dumps(value).decode()
+    if IS_POSTGRES:
+        from psycopg.types.json import Jsonb
+
+        return Jsonb(value, dumps=lambda _: text)
+    return text
+
+
+def json_contains(document: Any, needle: Any) -> bool:
+    """PostgreSQL's `document @> needle` for decoded JSON (PostgreSQL manual, 8.14.3)."""
+    if isinstance(needle, dict):
+        return isinstance(document, dict) and all(
+            key in document and json_contains(document[key], value) for key, value in needle.items()
+        )
+    if isinstance(needle, list):
+        return isinstance(document, list) and all(
+            any(json_contains(item, wanted) for item in document) for wanted in needle
+        )
+    if isinstance(document, bool) or isinstance(needle, bool):
+        return document is needle
+    return bool(document == needle)
+
+
+def _json_contains_text(document: str | None, needle: str) -> int | None:
+    if document is None:
+        return None
+    decoded, wanted = orjson.loads(document), orjson.loads(needle)
+    # An array may contain a bare scalar, at the top level only (same source).
+    if isinstance(decoded, list) and not isinstance(wanted, (list, dict)):
+        return int(any(json_contains(item, wanted) for item in decoded))
+    return int(json_contains(decoded, wanted))
+
+
+@JSONField.register_lookup
+class JSONCovers(models.Lookup):  # type: ignore[type-arg]
+    """`field__covers={...}`: jsonb containment on PostgreSQL and on SQLite."""
+
+    lookup_name = "covers"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        return "%s", [orjson.dumps(value).decode()]
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        params = [*left_params, *right_params]
+        if connection.vendor == "postgresql":
+            return f"{left} @> {right}::jsonb", params
+        return f"json_covers({left}, {right})", params
+
+
+def _register_functions(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if connection.vendor == "sqlite":
+        connection.connection.create_function("json_covers", 2, _json_contains_text, deterministic=True)
+
+
+connection_created.connect(_register_functions)
+
+
+def uuid_param(value: Any) -> Any:
+    """A UUID as Django stores it: char(32) on SQLite, uuid on PostgreSQL. For raw SQL."""
+    return value if connection.vendor == "postgresql" else value.hex

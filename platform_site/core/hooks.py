@@ -1,0 +1,32 @@
+"""Typed hooks by which a lower layer announces what happened to layers above it.
+
+A receiver runs in the thread and the transaction of the sender; an exception in it is the sender's.
+"""
+
+from collections.abc import Callable
+from typing import Generic, ParamSpec
+from uuid import UUID
+
+P = ParamSpec("P")
+
+
+class Hook(Generic[P]):
+    """A list of receivers, called in the order in which they were connected."""
+
+    def __init__(self) -> None:
+        self._receivers: list[Callable[P, None]] = []
+
+    def connect(self, receiver: Callable[P, None]) -> Callable[P, None]:
+        """Add a receiver; usable as a decorator."""
+        self._receivers.append(receiver)
+        return receiver
+
+    def send(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        for receiver in self._receivers:
+            receiver(*args, **kwargs)
+
+
+# Sent inside the transaction that deletes the threads, before their rows go: delete what belongs to them.
+threads_deleting: Hook[[list[UUID]]] = Hook()
+# Sent after a thread's state was changed by a person or a program, not by a run.
+state_updated: Hook[[UUID]] = Hook()

@@ -1,0 +1,103 @@
+"""JSON on the wire: one encoder for everything LangChain and LangGraph make, one base for request schemas."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import orjson
+from langgraph.types import Interrupt
+from ninja import Schema as NinjaSchema
+from pydantic import BaseModel, ConfigDict
+
+# What a client sees instead of the message of an exception that may tell too much (BEHAVIOUR 13).
+MASKED_MESSAGE = "An internal error occurred"
+_SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError)
+_MASKED = (NotImplementedError,)
+
+
+class Schema(NinjaSchema):
+    """Base of request bodies: types are strict, unknown fields are ignored, null is not absence."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds and a `+00:00` offset."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def error_body(error: BaseException) -> dict[str, str]:
+    """`{"error", "message"}` of an exception, its message masked where the contract masks it."""
+    shown = isinstance(error, _SHOWN) or type(error).__module__.startswith("langgraph.")
+    message = str(error) if shown and not isinstance(error, _MASKED) else MASKED_MESSAGE
+    return {"error": type(error).__name__, "message": message}
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Interrupt):
+        return {"value": value.value, "id": value.id, "response_schema": getattr(value, "response_schema", None)}
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, BaseException):
+        return error_body(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return value.model_dump()
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (bytes, bytearray)):
+        import base64
+
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, (PurePath, UUID, date)):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, int):
+        # Larger than 64 bits: orjson has no such integer, JavaScript would round it anyway.
+        return float(value)
+    if isinstance(value, type):
+        return value.__name__
+    return repr(value)
+
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON of anything a graph may hold; what has no JSON form is given as its `repr`."""
+    try:
+        return orjson.dumps(value, default=_default, option=_OPTIONS)
+    except TypeError:
+        return orjson.dumps(_cleaned(value), default=_default, option=_OPTIONS)
+
+
+def _cleaned(value: Any) -> Any:
+    """`value` without what orjson refuses: lone surrogates, odd keys, integers beyond 64 bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, bool) or value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else float(value)
+    if isinstance(value, Mapping):
+        return {_cleaned(key if isinstance(key, str) else str(key)): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, (datetime, date, UUID)):
+        return value
+    return _cleaned(_default(value))

@@ -1,0 +1,268 @@
+"""Settings of the Switchyard project: one file, everything from the environment.
+
+A wrong value stops the start with a sentence that names the variable and what was expected.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+# Checkpoints are unpacked with an allowlist of types; LangGraph reads this when it is first imported.
+os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+
+
+def _env(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def _env_number(name: str, default: float, minimum: float = 0) -> float:
+    raw = _env(name)
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}") from None
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum:g}, not {raw}")
+    return value
+
+
+def _env_int(name: str, default: int, minimum: int = 0) -> int:
+    value = _env_number(name, default, minimum)
+    if value != int(value):
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value}")
+    return int(value)
+
+
+def _env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = _env(name, default).lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def _env_bool(name: str, default: bool) -> bool:
+    return _env_choice(name, "true" if default else "false", ("true", "false", "1", "0")) in ("true", "1")
+
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Serving -------------------------------------------------------------------------------------
+# Address and port that `serve` listens on.
+HOST = _env("HOST", "127.0.0.1")
+PORT = _env_int("PORT", 2024)
+# Where everything that Switchyard keeps on disk lives: databases, secret key, lock file.
+DATA_DIR = Path(_env("DATA_DIR", ".switchyard")).absolute()
+# Path of the user's langgraph.json; empty serves the sample graphs.
+LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG")
+# Who may call: open (loopback only, no credentials), keys (API keys), handler (langgraph.json auth.path).
+IS_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
+AUTH = _env_choice("AUTH", "open" if IS_LOOPBACK else "keys", ("open", "keys", "handler"))
+# Debug pages; never on in production.
+DEBUG = _env_bool("DEBUG", False)
+# Names under which pages are served, comma separated; the API checks its own hosts in open mode.
+ALLOWED_HOSTS = [host for host in _env("ALLOWED_HOSTS", "*").split(",") if host]
+# Largest request body in bytes.
+MAX_BODY_BYTES = _env_int("MAX_BODY_BYTES", 25_000_000, 1)
+
+# --- Engine --------------------------------------------------------------------------------------
+# Seconds a claimed run stays ours without a heartbeat, and how often the heartbeat is written.
+LEASE_SECONDS = _env_number("LEASE_SECONDS", 30, 1)
+HEARTBEAT_SECONDS = _env_number("HEARTBEAT_SECONDS", 5, 0.1)
+# How often expired leases and lost wake-ups are looked for, in seconds.
+SWEEP_SECONDS = _env_number("SWEEP_SECONDS", 10, 0.1)
+# How long running work may go on after SIGTERM, in seconds.
+DRAIN_SECONDS = _env_number("DRAIN_SECONDS", 30)
+# How many attempts a run has before it ends with `error`.
+MAX_ATTEMPTS = _env_int("MAX_ATTEMPTS", 3, 1)
+# Longest time a run may take, in seconds, before it ends with `timeout`.
+RUN_TIME_LIMIT_SECONDS = _env_number("RUN_TIME_LIMIT_SECONDS", 3600, 0.1)
+# Runs that one process executes at the same time.
+CONCURRENCY = _env_int("CONCURRENCY", 500, 1)
+# Seconds a crash-recovered run must live before the next one is taken up beside it.
+RECOVERY_PROBATION_SECONDS = _env_number("RECOVERY_PROBATION_SECONDS", 30)
+# Seconds the events of a finished run can still be read, ordinary and `stream_resumable`.
+EVENT_TTL_SECONDS = _env_number("EVENT_TTL_SECONDS", 120)
+EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
+# Most bytes of events kept in memory for one run; older ones are dropped first.
+EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
+# Days that spans of finished runs are kept.
+SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)
+# Seconds of silence after which streams send a heartbeat.
+STREAM_HEARTBEAT_SECONDS = _env_number("STREAM_HEARTBEAT_SECONDS", 5, 0.01)
+
+# --- Data ----------------------------------------------------------------------------------------
+# postgres://user:password@host:port/name; empty uses SQLite files in DATA_DIR.
+DATABASE_URL = _env("DATABASE_URL")
+# Together with DATABASE_URL: scale mode.
+REDIS_URL = _env("REDIS_URL")
+if REDIS_URL and not DATABASE_URL:
+    raise ImproperlyConfigured("REDIS_URL needs DATABASE_URL: scale mode keeps its data in PostgreSQL, not SQLite")
+
+
+def _postgres(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ImproperlyConfigured(
+            f"DATABASE_URL must begin with postgres:// or postgresql://, not {parts.scheme or 'nothing'}://"
+        )
+    netloc = parts.netloc.rpartition("@")
+    user, _, password = netloc[0].partition(":")
+    hosts, ports = [], []
+    for place in filter(None, netloc[2].split(",")):
+        host, _, port = place.rpartition(":") if ":" in place and not place.endswith("]") else (place, "", "")
+        hosts.append(unquote(host).strip("[]"))
+        ports.append(port or "5432")
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "USER": unquote(user),
+        "PASSWORD": unquote(password),
+        "HOST": options.pop("host", ",".join(hosts)),
+        "PORT": options.pop("port", ",".join(ports)),
+        "OPTIONS": options,
+        "CONN_MAX_AGE": None,
+    }
+
+
+def _sqlite() -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(DATA_DIR / "switchyard.sqlite3"),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": (
+                "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
+                "PRAGMA mmap_size=134217728;PRAGMA cache_size=-20000;PRAGMA foreign_keys=ON;"
+            ),
+        },
+    }
+
+
+DATABASES = {"default": _postgres(DATABASE_URL) if DATABASE_URL else _sqlite()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def _secret_key() -> str:
+    """The key from the environment, else the one made on first start in the data directory."""
+    if key := _env("SECRET_KEY"):
+        return key
+    if REDIS_URL:
+        raise ImproperlyConfigured("SECRET_KEY must be set in scale mode: every process needs the same one")
+    path = DATA_DIR / "secret_key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+SECRET_KEY = _secret_key()
+
+# --- Django --------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    # First, so that its runserver (Daphne) stands before the one of staticfiles.
+    "platform_site",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "template_partials.apps.SimpleAppConfig",
+    "csp",
+    "ninja",
+    "platform_site.access",
+    "platform_site.console",
+    "platform_site.system",
+    "threads",
+    "assistants",
+    "runs",
+]
+AUTH_USER_MODEL = "auth.User"
+MIDDLEWARE = [
+    # Pages only: API requests go through platform_site.core.handler and never meet these.
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "platform_site.urls"
+ASGI_APPLICATION = "platform_site.asgi.application"
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "overview"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+            "loaders": [
+                (
+                    "template_partials.loader.Loader",
+                    [
+                        (
+                            "django.template.loaders.cached.Loader",
+                            [
+                                "django.template.loaders.filesystem.Loader",
+                                "django.template.loaders.app_directories.Loader",
+                            ],
+                        )
+                    ],
+                )
+            ],
+            "builtins": ["template_partials.templatetags.partials"],
+        },
+    },
+]
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Static files are served from where packages keep them: nothing has to be collected first.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}

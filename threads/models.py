@@ -1,0 +1,52 @@
+"""A thread: one conversation. Its state lives in checkpoints; the row holds what lists and searches need."""
+
+from django.db import models
+from django.utils import timezone
+
+from platform_site.access.models import Workspace
+from platform_site.core.database import JSONField
+from platform_site.core.ids import uuid7
+
+
+class ThreadStatus(models.TextChoices):
+    IDLE = "idle"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+
+
+class TTLStrategy(models.TextChoices):
+    DELETE = "delete"
+    KEEP_LATEST = "keep_latest"
+
+
+class Thread(models.Model):
+    """`values`, `interrupts`, `error` and `status` mirror the head checkpoint as of the last run or update."""
+
+    thread_id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="threads")
+    title = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
+    metadata = JSONField(default=dict, blank=True)
+    config = JSONField(default=dict, blank=True)
+    values = JSONField(null=True, blank=True)
+    interrupts = JSONField(null=True, blank=True, help_text="Task id to its open interrupts; null before any run.")
+    error = JSONField(null=True, blank=True)
+    # A stateless run's own thread, deleted when the run ends.
+    ephemeral = models.BooleanField(default=False)
+    ttl_minutes = models.FloatField(null=True, blank=True)
+    ttl_strategy = models.CharField(max_length=12, choices=TTLStrategy, default=TTLStrategy.DELETE)
+    expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    state_updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["workspace", "-updated_at"], name="thread_recent"),
+            models.Index(fields=["workspace", "status", "-updated_at"], name="thread_status"),
+            models.Index(fields=["workspace", "-created_at"], name="thread_created"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or str(self.thread_id)
