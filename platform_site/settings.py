@@ -5,6 +5,7 @@ A wrong value stops the start with a sentence that names the variable and what w
 
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -161,7 +162,7 @@ def _secret_key() -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(48))
@@ -171,6 +172,14 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+
+# --- Logs ----------------------------------------------------------------------------------------
+# Lowest level that is written: debug, info, warning, error.
+LOG_LEVEL = _env_choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
+# One JSON object a line, or text for people; on a terminal text is the default.
+LOG_FORMAT = _env_choice("LOG_FORMAT", "text" if sys.stderr.isatty() else "json", ("json", "text"))
+LOGGING_CONFIG = "platform_site.core.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 # --- Django --------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -1,0 +1,116 @@
+"""Structured logs: every line knows the request and the run it belongs to.
+
+Lines are text on a terminal and JSON elsewhere. `request_id` and `run_id` are context variables: whoever takes up a
+request or a run sets them, and every record made in that context carries them, libraries' records included.
+"""
+
+import json
+import logging
+import logging.config
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+import orjson
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+run_id: ContextVar[str] = ContextVar("run_id", default="")
+
+# What every record has; anything else on it was given as `extra` and belongs into the JSON line.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+
+
+class Context(logging.Filter):
+    """Puts the ids of the current request and run on the record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = request_id.get()
+        if not hasattr(record, "run_id"):
+            record.run_id = run_id.get()
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the ids that are set, extras, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for key, value in vars(record).items():
+            if key not in _STANDARD and value is not None and not (isinstance(value, str) and not value):
+                line[key] = value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        try:
+            return orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:
+            # What orjson has no form for (lone surrogates, huge integers) must not lose the line.
+            return json.dumps(line, default=repr, skipkeys=True)
+
+
+class TextFormatter(logging.Formatter):
+    """For people: `12:03:44 warning  runs.engine  message  run=... request=...`."""
+
+    default_time_format = "%H:%M:%S"
+    default_msec_format = ""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(level)-8s %(name)s  %(message)s%(ids)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.level = record.levelname.lower()
+        ids = {"run": getattr(record, "run_id", ""), "request": getattr(record, "request_id", "")}
+        record.ids = "".join(f"  {name}={value}" for name, value in ids.items() if value)
+        try:
+            return super().format(record)
+        finally:
+            del record.level, record.ids
+
+
+class Options(TypedDict):
+    """What settings say about logs: `LOG_LEVEL` and `LOG_FORMAT`."""
+
+    level: str
+    format: str
+
+
+def configure(options: Options) -> None:
+    """Send all logs of the process to stderr. Django calls it once, as its `LOGGING_CONFIG`."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "filters": {"context": {"()": Context}},
+            "formatters": {"json": {"()": JsonFormatter}, "text": {"()": TextFormatter}},
+            "handlers": {
+                "stderr": {
+                    "class": "logging.StreamHandler",
+                    "stream": "ext://sys.stderr",
+                    "filters": ["context"],
+                    "formatter": options["format"],
+                }
+            },
+            "root": {"level": options["level"].upper(), "handlers": ["stderr"]},
+            "loggers": {
+                # Django's own handlers print in its own format: let its records go up to ours instead.
+                "django": {"level": "INFO", "handlers": [], "propagate": True},
+                # A refused request is the client's affair, an error in one is ours.
+                "django.request": {"level": "ERROR"},
+                "django.server": {"level": "WARNING", "handlers": [], "propagate": True},
+                # Daphne's line per request, as `runserver` wants it, is off; `serve` says itself when it is ready.
+                "django.channels.server": {"level": "WARNING"},
+                "daphne": {"level": "WARNING"},
+                "uvicorn": {"level": "WARNING"},
+                "uvicorn.access": {"level": "CRITICAL"},
+                "httpx": {"level": "WARNING"},
+                "httpcore": {"level": "WARNING"},
+            },
+        }
+    )

@@ -1,0 +1,81 @@
+"""What the process counts, kept by the Prometheus client and shown by `/metrics`.
+
+Labels are taken from small closed sets: a route is its template (`/threads/{thread_id}`), never a path that was asked
+for. The figures that are read from the database (`RUNS_PENDING`, `RUNS_RUNNING`) are filled in when somebody looks.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LONG = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+HTTP_REQUESTS = Counter(
+    "switchyard_http_requests", "Requests answered, by route template.", ["method", "route", "status"]
+)
+HTTP_SECONDS = Histogram(
+    "switchyard_http_request_duration_seconds",
+    "Time from a request to the end of its answer; for a stream, its whole life.",
+    ["method", "route"],
+    buckets=_SHORT,
+)
+RUNS_CLAIMED = Counter("switchyard_runs_claimed", "Attempts begun.")
+RUNS_FINISHED = Counter("switchyard_runs_finished", "Runs that reached a terminal status.", ["status"])
+RUN_WAIT_SECONDS = Histogram(
+    "switchyard_run_wait_seconds", "Time a run was due before its attempt began.", buckets=_SHORT
+)
+RUN_SECONDS = Histogram("switchyard_run_duration_seconds", "Time a run was worked on.", buckets=_LONG)
+RUN_TOTAL_SECONDS = Histogram("switchyard_run_total_seconds", "Time from due to finished.", buckets=_LONG)
+EVENTS = Counter("switchyard_events", "Stream events appended to the event log.")
+RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
+RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
+WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
+WORKERS_ACTIVE = Gauge("switchyard_workers_active", "Runs this process executes now.")
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"}
+# `labels()` takes a lock and builds a key; a request should cost one dictionary lookup. As many entries as label sets.
+_routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+
+def request_finished(method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request; `route` is the template that matched, or `""` if none did."""
+    found = _routes.get((method, route, status))
+    if found is None:
+        if method not in _METHODS:
+            return request_finished("OTHER", route, status, seconds)
+        found = HTTP_REQUESTS.labels(method, route, str(status)), HTTP_SECONDS.labels(method, route)
+        _routes[method, route, status] = found
+    found[0].inc()
+    found[1].observe(seconds)
+
+
+def run_claimed(wait_seconds: float) -> None:
+    """Count an attempt that begins; `wait_seconds` is how long the run had been due."""
+    RUNS_CLAIMED.inc()
+    RUN_WAIT_SECONDS.observe(wait_seconds)
+
+
+def run_finished(status: str, wait_seconds: float, run_seconds: float) -> None:
+    """Count a run that reached a terminal status."""
+    RUNS_FINISHED.labels(status).inc()
+    RUN_SECONDS.observe(run_seconds)
+    RUN_TOTAL_SECONDS.observe(wait_seconds + run_seconds)
+
+
+def event_appended(count: int = 1) -> None:
+    """Count events that were appended to an event log."""
+    EVENTS.inc(count)
+
+
+def http_requests() -> list[dict[str, str | int]]:
+    """`HTTP_REQUESTS` as the contract's JSON form lists it: one entry for each method, path and status."""
+    return [
+        {
+            "method": sample.labels["method"],
+            "path": sample.labels["route"],
+            "status": int(sample.labels["status"]),
+            "count": int(sample.value),
+        }
+        for family in HTTP_REQUESTS.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    ]

@@ -1,0 +1,68 @@
+"""Log lines carry the ids of the request and the run they belong to."""
+
+import json
+import logging
+import sys
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from platform_site.core.logs import Context, JsonFormatter, TextFormatter, request_id, run_id
+
+
+def a_record(message: str = "claimed", *args: Any, **extra: Any) -> logging.LogRecord:
+    record = logging.makeLogRecord({"name": "runs.engine", "levelname": "INFO", "msg": message, "args": args, **extra})
+    Context().filter(record)
+    return record
+
+
+def as_json(record: logging.LogRecord) -> dict[str, Any]:
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    loaded: dict[str, Any] = json.loads(line)
+    return loaded
+
+
+def test_json_line_has_message_level_and_logger() -> None:
+    line = as_json(a_record("claimed %s of %d", "one", 2))
+    assert (line["message"], line["level"], line["logger"]) == ("claimed one of 2", "info", "runs.engine")
+
+
+def test_ids_of_the_context_are_on_every_record() -> None:
+    def work() -> logging.LogRecord:
+        run_id.set("r-1")
+        request_id.set("q-1")
+        return a_record()
+
+    record = copy_context().run(work)
+    line = as_json(record)
+    assert (line["run_id"], line["request_id"]) == ("r-1", "q-1")
+    assert TextFormatter().format(record).endswith("claimed  run=r-1  request=q-1")
+
+
+def test_ids_that_are_not_set_are_left_out() -> None:
+    line = as_json(a_record())
+    assert "run_id" not in line
+    assert "request_id" not in line
+
+
+def test_an_id_given_with_the_record_wins() -> None:
+    assert as_json(a_record(run_id="mine"))["run_id"] == "mine"
+
+
+def test_extras_are_fields_of_the_json_line() -> None:
+    assert as_json(a_record(attempt=2, route="/ok"))["attempt"] == 2
+
+
+def test_exception_is_part_of_the_line() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        record = a_record(exc_info=sys.exc_info())
+    assert "ValueError: broken" in as_json(record)["exception"]
+
+
+@pytest.mark.parametrize("odd", ["\ud800", 2**80, {1: object()}])
+def test_values_without_json_form_do_not_lose_the_line(odd: Any) -> None:
+    assert as_json(a_record("kept", odd=odd))["message"] == "kept"
