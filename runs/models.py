@@ -67,6 +67,7 @@ class Run(models.Model):
     baseline = JSONField(null=True, blank=True)
     error_class = models.CharField(max_length=200, blank=True)
     error_text = models.TextField(blank=True)
+    error_traceback = models.TextField(blank=True)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
 

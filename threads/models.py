@@ -50,3 +50,13 @@ class Thread(models.Model):
 
     def __str__(self) -> str:
         return self.title or str(self.thread_id)
+
+
+class ThreadTombstone(models.Model):
+    """A deleted thread whose checkpoints, kept in another file, are still to be removed."""
+
+    thread_id = models.UUIDField(primary_key=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"tombstone of {self.thread_id}"

@@ -7,6 +7,7 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -132,3 +133,18 @@ connection_created.connect(_register_functions)
 def uuid_param(value: Any) -> Any:
     """A UUID as Django stores it: char(32) on SQLite, uuid on PostgreSQL. For raw SQL."""
     return value if connection.vendor == "postgresql" else value.hex
+
+
+def stamp(value: Any) -> str | None:
+    """A timestamp column read by raw SQL, as it goes over the wire (see `core.wire.timestamp`)."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return str(value.astimezone(UTC).isoformat(timespec="microseconds"))
+    # SQLite keeps UTC text and leaves the fraction out where it is zero.
+    return f"{value[:10]}T{value[11:]}{'' if len(value) > 19 else '.000000'}+00:00"
+
+
+def moment_param(value: datetime) -> Any:
+    """A point in time as a parameter for raw SQL."""
+    return connection.ops.adapt_datetimefield_value(value)

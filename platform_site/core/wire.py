@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 # What a client sees instead of the message of an exception that may tell too much (BEHAVIOUR 13).
 MASKED_MESSAGE = "An internal error occurred"
 _SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError)
-_MASKED = (NotImplementedError,)
 
 
 class Schema(NinjaSchema):
@@ -34,7 +33,7 @@ def timestamp(moment: datetime) -> str:
 def error_body(error: BaseException) -> dict[str, str]:
     """`{"error", "message"}` of an exception, its message masked where the contract masks it."""
     shown = isinstance(error, _SHOWN) or type(error).__module__.startswith("langgraph.")
-    message = str(error) if shown and not isinstance(error, _MASKED) else MASKED_MESSAGE
+    message = str(error) if shown else MASKED_MESSAGE
     return {"error": type(error).__name__, "message": message}
 
 

@@ -1,0 +1,156 @@
+"""REST operations on threads and their state."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Router
+
+from platform_site.core.database import in_db, read_db
+from platform_site.core.errors import BadRequest, Conflict, Unprocessable
+from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.loops import state_loop
+from platform_site.core.wire import encode
+from threads import schemas, selectors, services
+from threads.head import head_of, thread_state_changed
+from threads.schemas import CheckpointRef
+from threads.selectors import ThreadForState
+from threads.state import state_history, state_read, state_update
+
+router = Router(tags=["threads"])
+
+
+@router.post("/threads", response=schemas.Thread)
+async def create(request: ApiRequest, body: schemas.ThreadCreate) -> HttpResponse:
+    return json_response(await in_db(services.thread_create, request.principal, body))
+
+
+@router.post("/threads/search", response=list[schemas.Thread])
+async def search(request: ApiRequest, body: schemas.ThreadSearch) -> HttpResponse:
+    page = await read_db(selectors.thread_search, request.principal, body)
+    return json_response(page.body, headers=page.headers)
+
+
+@router.post("/threads/count", response=int)
+async def count(request: ApiRequest, body: schemas.ThreadCount) -> HttpResponse:
+    return json_response(encode(await read_db(selectors.thread_count, request.principal, body)))
+
+
+@router.get("/threads/{thread_id}", response=schemas.Thread)
+async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
+    return json_response(await read_db(selectors.thread_get, request.principal, path_uuid(thread_id, "thread")))
+
+
+@router.patch("/threads/{thread_id}", response=schemas.Thread)
+async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) -> HttpResponse:
+    thread = await in_db(services.thread_patch, request.principal, path_uuid(thread_id, "thread"), body)
+    if "return=minimal" in request.headers.get("Prefer", ""):
+        return empty_response()
+    return json_response(thread)
+
+
+@router.delete("/threads/{thread_id}", response={204: None})
+async def delete(request: ApiRequest, thread_id: str) -> HttpResponse:
+    await in_db(services.thread_delete, request.principal, path_uuid(thread_id, "thread"))
+    return empty_response()
+
+
+async def _thread(request: ApiRequest, thread_id: str) -> ThreadForState:
+    return await read_db(selectors.thread_for_state, request.principal, path_uuid(thread_id, "thread"))
+
+
+def _selected(state: dict[str, Any], select: list[str] | None) -> dict[str, Any]:
+    """The fields of a state that `select` names; `values.<key>` keeps that key of the values only."""
+    if not select:
+        return state
+    picked = {name: state[name] for name in select if name in state}
+    keys = {name.removeprefix("values.") for name in select if name.startswith("values.")}
+    if keys and "values" not in picked and isinstance(state["values"], dict):
+        picked["values"] = {key: value for key, value in state["values"].items() if key in keys}
+    return picked
+
+
+async def _state(
+    request: ApiRequest,
+    thread_id: str,
+    ref: CheckpointRef | None,
+    subgraphs: bool,
+    select: list[str] | None,
+) -> HttpResponse:
+    thread = await _thread(request, thread_id)
+    state = await state_loop().run(state_read(thread, ref, subgraphs=subgraphs))
+    return json_response(encode(_selected(state, select)))
+
+
+def _flag(request: ApiRequest, name: str) -> bool:
+    return request.GET.get(name, "").lower() in ("true", "1")
+
+
+@router.get("/threads/{thread_id}/state", response=schemas.ThreadState)
+async def state(request: ApiRequest, thread_id: str) -> HttpResponse:
+    return await _state(request, thread_id, None, _flag(request, "subgraphs"), request.GET.getlist("select"))
+
+
+@router.post("/threads/{thread_id}/state/checkpoint", response=schemas.ThreadState)
+async def state_at_checkpoint(request: ApiRequest, thread_id: str, body: schemas.StateAtCheckpoint) -> HttpResponse:
+    return await _state(request, thread_id, body.checkpoint, body.subgraphs, body.select)
+
+
+@router.get("/threads/{thread_id}/state/{checkpoint_id}", response=schemas.ThreadState)
+async def state_at(request: ApiRequest, thread_id: str, checkpoint_id: str) -> HttpResponse:
+    ref = CheckpointRef(checkpoint_id=checkpoint_id)
+    return await _state(request, thread_id, ref, _flag(request, "subgraphs"), request.GET.getlist("select"))
+
+
+@router.post("/threads/{thread_id}/state", response=schemas.StateUpdated)
+async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
+    thread = await _thread(request, thread_id)
+    await read_db(_require_not_busy, thread.thread_id)
+    ref = body.checkpoint
+    if body.checkpoint_id and (ref is None or not ref.checkpoint_id):
+        ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
+    configurable, snapshot = await state_loop().run(state_update(thread, ref, body.values, body.as_node))
+    await in_db(thread_state_changed, thread.thread_id, head_of(snapshot))
+    checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
+    answer = {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
+    return json_response(encode(answer))
+
+
+def _require_not_busy(thread_id: UUID) -> None:
+    if services.thread_is_busy(thread_id):
+        raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them to finish or cancel them first.")
+
+
+@router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState])
+async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
+    text = request.GET.get("limit", "1")
+    try:
+        limit = int(text)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    thread = await _thread(request, thread_id)
+    before = request.GET.get("before") or None
+    return await _history(thread, None, limit=max(0, limit), before=before, metadata=None)
+
+
+@router.post("/threads/{thread_id}/history", response=list[schemas.ThreadState])
+async def search_history(request: ApiRequest, thread_id: str, body: schemas.HistorySearch) -> HttpResponse:
+    thread = await _thread(request, thread_id)
+    return await _history(
+        thread, body.checkpoint, limit=body.limit, before=_before(body.before), metadata=body.metadata
+    )
+
+
+async def _history(thread: ThreadForState, ref: CheckpointRef | None, **options: Any) -> HttpResponse:
+    return json_response(encode(await state_loop().run(state_history(thread, ref, **options))))
+
+
+def _before(before: str | dict[str, Any] | None) -> str | None:
+    """The checkpoint id in any of the three forms that clients send: bare, checkpoint object, configuration."""
+    if before is None or isinstance(before, str):
+        return before or None
+    inner = before.get("configurable", before)
+    found = inner.get("checkpoint_id") if isinstance(inner, dict) else None
+    if not isinstance(found, str):
+        raise Unprocessable("`before` must be a checkpoint id or an object that holds one")
+    return found

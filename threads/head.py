@@ -1,0 +1,60 @@
+"""What a thread's row mirrors of its head checkpoint, and how it gets there."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.utils import timezone
+from langgraph.types import StateSnapshot
+
+from platform_site.core.database import moment_param, uuid_param
+from platform_site.core.hooks import state_updated
+from platform_site.core.wire import encode
+from threads.state import interrupts_by_task
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head state of a thread, encoded for its row."""
+
+    values: bytes
+    interrupts: dict[str, list[dict[str, Any]]]
+    nodes: dict[str, str]
+    has_next: bool
+
+    @property
+    def status(self) -> str:
+        return "interrupted" if self.has_next else "idle"
+
+
+def head_of(snapshot: StateSnapshot) -> Head:
+    """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
+    interrupts = interrupts_by_task(snapshot)
+    return Head(
+        values=encode(snapshot.values) if snapshot.created_at else b"null",
+        interrupts=interrupts,
+        nodes={task.id: task.name for task in snapshot.tasks if task.id in interrupts},
+        has_next=bool(snapshot.next),
+    )
+
+
+def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any = None) -> None:
+    """Write the thread's status and error, and its values and interrupts where a head is given."""
+    now = moment_param(timezone.now())
+    columns = {"status": status, "error": encode(error).decode() if error is not None else None}
+    if head is not None:
+        values = None if head.values == b"null" else head.values.decode()
+        columns |= {"values": values, "interrupts": encode(head.interrupts).decode(), "state_updated_at": now}
+    assignments = ", ".join(f'"{column}" = %s' for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE threads_thread SET {assignments}, updated_at = %s WHERE thread_id = %s",
+            [*columns.values(), now, uuid_param(thread_id)],
+        )
+
+
+def thread_state_changed(thread_id: UUID, head: Head) -> None:
+    """Mirror a change of state that a person or program made, and announce it."""
+    thread_mirror(thread_id, head, status=head.status)
+    state_updated.send(thread_id)

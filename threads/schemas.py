@@ -1,0 +1,118 @@
+"""Request and response bodies of the thread operations."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from platform_site.core.validation import ThreadId
+from platform_site.core.wire import Schema
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Offset = Annotated[int, Field(ge=0)]
+Status = Literal["idle", "busy", "interrupted", "error"]
+
+
+class ThreadCreate(Schema):
+    thread_id: ThreadId | None = None
+    metadata: dict[str, Any] = {}
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    ttl: dict[str, Any] | None = None
+    supersteps: list[dict[str, Any]] | None = None
+
+
+class ThreadPatch(Schema):
+    metadata: dict[str, Any] = {}
+    ttl: dict[str, Any] | None = None
+
+
+class ThreadCount(Schema):
+    metadata: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    status: Status | None = None
+
+
+class ThreadSearch(ThreadCount):
+    ids: list[str] | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: (
+        list[
+            Literal[
+                "thread_id",
+                "created_at",
+                "updated_at",
+                "state_updated_at",
+                "metadata",
+                "config",
+                "status",
+                "values",
+                "interrupts",
+                "error",
+            ]
+        ]
+        | None
+    ) = None
+    extract: dict[str, str] | None = None
+
+
+class CheckpointRef(Schema):
+    """A place in a thread's history. Without `checkpoint_id`: the newest one of the namespace."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
+
+
+class StateUpdate(Schema):
+    values: list[Any] | dict[str, Any] | None = None
+    as_node: str | None = None
+    checkpoint: CheckpointRef | None = None
+    checkpoint_id: str | None = None
+
+
+class StateAtCheckpoint(Schema):
+    checkpoint: CheckpointRef
+    subgraphs: bool = False
+    select: list[str] | None = None
+
+
+class HistorySearch(Schema):
+    limit: Limit = 1
+    before: str | dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    checkpoint: CheckpointRef | None = None
+
+
+class Thread(Schema):
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: dict[str, Any]
+    status: Status
+    config: dict[str, Any]
+    values: dict[str, Any] | list[Any] | None
+    error: Any = None
+    interrupts: dict[str, list[dict[str, Any]]] | None = None
+
+
+class ThreadState(Schema):
+    values: Any
+    next: list[str]
+    tasks: list[dict[str, Any]]
+    metadata: dict[str, Any] | None
+    created_at: str | None
+    checkpoint: dict[str, Any] | None
+    parent_checkpoint: dict[str, Any] | None
+    interrupts: list[dict[str, Any]]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
+
+
+class StateUpdated(Schema):
+    checkpoint: dict[str, Any]
+    configurable: dict[str, Any]
+    checkpoint_id: str

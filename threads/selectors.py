@@ -1,0 +1,183 @@
+"""Reads of threads. The wire forms are built from raw JSON columns: nothing is decoded to be encoded again."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection
+from django.db.models import QuerySet
+
+from platform_site.access.principal import Principal
+from platform_site.core.database import stamp, uuid_param
+from platform_site.core.errors import BadRequest, NotFound
+from platform_site.core.ids import parse_uuid
+from threads.extract import ExtractPath, parse_extract
+from threads.models import Thread
+from threads.schemas import ThreadCount, ThreadSearch
+from threads.search import where_threads
+
+COLUMNS = (
+    "thread_id",
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "status",
+    "config",
+    "values",
+    "error",
+    "interrupts",
+)
+_JSON = {"metadata", "config", "values", "error", "interrupts"}
+_TIMES = {"created_at", "updated_at", "state_updated_at"}
+_SELECT_ALL = ", ".join(f'"{column}"' for column in COLUMNS)
+
+
+def thread_not_found(thread_id: UUID) -> NotFound:
+    return NotFound(f"Thread with ID {thread_id} not found")
+
+
+def threads_visible(principal: Principal) -> "QuerySet[Thread]":
+    """Every thread of the caller's workspace."""
+    return Thread.objects.filter(workspace_id=principal.workspace_id)
+
+
+def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
+    wire: dict[str, Any] = {}
+    for column, value in zip(columns, row, strict=True):
+        if column == "thread_id":
+            wire[column] = str(value if isinstance(value, UUID) else UUID(value))
+        elif column in _TIMES:
+            wire[column] = stamp(value)
+        elif column in _JSON:
+            wire[column] = None if value is None else orjson.Fragment(value)
+        else:
+            wire[column] = value
+    # A thread that has never run has neither of the two (BEHAVIOUR 3).
+    if wire.get("interrupts", ...) is None:
+        del wire["interrupts"]
+        if wire.get("error", ...) is None:
+            del wire["error"]
+    return wire
+
+
+def thread_get(principal: Principal, thread_id: UUID) -> bytes:
+    """The thread as JSON. Raises `NotFound`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_SELECT_ALL} FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            [uuid_param(thread_id), principal.workspace_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise thread_not_found(thread_id)
+    return orjson.dumps(_wire(row, COLUMNS))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a search and the offset of the next, where there is one."""
+
+    body: bytes
+    total: int
+    next_offset: int | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The pagination headers, with the contract's meaning of total (BEHAVIOUR 1)."""
+        headers = {"X-Pagination-Total": str(self.total)}
+        if self.next_offset is not None:
+            headers["X-Pagination-Next"] = str(self.next_offset)
+        return headers
+
+
+def _ids(texts: list[str] | None) -> list[UUID] | None:
+    if texts is None:
+        return None
+    ids = []
+    for text in texts:
+        parsed = parse_uuid(text)
+        if parsed is None:
+            raise BadRequest(f"Invalid thread ID {text}")
+        ids.append(parsed)
+    return ids
+
+
+def thread_search(principal: Principal, query: ThreadSearch) -> Page:
+    """The page of threads that match. Raises `BadRequest` for a bad id, `Unprocessable` for a bad extract path."""
+    extracts = parse_extract(query.extract or {})
+    where = where_threads(
+        principal.workspace_id,
+        ids=_ids(query.ids),
+        metadata=query.metadata,
+        values=query.values,
+        status=query.status,
+    )
+    columns = tuple(query.select or COLUMNS)
+    needed = tuple(dict.fromkeys([*columns, *(path.column for path in extracts.values())]))
+    selected = ", ".join(f'"{column}"' for column in needed)
+    order = f'"{query.sort_by}" {query.sort_order}'
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {selected} FROM threads_thread "
+            f"WHERE {where} ORDER BY {order}, thread_id {query.sort_order} LIMIT %s OFFSET %s",
+            [*where.params, query.limit + 1, query.offset],
+        )
+        rows = cursor.fetchall()
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    items = [_item(row, needed, columns, extracts) for row in rows]
+    return Page(
+        body=orjson.dumps(items),
+        total=query.offset + len(rows) + more,
+        next_offset=query.offset + query.limit if more else None,
+    )
+
+
+def _item(
+    row: tuple[Any, ...], needed: tuple[str, ...], columns: tuple[str, ...], extracts: dict[str, ExtractPath]
+) -> dict[str, Any]:
+    item = _wire(row[: len(columns)], columns)
+    if extracts:
+        raw = dict(zip(needed, row, strict=True))
+        decoded = {column: orjson.loads(raw[column]) for column in needed if column in _JSON and raw[column]}
+        item["extracted"] = {alias: path.of(decoded.get(path.column)) for alias, path in extracts.items()}
+    return item
+
+
+def thread_count(principal: Principal, query: ThreadCount) -> int:
+    where = where_threads(
+        principal.workspace_id, metadata=query.metadata, values=query.values, status=query.status
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM threads_thread WHERE {where}", where.params)
+        return int(cursor.fetchone()[0])
+
+
+@dataclass(frozen=True)
+class ThreadForState:
+    """What reading or changing a thread's state needs to know of it."""
+
+    thread_id: UUID
+    workspace_id: int
+    graph_id: str | None
+    assistant_id: str | None
+    config: dict[str, Any]
+
+
+def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
+    """Raises `NotFound`."""
+    row = threads_visible(principal).filter(thread_id=thread_id).values_list("metadata", "config").first()
+    if row is None:
+        raise thread_not_found(thread_id)
+    metadata, config = row
+    graph_id = metadata.get("graph_id")
+    return ThreadForState(
+        thread_id=thread_id,
+        workspace_id=principal.workspace_id,
+        graph_id=graph_id if isinstance(graph_id, str) else None,
+        assistant_id=metadata.get("assistant_id"),
+        config=config,
+    )
+

@@ -1,0 +1,140 @@
+"""Writes of threads."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from platform_site.core.checkpoints import checkpoints
+from platform_site.core.database import IS_POSTGRES
+from platform_site.core.errors import Conflict, NotFound, Unprocessable
+from platform_site.core.hooks import threads_deleting
+from platform_site.core.ids import uuid7
+from platform_site.core.wire import encode, timestamp
+from threads.models import Thread, ThreadStatus, ThreadTombstone
+from threads.schemas import ThreadCreate, ThreadPatch
+from threads.selectors import thread_get, thread_not_found, threads_visible
+
+TITLE_LENGTH = 80
+
+
+def _refuse_later_fields(**fields: Any) -> None:
+    """Fields of the contract that this version does not know how to honour are refused, never dropped."""
+    for name, value in fields.items():
+        if value is not None:
+            raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
+
+
+def thread_create(principal: Principal, body: ThreadCreate) -> bytes:
+    """Make a thread and give it as JSON. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
+    _refuse_later_fields(ttl=body.ttl, supersteps=body.supersteps)
+    thread_id = body.thread_id or uuid7()
+    if body.thread_id:
+        finish_deletes([thread_id])
+    now = timezone.now()
+    thread = Thread(
+        thread_id=thread_id,
+        workspace_id=principal.workspace_id,
+        metadata=body.metadata,
+        created_at=now,
+        updated_at=now,
+        state_updated_at=now,
+    )
+    try:
+        with transaction.atomic():
+            thread.save(force_insert=True)
+    except IntegrityError:
+        if body.if_exists == "raise" or not threads_visible(principal).filter(thread_id=thread_id).exists():
+            raise Conflict(f"Thread with ID {thread_id} already exists") from None
+        return thread_get(principal, thread_id)
+    made = timestamp(now)
+    return encode(
+        {
+            "thread_id": thread_id,
+            "created_at": made,
+            "updated_at": made,
+            "state_updated_at": made,
+            "metadata": body.metadata,
+            "status": "idle",
+            "config": {},
+            "values": None,
+        }
+    )
+
+
+def thread_patch(principal: Principal, thread_id: UUID, body: ThreadPatch) -> bytes:
+    """Merge metadata, top level only, and give the thread as JSON. Raises `NotFound`."""
+    _refuse_later_fields(ttl=body.ttl)
+    with transaction.atomic():
+        thread = threads_visible(principal).select_for_update().filter(thread_id=thread_id).first()
+        if thread is None:
+            raise NotFound("Not Found")
+        thread.metadata = {**thread.metadata, **body.metadata}
+        thread.updated_at = timezone.now()
+        thread.save(update_fields=["metadata", "updated_at"])
+    return thread_get(principal, thread_id)
+
+
+def thread_delete(principal: Principal, thread_id: UUID) -> None:
+    """Delete the thread with its runs and checkpoints; nothing of it can come back. Raises `NotFound`."""
+    if not delete_threads([thread_id], workspace_id=principal.workspace_id):
+        raise thread_not_found(thread_id)
+
+
+def delete_threads(thread_ids: list[UUID], *, workspace_id: int) -> int:
+    """Delete the threads of a workspace among `thread_ids`; how many there were.
+
+    SQLite keeps checkpoints in a file of their own: the tombstone, written with the rows' end, makes sure that
+    they follow, if need be after a crash. PostgreSQL does all in one transaction.
+    """
+    with transaction.atomic():
+        owned = list(
+            Thread.objects.select_for_update()
+            .filter(thread_id__in=thread_ids, workspace_id=workspace_id)
+            .values_list("thread_id", flat=True)
+        )
+        if not owned:
+            return 0
+        threads_deleting.send(owned)
+        ThreadTombstone.objects.bulk_create([ThreadTombstone(thread_id=thread_id) for thread_id in owned])
+        Thread.objects.filter(thread_id__in=owned).delete()
+        if IS_POSTGRES:
+            finish_deletes(owned)
+    finish_deletes(owned)
+    return len(owned)
+
+
+def finish_deletes(thread_ids: list[UUID] | None = None) -> None:
+    """Remove the checkpoints of deleted threads, all of them or those given."""
+    tombstones = ThreadTombstone.objects.all()
+    if thread_ids is not None:
+        tombstones = tombstones.filter(thread_id__in=thread_ids)
+    doomed = list(tombstones.values_list("thread_id", flat=True))
+    if doomed:
+        checkpoints().delete_threads_sync(doomed)
+        ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
+
+
+def thread_is_busy(thread_id: UUID) -> bool:
+    """Whether a run of the thread is pending or running."""
+    return Thread.objects.filter(thread_id=thread_id, status=ThreadStatus.BUSY).exists()
+
+
+def title_of(payload: Any) -> str:
+    """A title from the first words a person says in a run's input, empty where there are none."""
+    messages = payload.get("messages") if isinstance(payload, dict) else None
+    if isinstance(messages, (str, dict)):
+        messages = [messages]
+    for message in messages if isinstance(messages, list) else []:
+        content = message.get("content") if isinstance(message, dict) else message
+        if isinstance(content, list):
+            content = " ".join(
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        if isinstance(content, str) and content.strip():
+            words = " ".join(content.replace("\x00", "").split())
+            return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
+    return ""
+

@@ -1,0 +1,184 @@
+"""A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import InvalidUpdateError
+from langgraph.pregel import Pregel
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
+
+from platform_site.core.checkpoints import checkpoints
+from platform_site.core.errors import BadRequest
+from platform_site.core.graphs import registry
+from platform_site.core.stores import store_for
+from threads.schemas import CheckpointRef
+from threads.selectors import ThreadForState
+
+EMPTY_STATE: dict[str, Any] = {
+    "values": {},
+    "next": [],
+    "tasks": [],
+    "metadata": None,
+    "created_at": None,
+    "checkpoint": None,
+    "parent_checkpoint": None,
+    "interrupts": [],
+    "checkpoint_id": None,
+    "parent_checkpoint_id": None,
+}
+_CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+
+
+@asynccontextmanager
+async def _graph_of(thread: ThreadForState, graph_id: str) -> AsyncIterator[Pregel]:
+    graphs = registry()
+    configurable = dict(thread.config.get("configurable") or {})
+    configurable |= {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
+    async with graphs.open(
+        graph_id,
+        {"configurable": configurable},
+        checkpointer=checkpoints().saver(graphs.allowlist(graph_id)),
+        store=store_for(thread.workspace_id),
+        access="read",
+    ) as graph:
+        yield graph
+
+
+def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfig:
+    """The configuration that addresses a checkpoint of the thread, the head without `ref`."""
+    configurable: dict[str, Any] = {"thread_id": str(thread_id), "checkpoint_ns": ""}
+    if ref is not None:
+        configurable["checkpoint_ns"] = ref.checkpoint_ns or ""
+        if ref.checkpoint_id:
+            configurable["checkpoint_id"] = ref.checkpoint_id
+        if ref.checkpoint_map:
+            configurable["checkpoint_map"] = ref.checkpoint_map
+    return {"configurable": configurable}
+
+
+async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool) -> dict[str, Any]:
+    """The state at a checkpoint. One that does not exist reads as an empty state that echoes its id."""
+    if thread.graph_id is None:
+        return _absent(thread, ref)
+    async with _graph_of(thread, thread.graph_id) as graph:
+        snapshot = await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
+    if snapshot.created_at is None:
+        return _absent(thread, ref)
+    return state_wire(snapshot)
+
+
+def _absent(thread: ThreadForState, ref: CheckpointRef | None) -> dict[str, Any]:
+    if ref is None or not ref.checkpoint_id:
+        return EMPTY_STATE
+    return EMPTY_STATE | {
+        "checkpoint": {
+            "checkpoint_id": ref.checkpoint_id,
+            "thread_id": str(thread.thread_id),
+            "checkpoint_ns": ref.checkpoint_ns or "",
+        },
+        "checkpoint_id": ref.checkpoint_id,
+    }
+
+
+async def state_history(
+    thread: ThreadForState,
+    ref: CheckpointRef | None,
+    *,
+    limit: int,
+    before: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """States from the newest to older ones."""
+    if thread.graph_id is None or limit == 0:
+        return []
+    config = config_at(thread.thread_id, ref)
+    before_config = config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before else None
+    async with _graph_of(thread, thread.graph_id) as graph:
+        return [
+            state_wire(snapshot)
+            async for snapshot in graph.aget_state_history(
+                config, filter=dict(metadata) if metadata else None, before=before_config, limit=limit
+            )
+        ]
+
+
+async def state_update(
+    thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
+) -> tuple[dict[str, Any], StateSnapshot]:
+    """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
+
+    Raises `BadRequest` for a thread without a graph, an unknown node and values that the graph refuses.
+    """
+    if thread.graph_id is None:
+        raise BadRequest(
+            f"Thread '{thread.thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on "
+            "this particular thread. This operation requires a graph ID. Please ensure a run has been made for the "
+            "thread or manually update the thread metadata (by setting the 'graph_id' field) before running this "
+            "operation."
+        )
+    config = config_at(thread.thread_id, ref)
+    config["metadata"] = {"graph_id": thread.graph_id}
+    async with _graph_of(thread, thread.graph_id) as graph:
+        if as_node is not None and as_node != "__start__" and as_node not in graph.nodes:
+            raise BadRequest(f"Node {as_node} does not exist")
+        try:
+            updated = await graph.aupdate_state(config, values, as_node=as_node)
+        except (InvalidUpdateError, ValueError, TypeError) as error:
+            raise BadRequest(str(error)) from error
+        snapshot = await graph.aget_state(config_at(thread.thread_id))
+    return dict(updated["configurable"]), snapshot
+
+
+def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
+    """A state as it goes over the wire (BEHAVIOUR 3.1)."""
+    checkpoint = _checkpoint(snapshot.config)
+    parent = _checkpoint(snapshot.parent_config)
+    return {
+        "values": snapshot.values,
+        "next": snapshot.next,
+        "tasks": [_task_wire(task) for task in snapshot.tasks],
+        "metadata": snapshot.metadata,
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": [interrupt_wire(interrupt) for interrupt in snapshot.interrupts],
+        "checkpoint_id": checkpoint and checkpoint.get("checkpoint_id"),
+        "parent_checkpoint_id": parent and parent.get("checkpoint_id"),
+    }
+
+
+def _task_wire(task: PregelTask) -> dict[str, Any]:
+    nested = task.state
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": task.path,
+        "error": repr(task.error) if task.error else None,
+        "interrupts": [interrupt_wire(interrupt) for interrupt in task.interrupts],
+        "checkpoint": None if nested is None or isinstance(nested, StateSnapshot) else _checkpoint(nested),
+        "state": state_wire(nested) if isinstance(nested, StateSnapshot) else None,
+        "result": task.result,
+    }
+
+
+def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
+    if not config:
+        return None
+    configurable = config["configurable"]
+    return {key: configurable[key] for key in _CHECKPOINT_KEYS if configurable.get(key) is not None}
+
+
+def interrupt_wire(interrupt: Interrupt) -> dict[str, Any]:
+    """An open interrupt as threads and states show it."""
+    return {"id": interrupt.id, "value": interrupt.value}
+
+
+def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
+    """Task id to the interrupts it waits for."""
+    return {
+        task.id: [interrupt_wire(interrupt) for interrupt in task.interrupts]
+        for task in snapshot.tasks
+        if task.interrupts
+    }
