@@ -1,17 +1,16 @@
-"""What the run pages read: filtered lists, one run with what belongs to it. Always through the principal."""
+"""What pages read of runs: filtered lists, one run with what belongs to it. Always through the principal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import CharField, Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Cast
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.console.finding import as_uuid, id_contains
 from runs import status
 from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
 
@@ -48,26 +47,6 @@ class RunRow:
     @property
     def tokens(self) -> int:
         return self.run.input_tokens + self.run.output_tokens
-
-
-def as_uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text.strip())
-    except ValueError:
-        return None
-
-
-def id_contains(field: str, text: str) -> tuple[dict[str, Any], Q]:
-    """An annotation and a condition that find a UUID column by any part of it, as typed or without hyphens."""
-    if (whole := as_uuid(text)) is not None:
-        return {}, Q(**{field: whole})
-    part = text.strip().lower()
-    if len(part) < 4 or set(part) - set("0123456789abcdef-"):
-        return {}, Q(pk__in=[])
-    # SQLite keeps the 32 digits, PostgreSQL writes hyphens.
-    return {f"{field}_text": Cast(field, CharField())}, (
-        Q(**{f"{field}_text__contains": part}) | Q(**{f"{field}_text__contains": part.replace("-", "")})
-    )
 
 
 def _runs(principal: Principal) -> QuerySet[Run]:

@@ -1,0 +1,126 @@
+"""What a run is started with: the assistant's configuration and the request's, merged (BEHAVIOUR 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from platform_site.access.principal import Principal
+from platform_site.core.errors import BadRequest
+from runs.schemas import RunCreate
+
+BOTH_GIVEN = (
+    "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
+    "0.6.0 and is the long term planned replacement for configurable."
+)
+
+
+@dataclass(frozen=True)
+class Configured:
+    """An assistant as a run takes it over."""
+
+    assistant_id: UUID
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The stored form of a run: `kwargs` as the wire shows it, and its metadata."""
+
+    kwargs: dict[str, Any]
+    metadata: dict[str, Any]
+    thread_config: dict[str, Any]
+
+
+def plan_run(
+    principal: Principal,
+    body: RunCreate,
+    assistant: Configured,
+    *,
+    run_id: UUID,
+    thread_id: UUID,
+    thread_metadata: Mapping[str, Any],
+    request_id: str,
+    temporary: bool,
+) -> RunPlan:
+    """Merge assistant and request. Raises `BadRequest` if both `configurable` and `context` are given."""
+    asked = body.config.model_dump(exclude_none=True) if body.config else {}
+    configurable, context = _parameters(asked.get("configurable"), body.context, assistant)
+    asked_metadata = {**asked.get("metadata", {}), **(body.metadata or {})}
+    metadata = {**assistant.metadata, **thread_metadata, **asked_metadata}
+    metadata["assistant_id"] = str(assistant.assistant_id)
+    server = _server_keys(principal, assistant, run_id, thread_id, request_id)
+    config = {
+        **{key: value for key, value in assistant.config.items() if key not in ("configurable", "metadata")},
+        **{key: value for key, value in asked.items() if key not in ("configurable", "metadata")},
+        "metadata": metadata,
+        "configurable": {**configurable, **_checkpoint(body), **server},
+    }
+    modes = body.stream_mode if isinstance(body.stream_mode, list) else [body.stream_mode]
+    durability = body.durability or ("exit" if body.checkpoint_during is False else "async")
+    kwargs = {
+        "input": body.input,
+        "command": body.command.model_dump(exclude_none=True) if body.command else None,
+        "config": config,
+        "context": context,
+        "stream_mode": list(dict.fromkeys(modes)) or ["values"],
+        "interrupt_before": body.interrupt_before,
+        "interrupt_after": body.interrupt_after,
+        "webhook": body.webhook,
+        "feedback_keys": body.feedback_keys,
+        "temporary": temporary,
+        "subgraphs": body.stream_subgraphs,
+        "resumable": body.stream_resumable,
+        "checkpoint_during": durability != "exit",
+        "durability": durability,
+    }
+    thread_config = {**asked, "configurable": _own(asked.get("configurable"))}
+    return RunPlan(kwargs=kwargs, metadata=metadata, thread_config=thread_config)
+
+
+def _own(configurable: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A client's configurable without the keys by which LangGraph steers itself."""
+    return {key: value for key, value in (configurable or {}).items() if not key.startswith("__")}
+
+
+def _parameters(
+    configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | None, assistant: Configured
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`configurable` and `context`, each per key over the assistant's; one given alone stands for both."""
+    if configurable and context:
+        raise BadRequest(BOTH_GIVEN)
+    given = _own(configurable or context)
+    return (
+        {**_own(assistant.config.get("configurable")), **given},
+        {**assistant.context, **given},
+    )
+
+
+def _checkpoint(body: RunCreate) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if body.checkpoint is not None:
+        found = body.checkpoint.model_dump(exclude_none=True, exclude={"thread_id"})
+    if body.checkpoint_id and "checkpoint_id" not in found:
+        found["checkpoint_id"] = body.checkpoint_id
+    if not found.get("checkpoint_ns"):
+        found.pop("checkpoint_ns", None)
+    return found
+
+
+def _server_keys(
+    principal: Principal, assistant: Configured, run_id: UUID, thread_id: UUID, request_id: str
+) -> dict[str, Any]:
+    return {
+        "langgraph_auth_user": dict(principal.user) if principal.user is not None else None,
+        "langgraph_auth_user_id": principal.identity,
+        "langgraph_auth_permissions": list(principal.permissions),
+        "langgraph_request_id": request_id,
+        "run_id": str(run_id),
+        "thread_id": str(thread_id),
+        "graph_id": assistant.graph_id,
+        "assistant_id": str(assistant.assistant_id),
+        "user_id": principal.identity,
+    }

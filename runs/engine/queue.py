@@ -1,0 +1,278 @@
+"""The queue: all SQL that moves a run from pending to owned to finished. Each function runs in a database thread.
+
+The rules (DESIGN 3), kept by the statements here and by constraints on the table:
+- at most one run of a thread is owned (has a lease) at a time; its earliest due pending run comes next;
+- whoever claims a run gets a lease owner that no other attempt has, and every later write of the attempt names it;
+- a run whose lease has expired goes back to pending, or ends with `error` when it has used up its attempts.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from platform_site.core.database import json_param, moment_param, uuid_param
+from runs.models import Run, RunAttempt, RunStatus
+
+
+@dataclass
+class Claim:
+    """A run that this process owns, with all that its execution needs."""
+
+    run_id: UUID
+    thread_id: UUID
+    workspace_id: int
+    assistant_id: UUID | None
+    kwargs: dict[str, Any]
+    attempt: int
+    lease_owner: str
+    scheduled_at: datetime
+    started_at: datetime
+    attempt_started_at: datetime
+    baseline: dict[str, Any] | None = None
+    ephemeral: bool = False
+    cancel_action: str | None = None
+
+    @property
+    def configurable(self) -> dict[str, Any]:
+        return self.kwargs["config"]["configurable"]
+
+    @property
+    def graph_id(self) -> str:
+        return str(self.configurable["graph_id"])
+
+    @property
+    def is_recovery(self) -> bool:
+        """Whether an earlier attempt was lost with its process."""
+        return self.attempt > 1
+
+
+def lease_owner(worker: str, run_id: UUID, attempt: int) -> str:
+    """The name of one attempt's lease; those of a worker share its prefix."""
+    return f"{worker}/{run_id.hex[-12:]}/{attempt}"
+
+
+def lease_end() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+# The thread's runs that come before `r` or hold it: none may be there when `r` is claimed.
+_NEXT_OF_ITS_THREAD = """
+    NOT EXISTS (SELECT 1 FROM runs_run o WHERE o.thread_id = r.thread_id AND o.lease_owner IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM runs_run e WHERE e.thread_id = r.thread_id AND e.status = 'pending'
+        AND e.sequence < r.sequence AND e.scheduled_at <= %s
+    )
+"""
+_CLAIM_COLUMNS = """
+    r.sequence, r.run_id, r.thread_id, r.workspace_id, r.assistant_id, r.kwargs, r.attempt, r.scheduled_at,
+    r.started_at, r.baseline, t.ephemeral
+"""
+
+
+def claim_next(
+    worker: str, *, limit: int, thread_id: UUID | None = None, recoveries: int | None = None
+) -> list[Claim]:
+    """Claim up to `limit` due runs, oldest first, at most `recoveries` of them crash-recovered ones.
+
+    Runs of one thread are taken in order of sequence, one at a time.
+    """
+    now = timezone.now()
+    conditions, params = ["r.status = 'pending'", "r.scheduled_at <= %s"], [moment_param(now)]
+    if thread_id is not None:
+        conditions.append("r.thread_id = %s")
+        params.append(uuid_param(thread_id))
+    if recoveries == 0:
+        conditions.append("r.attempt = 0")
+    conditions.append(_NEXT_OF_ITS_THREAD)
+    params.append(moment_param(now))
+    claims: list[Claim] = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r JOIN threads_thread t ON t.thread_id = r.thread_id "
+            f"WHERE {' AND '.join(conditions)} ORDER BY r.sequence LIMIT %s"
+            + (" FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""),
+            [*params, limit],
+        )
+        for row in cursor.fetchall():
+            is_recovery = row[6] > 0
+            if is_recovery and recoveries is not None:
+                if recoveries <= 0:
+                    continue
+                recoveries -= 1
+            if (claim := _take(cursor, worker, row, now)) is not None:
+                claims.append(claim)
+    return claims
+
+
+def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Claim | None:
+    sequence, run_id, thread_id, workspace_id, assistant_id, kwargs, attempts, due, started, baseline, ephemeral = row
+    claim = Claim(
+        run_id=_uuid(run_id),
+        thread_id=_uuid(thread_id),
+        workspace_id=workspace_id,
+        assistant_id=_uuid(assistant_id) if assistant_id else None,
+        kwargs=orjson.loads(kwargs),
+        attempt=attempts + 1,
+        lease_owner=lease_owner(worker, _uuid(run_id), attempts + 1),
+        scheduled_at=_moment(due),
+        started_at=_moment(started) if started else now,
+        attempt_started_at=now,
+        baseline=orjson.loads(baseline) if baseline else None,
+        ephemeral=bool(ephemeral),
+    )
+    cursor.execute(
+        "UPDATE runs_run SET status = 'running', lease_owner = %s, lease_expires_at = %s, attempt = %s, "
+        "attempt_started_at = %s, started_at = %s, updated_at = %s "
+        "WHERE sequence = %s AND status = 'pending' AND lease_owner IS NULL AND attempt = %s",
+        [
+            claim.lease_owner,
+            moment_param(lease_end()),
+            claim.attempt,
+            moment_param(now),
+            moment_param(claim.started_at),
+            moment_param(now),
+            sequence,
+            attempts,
+        ],
+    )
+    return claim if cursor.rowcount == 1 else None
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _moment(value: Any) -> datetime:
+    """A timestamp of raw SQL: text in UTC on SQLite, aware on PostgreSQL."""
+    return datetime.fromisoformat(value + "+00:00") if isinstance(value, str) else value
+
+
+def next_due() -> datetime | None:
+    """When the earliest pending run becomes due, now or later."""
+    return Run.objects.filter(status=RunStatus.PENDING).order_by("scheduled_at").values_list(
+        "scheduled_at", flat=True
+    ).first()  # fmt: skip
+
+
+def renew(worker: str) -> dict[UUID, str | None]:
+    """The heartbeat: prolong every lease of the worker; the runs it still owns, each with its cancel action."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_run SET lease_expires_at = %s WHERE lease_owner >= %s AND lease_owner < %s "
+            "RETURNING run_id, cancel_action",
+            [moment_param(lease_end()), f"{worker}/", f"{worker}0"],
+        )
+        return {_uuid(run_id): action for run_id, action in cursor.fetchall()}
+
+
+def release(claim: Claim, *, counts: bool, reason: RunAttempt.Reason) -> bool:
+    """Give a run back to pending. An attempt that does not count (a drain) may be made again."""
+    with transaction.atomic():
+        released = Run.objects.filter(run_id=claim.run_id, lease_owner=claim.lease_owner).update(
+            status=RunStatus.PENDING,
+            lease_owner=None,
+            lease_expires_at=None,
+            attempt=claim.attempt if counts else F("attempt") - 1,
+            updated_at=timezone.now(),
+        )
+        if released:
+            record_attempt(claim, reason)
+    return bool(released)
+
+
+def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
+    """Keep a row of an attempt that has ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_runattempt (run_id, number, worker, started_at, ended_at, reason) "
+            "SELECT sequence, %s, %s, %s, %s, %s FROM runs_run WHERE run_id = %s",
+            [
+                claim.attempt,
+                claim.lease_owner.partition("/")[0],
+                moment_param(claim.attempt_started_at),
+                moment_param(timezone.now()),
+                reason.value,
+                uuid_param(claim.run_id),
+            ],
+        )
+
+
+@dataclass
+class Swept:
+    """What a sweep found: runs to be taken up again, and runs that have used up their attempts."""
+
+    requeued: list[UUID] = field(default_factory=list)
+    exhausted: list[UUID] = field(default_factory=list)
+
+
+def expired_runs(*, alive: set[str], everything: bool) -> list[Run]:
+    """Leased runs whose owner is gone. `everything`: no other process can be alive, so every lease has ended."""
+    leased = Run.objects.filter(lease_owner__isnull=False).select_related("thread")
+    if not everything:
+        leased = leased.filter(lease_expires_at__lt=timezone.now())
+    return [run for run in leased if run.lease_owner not in alive]
+
+
+def requeue_lost(run: Run) -> bool:
+    """Take a lost run's lease away and make it pending again; False if somebody else was faster."""
+    with transaction.atomic():
+        lost = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner).update(
+            status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now()
+        )
+        if lost:
+            RunAttempt.objects.create(
+                run=run,
+                number=run.attempt,
+                worker=str(run.lease_owner).partition("/")[0],
+                started_at=run.attempt_started_at or run.created_at,
+                ended_at=timezone.now(),
+                reason=RunAttempt.Reason.LOST,
+            )
+    return bool(lost)
+
+
+def take_over(run: Run, worker: str) -> Claim | None:
+    """Own a lost run without another attempt, to end it; None if somebody else was faster."""
+    owner = lease_owner(worker, run.run_id, run.attempt) + "/end"
+    taken = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner).update(
+        lease_owner=owner, lease_expires_at=lease_end()
+    )
+    if not taken:
+        return None
+    return claim_of(run, owner)
+
+
+def claim_of(run: Run, owner: str) -> Claim:
+    """A claim on a run that `owner` holds."""
+    return Claim(
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        workspace_id=run.workspace_id,
+        assistant_id=run.assistant_id,
+        kwargs=run.kwargs,
+        attempt=run.attempt,
+        lease_owner=owner,
+        scheduled_at=run.scheduled_at,
+        started_at=run.started_at or run.created_at,
+        attempt_started_at=run.attempt_started_at or run.created_at,
+        baseline=run.baseline,
+        ephemeral=run.thread.ephemeral,
+        cancel_action=run.cancel_action,
+    )
+
+
+def save_baseline(claim: Claim, baseline: dict[str, Any]) -> bool:
+    """Remember what the thread held before the run first touched it; False if the lease is lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_run SET baseline = %s WHERE run_id = %s AND lease_owner = %s",
+            [json_param(baseline), uuid_param(claim.run_id), claim.lease_owner],
+        )
+        return bool(cursor.rowcount)

@@ -1,0 +1,74 @@
+"""Request and response bodies of the run operations."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from platform_site.core.wire import Schema
+from threads.schemas import CheckpointRef
+
+StreamMode = Literal[
+    "values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"
+]
+Nodes = Literal["*"] | list[str]
+
+
+class Send(Schema):
+    node: str
+    input: Any = None
+
+
+class Command(Schema):
+    update: dict[str, Any] | list[Any] | None = None
+    resume: Any = None
+    goto: Send | str | list[Send | str] | None = None
+
+
+class RunConfig(Schema):
+    tags: list[str] | None = None
+    recursion_limit: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    configurable: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    run_name: str | None = None
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+class RunCreate(Schema):
+    """What a run can be asked for, on a thread and without one."""
+
+    assistant_id: str
+    input: Any = None
+    command: Command | None = None
+    checkpoint: CheckpointRef | None = None
+    checkpoint_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    config: RunConfig | None = None
+    context: dict[str, Any] | None = None
+    webhook: str | None = None
+    interrupt_before: Nodes | None = None
+    interrupt_after: Nodes | None = None
+    stream_mode: StreamMode | list[StreamMode] = "values"
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
+    if_not_exists: Literal["create", "reject"] = "reject"
+    on_completion: str | None = None
+    on_disconnect: str | None = None
+    after_seconds: Annotated[float, Field(ge=0, le=10**9)] | None = None
+    checkpoint_during: bool | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    langsmith_tracer: Any = None
+
+
+class Run(Schema):
+    run_id: str
+    thread_id: str
+    assistant_id: str | None
+    created_at: str
+    updated_at: str
+    status: Literal["pending", "running", "error", "success", "timeout", "interrupted"]
+    metadata: dict[str, Any]
+    kwargs: dict[str, Any]
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"]
+    langsmith_session_name: str | None = None

@@ -1,0 +1,148 @@
+"""Reads of runs, through the principal."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection
+from django.db.models import QuerySet
+
+from platform_site.access.principal import Principal
+from platform_site.core.database import stamp, uuid_param
+from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from runs.models import Run
+from threads.selectors import thread_not_found
+
+COLUMNS = (
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "metadata",
+    "status",
+    "kwargs",
+    "multitask_strategy",
+    "created_at",
+    "updated_at",
+)
+_IDS = {"run_id", "thread_id", "assistant_id"}
+_JSON = {"metadata", "kwargs"}
+SELECTABLE = (*COLUMNS, "langsmith_session_name")
+
+
+def runs_visible(principal: Principal) -> "QuerySet[Run]":
+    """Every run of the caller's workspace."""
+    return Run.objects.filter(workspace_id=principal.workspace_id)
+
+
+def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
+    wire: dict[str, Any] = {}
+    for column, value in zip(columns, row, strict=True):
+        if value is None:
+            wire[column] = None
+        elif column in _IDS:
+            wire[column] = str(value if isinstance(value, UUID) else UUID(value))
+        elif column in _JSON:
+            wire[column] = orjson.Fragment(value)
+        elif column.endswith("_at"):
+            wire[column] = stamp(value)
+        else:
+            wire[column] = value
+    return wire
+
+
+def run_get(principal: Principal, thread_id: UUID, run_id: UUID) -> bytes:
+    """The run as JSON. Raises `NotFound`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM runs_run WHERE run_id = %s AND thread_id = %s AND workspace_id = %s",
+            [uuid_param(run_id), uuid_param(thread_id), principal.workspace_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound("Not Found")
+    return orjson.dumps({**_wire(row, COLUMNS), "langsmith_session_name": None})
+
+
+def run_list(
+    principal: Principal, thread_id: UUID, *, limit: int, offset: int, status: str | None, select: list[str]
+) -> bytes:
+    """The thread's runs as JSON, newest first. Raises `NotFound` for the thread, `Unprocessable` for a column."""
+    if unknown := [name for name in select if name not in SELECTABLE]:
+        raise Unprocessable(f"Invalid select columns: {unknown}")
+    columns = tuple(name for name in select if name in COLUMNS) or COLUMNS
+    conditions, params = "thread_id = %s AND workspace_id = %s", [uuid_param(thread_id), principal.workspace_id]
+    if status is not None:
+        conditions += " AND status = %s"
+        params.append(status)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            [uuid_param(thread_id), principal.workspace_id],
+        )
+        if cursor.fetchone() is None:
+            raise thread_not_found(thread_id)
+        cursor.execute(
+            f"SELECT {', '.join(columns)} FROM runs_run WHERE {conditions} ORDER BY sequence DESC LIMIT %s OFFSET %s",
+            [*params, limit, offset],
+        )
+        rows = cursor.fetchall()
+    extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
+    return orjson.dumps([{**_wire(row, columns), **extra} for row in rows])
+
+
+def page_number(text: str | None, default: int) -> int:
+    """A `limit` or `offset` of a query string. Raises `BadRequest` in the words of the contract."""
+    if text is None:
+        return default
+    try:
+        return min(max(int(text), 0), 2**31)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How far a run is, for those who wait for it."""
+
+    is_finished: bool
+    thread_id: UUID
+    body: bytes
+    resumable: bool
+
+
+def run_outcome(principal: Principal, thread_id: UUID, run_id: UUID) -> RunOutcome | None:
+    """Where the run stands; `body` is what `join` answers once it has ended. None if there is no such run.
+
+    A finished run is answered with the thread's current values and its open interrupts, a failed one with its error.
+    """
+    run = (
+        runs_visible(principal)
+        .filter(run_id=run_id, thread_id=thread_id)
+        .select_related("thread")
+        .defer("metadata", "error_traceback", "thread__metadata", "thread__config")
+        .first()
+    )
+    if run is None:
+        return None
+    return RunOutcome(
+        is_finished=run.finished_at is not None,
+        thread_id=run.thread_id,
+        body=_outcome_body(run),
+        resumable=bool(run.kwargs.get("resumable")),
+    )
+
+
+def _outcome_body(run: Run) -> bytes:
+    thread = run.thread
+    if run.status in ("error", "timeout") and thread.error:
+        return orjson.dumps({"__error__": thread.error})
+    values = thread.values if thread.values is not None else {}
+    waiting = [
+        {**interrupt, "response_schema": None}
+        for interrupts in (thread.interrupts or {}).values()
+        for interrupt in interrupts
+    ]
+    if waiting and isinstance(values, dict):
+        values = {**values, "__interrupt__": waiting}
+    return orjson.dumps(values)
