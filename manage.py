@@ -4,12 +4,20 @@
 import os
 import sys
 
+from platform_site.command_line import apply_to_environment
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
+    apply_to_environment(sys.argv)
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as problem:
+        # A wrong setting: its own sentence says all, a traceback would hide it.
+        sys.exit(f"switchyard: {problem}")
 
 
 if __name__ == "__main__":

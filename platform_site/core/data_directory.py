@@ -1,0 +1,54 @@
+"""The data directory: made for its owner alone, and used by one server at a time.
+
+SQLite files are safe only while one process runs the engine on them: it holds the leases of its runs in memory. With
+PostgreSQL the leases are in the database and any number of servers may share it; then there is nothing to lock.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class DataDirectoryInUse(Exception):
+    """Another process serves from this data directory; the message names it."""
+
+
+# The open lock file. The lock ends with the process that holds it, however it ends.
+_held: int | None = None
+
+
+def make(directory: Path) -> None:
+    """Create the directory, readable by its owner only; one that exists keeps the mode it was given."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def lock(directory: Path, address: str) -> None:
+    """Keep other servers off the directory for the life of this process; `address` is what they tell their user.
+
+    Raises DataDirectoryInUse if another process has it. Locking again in the same process only renews the address.
+    """
+    global _held
+    if _held is None:
+        # The kernel drops the lock when the last descriptor closes: it must not live on in children.
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "an unknown process"
+            os.close(descriptor)
+            raise DataDirectoryInUse(
+                f"{directory} is in use by another Switchyard server: {holder}. "
+                "Stop that one, or give this one a directory of its own with --data-dir."
+            ) from None
+        _held = descriptor
+        os.register_at_fork(after_in_child=_forget)
+    os.ftruncate(_held, 0)
+    os.pwrite(_held, f"pid {os.getpid()} at {address}\n".encode(), 0)
+
+
+def _forget() -> None:
+    """A forked child shares the descriptor, and with it the lock, unless it closes its copy."""
+    global _held
+    if _held is not None:
+        os.close(_held)
+        _held = None

@@ -1,0 +1,100 @@
+"""`/ok`, `/info` and `/metrics`: asked by load balancers, clients and monitors, without credentials."""
+
+from importlib.metadata import version
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from platform_site.core import metrics
+from platform_site.core.database import read_db
+from platform_site.core.errors import ApiError
+from platform_site.core.graphs import registry
+from platform_site.core.handler import json_response
+from platform_site.core.wire import encode
+from platform_site.system.schemas import Health, Info, Metrics
+from platform_site.system.selectors import Queue, database_check, queue_figures, workers_max
+
+router = Router(tags=["System"])
+
+
+@router.get("/ok", response=Health, operation_id="ok", summary="Health check")
+async def ok(request: HttpRequest, check_db: int = Query(0, ge=0, le=1)) -> HttpResponse:
+    """Whether the server answers, and whether its graphs are loaded; with `check_db=1` also whether the database does."""
+    if check_db:
+        try:
+            await read_db(database_check)
+        except Exception as error:
+            raise ApiError(f"The database does not answer: {type(error).__name__}", status=500) from error
+    graphs = registry()
+    body: dict[str, Any] = {"ok": True, "services": {}, "graphs": "ready" if graphs.is_loaded else "loading"}
+    if graphs.failures:
+        body["broken_graphs"] = sorted(graphs.failures)
+    return json_response(encode(body))
+
+
+@router.get("/", response=Health, include_in_schema=False)
+async def root(request: HttpRequest, check_db: int = Query(0, ge=0, le=1)) -> HttpResponse:
+    """The same as `/ok`."""
+    return await ok(request, check_db)
+
+
+@router.get("/info", response=Info, operation_id="info", summary="Server information")
+async def info(request: HttpRequest) -> HttpResponse:
+    """Versions, what the server can do, and which graphs could not be loaded, with the reason."""
+    graphs = registry()
+    body = {
+        "version": version("switchyard"),
+        "langgraph_py_version": version("langgraph"),
+        "flags": {
+            "assistants": True,
+            "crons": False,
+            "langsmith": False,
+            "langsmith_tracing_replicas": False,
+            "langsmith_tracing_session_on_runs": False,
+        },
+        "host": {
+            "kind": "self-hosted",
+            "project_id": None,
+            "host_revision_id": None,
+            "revision_id": None,
+            "tenant_id": None,
+        },
+        "metadata": {},
+        "graphs": {graph_id: _state(graph_id, graphs.failures, graphs.is_loaded) for graph_id in graphs.ids},
+    }
+    return json_response(encode(body))
+
+
+def _state(graph_id: str, failures: dict[str, str], is_loaded: bool) -> dict[str, str]:
+    if graph_id in failures:
+        return {"status": "broken", "reason": failures[graph_id]}
+    return {"status": "ready" if is_loaded else "loading"}
+
+
+@router.get("/metrics", response=Metrics, operation_id="metrics", summary="Metrics")
+async def show_metrics(request: HttpRequest, format: str = "prometheus") -> HttpResponse:
+    """Prometheus text, or with `format=json` queue, workers and requests in short."""
+    queue = await read_db(queue_figures)
+    if format == "json":
+        return json_response(encode(_as_json(queue)))
+    metrics.RUNS_PENDING.set(queue.pending)
+    metrics.RUNS_RUNNING.set(queue.running)
+    metrics.WORKERS_MAX.set(workers_max())
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _as_json(queue: Queue) -> dict[str, Any]:
+    active = min(int(metrics.WORKERS_ACTIVE._value.get()), workers_max())
+    return {
+        "queue": {
+            "n_pending": queue.pending,
+            "pending_runs_wait_time_max_secs": queue.longest_wait,
+            "pending_runs_wait_time_med_secs": queue.median_wait,
+            "pending_unblocked_runs_wait_time_max_secs": queue.longest_unblocked_wait,
+            "n_running": queue.running,
+        },
+        "api": {"http_requests_total": metrics.http_requests()},
+        "workers": {"max": workers_max(), "active": active, "available": workers_max() - active},
+    }
