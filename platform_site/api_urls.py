@@ -1,0 +1,63 @@
+"""The API's own URL table: every operation, the OpenAPI document and the page that shows it."""
+
+import json
+from functools import cache
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import path
+
+from platform_site.api import api
+from platform_site.core.errors import MethodNotAllowed
+from platform_site.core.handler import json_response
+from platform_site.core.wire import encode
+
+# Answered without credentials.
+PUBLIC = frozenset({"/ok", "/info", "/metrics", "/docs", "/openapi.json"})
+
+# Swagger UI sets inline styles; everything it loads is our own.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@cache
+def _openapi() -> bytes:
+    document = dict(api.get_openapi_schema(path_prefix=""))
+    document["components"]["securitySchemes"] = {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        "Bearer": {"type": "http", "scheme": "bearer"},
+    }
+    document["security"] = [{"ApiKey": []}, {"Bearer": []}]
+    return encode(document)
+
+
+@cache
+def _docs() -> str:
+    settings = {"layout": "BaseLayout", "deepLinking": True, "url": "/openapi.json"}
+    return render_to_string("ninja/swagger.html", {"api": api, "swagger_settings": json.dumps(settings)})
+
+
+def _only_get(request: HttpRequest) -> None:
+    if request.method != "GET":
+        raise MethodNotAllowed(headers={"Allow": "GET"})
+
+
+async def openapi(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI document of the whole API."""
+    _only_get(request)
+    return json_response(_openapi())
+
+
+async def docs(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI document as a page to read and to try out."""
+    _only_get(request)
+    return HttpResponse(_docs(), headers={"Content-Security-Policy": _DOCS_POLICY})
+
+
+urlpatterns = [
+    path("openapi.json", openapi),
+    path("docs", docs),
+    path("", api.urls),
+]

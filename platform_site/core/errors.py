@@ -1,0 +1,62 @@
+"""Errors that the API answers with a status and `{"detail": "<sentence>"}`: the one table of them."""
+
+from collections.abc import Mapping
+
+
+class ApiError(Exception):
+    """Raised anywhere below a view; the caller gets `status` and `{"detail": detail}`."""
+
+    status = 500
+    default_detail = "Internal Server Error"
+
+    def __init__(
+        self, detail: str | None = None, *, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.detail = self.default_detail if detail is None else detail
+        self.status = status or self.status
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+
+class BadRequest(ApiError):
+    status = 400
+    default_detail = "Bad Request"
+
+
+class Unauthorized(ApiError):
+    status = 401
+    default_detail = "Unauthorized"
+
+
+class Forbidden(ApiError):
+    status = 403
+    default_detail = "Forbidden"
+
+
+class NotFound(ApiError):
+    status = 404
+    default_detail = "Not Found"
+
+
+class MethodNotAllowed(ApiError):
+    status = 405
+    default_detail = "Method Not Allowed"
+
+
+class Conflict(ApiError):
+    status = 409
+    default_detail = "Conflict"
+
+
+class TooLarge(ApiError):
+    status = 413
+    default_detail = "Request body is too large"
+
+
+class Unprocessable(ApiError):
+    status = 422
+    default_detail = "Unprocessable Content"
+
+
+class InvalidJSON(Unprocessable):
+    default_detail = "Invalid JSON in request body"
