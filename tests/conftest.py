@@ -1,0 +1,109 @@
+"""What all tests share: a private data directory, databases, live servers and clients for them."""
+
+import asyncio
+import os
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Before the settings are loaded: no test touches the data directory of a developer.
+_data = tempfile.TemporaryDirectory(prefix="switchyard-tests-")
+os.environ["DATA_DIR"] = _data.name
+os.environ["DJANGO_SETTINGS_MODULE"] = "platform_site.settings"
+
+import httpx  # noqa: E402
+import pytest  # noqa: E402
+from asgiref.sync import sync_to_async  # noqa: E402
+from django.conf import settings  # noqa: E402
+from langgraph_sdk import get_client, get_sync_client  # noqa: E402
+from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient  # noqa: E402
+
+from platform_site.core import database  # noqa: E402
+from tests import live  # noqa: E402
+
+if not settings.DATABASE_URL:
+    # A file, so that the threads of the database pools see what the test sees.
+    settings.DATABASES["default"]["TEST"] = {"NAME": str(Path(_data.name) / "test.sqlite3")}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failed test shows the end of the log of every server that is up."""
+    report = yield
+    if report.failed:
+        for server in live.servers:
+            report.sections.append((f"log of the server on port {server.port}", server.log[-8000:]))
+    return report
+
+
+@pytest.fixture
+def inline_db(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Database hops run on the test's own connection, inside the transaction that is rolled back at its end.
+
+    For `async def` tests and for `async_to_sync` alike. The body of an `async def` test reaches the ORM by a hop, too.
+    """
+
+    async def hop(pool: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return await sync_to_async(function)(*args, **kwargs)
+        # Where a loop runs Django keeps a connection per context; the test's is the one of its thread.
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            asyncio._set_running_loop(loop)
+
+    monkeypatch.setattr(database, "_hop", hop)
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., live.LiveServer]]:
+    """Start servers of one's own: `start_server(config, NAME="value", arguments=(...))`; all end with the session."""
+    started: list[live.LiveServer] = []
+
+    def start(config: Path | None, arguments: tuple[str, ...] = (), **environment: str) -> live.LiveServer:
+        server = live.LiveServer(config, tmp_path_factory.mktemp("server"), environment, arguments)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer | live.RunningServer:
+    """The server with the graphs of the contract, shared by all tests that leave it running."""
+    if url := os.environ.get("SERVER_URL"):
+        return live.RunningServer(url.rstrip("/"))
+    return start_server(live.CONTRACT_CONFIG)
+
+
+@pytest.fixture(scope="session")
+def samples_server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer:
+    """The server as a newcomer starts it: no config, the sample graphs."""
+    return start_server(None)
+
+
+@pytest.fixture
+def http(server: live.LiveServer | live.RunningServer) -> Iterator[httpx.Client]:
+    """Plain HTTP to the shared server."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(server: live.LiveServer | live.RunningServer) -> AsyncIterator[LangGraphClient]:
+    """The official asynchronous client on the shared server."""
+    async with get_client(url=server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def sync_client(server: live.LiveServer | live.RunningServer) -> Iterator[SyncLangGraphClient]:
+    """The official synchronous client on the shared server."""
+    with get_sync_client(url=server.url) as client:
+        yield client
