@@ -10,6 +10,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple, Protocol, Self
 
@@ -61,6 +62,9 @@ class EventLog(Protocol):
 
     def close(self, run_id: str, outcome: bytes) -> None:
         """End the log with the JSON body that `wait` answers; a second call changes nothing."""
+
+    def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
+        """Add a last event to every open log of this process and end it: the process is going, its runs are not."""
 
     def subscribe(self, run_id: str, after: str | None) -> Subscription:
         """A reader of what follows `after`: None is now, `BEGIN` everything kept, an event id what came later. Raises
@@ -116,11 +120,9 @@ class _Waiter:
             self.future.set_result(None)
 
     def wake(self) -> None:
-        try:
+        # A closed loop refuses: its reader is gone.
+        with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.resolve)
-        except RuntimeError:
-            # The reader's loop has been closed, and the reader with it.
-            pass
 
 
 class MemorySubscription:
@@ -277,6 +279,11 @@ class MemoryEventLog:
 
     def close(self, run_id: str, outcome: bytes) -> None:
         self._end(run_id, outcome, forget=False)
+
+    def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
+        for run_id in list(self._logs):
+            self.append(run_id, name, data)
+            self.close(run_id, outcome)
 
     def discard(self, run_id: str) -> None:
         # The log stays, closed and empty, for its time: a late event of the deleted run meets it and is ignored.

@@ -1,0 +1,154 @@
+"""Reading and deleting rows of a `CheckpointFile`: functions on a connection, run on the file's threads."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, PendingWrite, get_checkpoint_id, writes_sort_key
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.sqlite.utils import search_where
+
+from platform_site.core.checkpoints import adopted
+
+# Checkpoints that a listing reads and unpacks in one go.
+PAGE = 100
+_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, metadata, checkpoint"
+
+_Row = tuple[str, str, str, str | None, str, bytes | None, bytes]
+
+
+def read_tuple(
+    connection: sqlite3.Connection, serde: SerializerProtocol, config: RunnableConfig
+) -> CheckpointTuple | None:
+    configurable = config["configurable"]
+    params = [str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")]
+    where = "thread_id = ? AND checkpoint_ns = ?"
+    if checkpoint_id := get_checkpoint_id(config):
+        where += " AND checkpoint_id = ?"
+        params.append(checkpoint_id)
+    else:
+        where += " ORDER BY checkpoint_id DESC LIMIT 1"
+    row = connection.execute(f"SELECT {_COLUMNS} FROM checkpoints WHERE {where}", params).fetchone()
+    return None if row is None else _unpacked(serde, row, _writes(connection, serde, row[0], row[1], [row[2]]))
+
+
+def read_first_page(
+    connection: sqlite3.Connection,
+    serde: SerializerProtocol,
+    config: RunnableConfig | None,
+    filter: dict[str, Any] | None,
+    before: RunnableConfig | None,
+    limit: int | None,
+) -> tuple[list[int], list[CheckpointTuple]]:
+    """The row ids of all that match, newest first, and the first page of them."""
+    if config is not None:
+        configurable = config["configurable"]
+        config = {"configurable": {**configurable, "thread_id": str(configurable["thread_id"])}}
+    where, params = search_where(config, filter, before)
+    statement = f"SELECT rowid FROM checkpoints {where} ORDER BY checkpoint_id DESC"
+    if limit is not None:
+        statement, params = f"{statement} LIMIT ?", [*params, limit]
+    ids = [row[0] for row in connection.execute(statement, list(params))]
+    return ids, read_page(connection, serde, ids[:PAGE])
+
+
+def read_page(connection: sqlite3.Connection, serde: SerializerProtocol, ids: Sequence[int]) -> list[CheckpointTuple]:
+    """The checkpoints with these row ids, in this order; one query for the rows and one a namespace for writes."""
+    marks = ",".join("?" * len(ids))
+    found: dict[int, _Row] = {
+        row[0]: row[1:]
+        for row in connection.execute(f"SELECT rowid, {_COLUMNS} FROM checkpoints WHERE rowid IN ({marks})", ids)
+    }
+    by_namespace: dict[tuple[str, str], list[str]] = {}
+    for row in found.values():
+        by_namespace.setdefault((row[0], row[1]), []).append(row[2])
+    writes: dict[tuple[str, str, str], list[PendingWrite]] = {}
+    for (thread_id, namespace), checkpoint_ids in by_namespace.items():
+        writes.update(_writes(connection, serde, thread_id, namespace, checkpoint_ids))
+    return [_unpacked(serde, found[rowid], writes) for rowid in ids if rowid in found]
+
+
+def _writes(
+    connection: sqlite3.Connection,
+    serde: SerializerProtocol,
+    thread_id: str,
+    namespace: str,
+    checkpoint_ids: Sequence[str],
+) -> dict[tuple[str, str, str], list[PendingWrite]]:
+    marks = ",".join("?" * len(checkpoint_ids))
+    rows = connection.execute(
+        "SELECT checkpoint_id, task_path, task_id, idx, channel, type, value FROM writes"
+        f" WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id IN ({marks})",
+        [thread_id, namespace, *checkpoint_ids],
+    ).fetchall()
+    rows.sort(key=lambda row: writes_sort_key(row[1], row[2], row[3]))
+    writes: dict[tuple[str, str, str], list[PendingWrite]] = {}
+    for checkpoint_id, _, task_id, _, channel, type_, value in rows:
+        pending = (task_id, channel, serde.loads_typed((type_, value)))
+        writes.setdefault((thread_id, namespace, checkpoint_id), []).append(pending)
+    return writes
+
+
+def _unpacked(
+    serde: SerializerProtocol, row: _Row, writes: Mapping[tuple[str, str, str], list[PendingWrite]]
+) -> CheckpointTuple:
+    thread_id, namespace, checkpoint_id, parent_id, type_, metadata, checkpoint = row
+    return CheckpointTuple(
+        place(thread_id, namespace, checkpoint_id),
+        serde.loads_typed((type_, checkpoint)),
+        orjson.loads(metadata) if metadata is not None else {},
+        place(thread_id, namespace, parent_id) if parent_id else None,
+        writes.get((thread_id, namespace, checkpoint_id), []),
+    )
+
+
+def delete_threads(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> None:
+    """Delete all rows of the threads."""
+    for thread_id in thread_ids:
+        connection.execute("DELETE FROM checkpoints WHERE thread_id = ?", (thread_id,))
+        connection.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
+
+
+def delete_run(connection: sqlite3.Connection, thread_id: str, run_id: str) -> None:
+    """Delete the run's checkpoints with their writes, and its writes on checkpoints of others."""
+    doomed: dict[tuple[str, str], str | None] = {
+        (namespace, checkpoint_id): parent_id
+        for namespace, checkpoint_id, parent_id in connection.execute(
+            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id FROM checkpoints"
+            " WHERE run_id = ? AND thread_id = ?",
+            (run_id, thread_id),
+        )
+    }
+    children = connection.execute(
+        "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id FROM checkpoints"
+        " WHERE thread_id = ? AND run_id IS NOT ? AND parent_checkpoint_id IS NOT NULL",
+        (thread_id, run_id),
+    ).fetchall()
+    for namespace, checkpoint_id, parent_id in children:
+        if (namespace, parent_id) in doomed:
+            connection.execute(
+                "UPDATE checkpoints SET parent_checkpoint_id = ?"
+                " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+                (adopted(doomed, namespace, parent_id), thread_id, namespace, checkpoint_id),
+            )
+    connection.executemany(
+        "DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+        [(thread_id, namespace, checkpoint_id) for namespace, checkpoint_id in doomed],
+    )
+    connection.execute("DELETE FROM writes WHERE thread_id = ? AND run_id = ?", (thread_id, run_id))
+    connection.execute("DELETE FROM checkpoints WHERE run_id = ? AND thread_id = ?", (run_id, thread_id))
+
+
+def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+    for run_id in run_ids:
+        for (thread_id,) in connection.execute(
+            "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ?", (str(run_id),)
+        ).fetchall():
+            delete_run(connection, thread_id, str(run_id))
+
+
+def place(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    """The config that names one checkpoint."""
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}

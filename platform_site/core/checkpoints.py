@@ -1,0 +1,143 @@
+"""Checkpoints of the configured database: savers for runs and for state reads, and what no saver offers.
+
+SQLite keeps them in a file of their own, PostgreSQL in the tables of LangGraph's own saver.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+# The task under which LangGraph stores what comes from outside: a command, a resume value for no particular task.
+NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
+# The place of resume values among the writes of a task (`WRITES_IDX_MAP` of LangGraph).
+RESUME_INDEX = -4
+
+Allowlist = Collection[tuple[str, ...]]
+
+
+class Fence(Protocol):
+    """The lease of one attempt. `holds` is asked in the thread that writes; once false, it stays false."""
+
+    run_id: UUID
+    lease_owner: str
+
+    def holds(self) -> bool: ...
+
+
+class LeaseLost(Exception):
+    """A checkpoint write was refused: the attempt no longer owns its run, or the run is gone."""
+
+    def __init__(self, fence: Fence) -> None:
+        super().__init__(f"{fence.lease_owner} no longer owns run {fence.run_id}")
+
+
+class Checkpoints(ABC):
+    """The process's access to checkpoints. Every method may be called from any event loop.
+
+    An `allowlist` names the types, beyond LangGraph's own, that are rebuilt when a checkpoint is read.
+    """
+
+    @abstractmethod
+    async def setup(self) -> None:
+        """Create or upgrade the tables. Cheap when there is nothing to do; safe in several processes at once."""
+
+    @abstractmethod
+    def saver(self, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
+        """A saver for the current event loop, for reading and updating state outside of runs."""
+
+    @abstractmethod
+    def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
+        """A saver for the current event loop whose every write raises `LeaseLost`, and writes nothing, unless the fence
+        holds at that moment."""
+
+    def memory_saver(self, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
+        """A saver of its own in memory, for one run whose thread is not kept."""
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        return InMemorySaver(serde=_serde(frozenset(allowlist)))
+
+    @abstractmethod
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
+        """Whether the run saved a checkpoint on the thread, in any namespace."""
+
+    @abstractmethod
+    async def head(self, thread_id: UUID) -> str | None:
+        """The id of the newest checkpoint of the root graph."""
+
+    @abstractmethod
+    async def command_writes(self, thread_id: UUID) -> dict[str, str]:
+        """What came from outside: every write of the null task and every resume value, in all namespaces.
+
+        `namespace|checkpoint_id|task_id|index|channel` -> a digest of the value.
+        """
+
+    @abstractmethod
+    async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete everything of the threads."""
+
+    @abstractmethod
+    def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
+        """`delete_threads` for a database thread; on PostgreSQL within that thread's current transaction."""
+
+    @abstractmethod
+    async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
+        """Delete the run's checkpoints in all namespaces with their writes, and the writes the run left on others.
+
+        Checkpoints that grew on a deleted one hang on its nearest surviving ancestor afterwards.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was begun and give back all connections that the current loop may close."""
+
+
+def command_write_digests(rows: Iterable[tuple[str, str, str, int, str, str | None, Any]]) -> dict[str, str]:
+    """Rows of namespace, checkpoint, task, index, channel, type and value as `command_writes` answers them."""
+    return {
+        f"{ns}|{checkpoint_id}|{task_id}|{idx}|{channel}": blake2b(
+            (type_ or "").encode() + b"\0" + bytes(value or b""), digest_size=8
+        ).hexdigest()
+        for ns, checkpoint_id, task_id, idx, channel, type_, value in rows
+    }
+
+
+def adopted(doomed: dict[tuple[str, str], str | None], namespace: str, parent: str | None) -> str | None:
+    """The nearest ancestor that is not doomed. `doomed` maps (namespace, checkpoint) to its parent."""
+    seen: set[str] = set()
+    while parent is not None and (namespace, parent) in doomed and parent not in seen:
+        seen.add(parent)
+        parent = doomed[(namespace, parent)]
+    return None if parent is None or (namespace, parent) in doomed else parent
+
+
+@cache
+def _serde(allowlist: frozenset[tuple[str, ...]]) -> Any:
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    serde = JsonPlusSerializer()
+    return serde.with_msgpack_allowlist(allowlist) if allowlist else serde
+
+
+def serializer(allowlist: Allowlist) -> Any:
+    """LangGraph's serializer with the allowlist, made once for each."""
+    return _serde(frozenset(allowlist))
+
+
+@cache
+def checkpoints() -> Checkpoints:
+    """The checkpoints of this process, in the database that `DATABASE_URL` names."""
+    if settings.DATABASE_URL:
+        from platform_site.core.postgres_checkpoints import PostgresCheckpoints
+
+        return PostgresCheckpoints(settings.DATABASE_URL)
+    from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+
+    return SqliteCheckpoints(settings.DATA_DIR / "checkpoints.sqlite3")

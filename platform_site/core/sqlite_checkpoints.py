@@ -1,0 +1,76 @@
+"""Checkpoints in an SQLite file in the data directory."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from platform_site.core.checkpoint_file import CheckpointFile
+from platform_site.core.checkpoint_rows import delete_run, delete_threads
+from platform_site.core.checkpoints import (
+    NULL_TASK_ID,
+    RESUME_INDEX,
+    Allowlist,
+    Checkpoints,
+    Fence,
+    command_write_digests,
+    serializer,
+)
+from platform_site.core.sqlite_saver import GroupCommitSaver
+
+
+class SqliteCheckpoints(Checkpoints):
+    """All savers share one file, its writer thread and its reader threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = CheckpointFile(path)
+
+    async def setup(self) -> None:
+        await asyncio.to_thread(self._file.open)
+
+    def saver(self, allowlist: Allowlist = ()) -> GroupCommitSaver:
+        return GroupCommitSaver(self._file, serde=serializer(allowlist))
+
+    def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> GroupCommitSaver:
+        return GroupCommitSaver(self._file, serde=serializer(allowlist), fence=fence)
+
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
+        def found(connection: sqlite3.Connection) -> bool:
+            statement = "SELECT 1 FROM checkpoints WHERE run_id = ? AND thread_id = ? LIMIT 1"
+            return connection.execute(statement, (str(run_id), str(thread_id))).fetchone() is not None
+
+        return await self._file.read(found)
+
+    async def head(self, thread_id: UUID) -> str | None:
+        def newest(connection: sqlite3.Connection) -> str | None:
+            statement = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+            found: str | None = connection.execute(statement, (str(thread_id),)).fetchone()[0]
+            return found
+
+        return await self._file.read(newest)
+
+    async def command_writes(self, thread_id: UUID) -> dict[str, str]:
+        def digests(connection: sqlite3.Connection) -> dict[str, str]:
+            # Task and index stand in the primary key: only rows that match are fetched.
+            statement = (
+                "SELECT checkpoint_ns, checkpoint_id, task_id, idx, channel, type, value FROM writes"
+                " WHERE thread_id = ? AND (task_id = ? OR idx = ?)"
+            )
+            return command_write_digests(connection.execute(statement, (str(thread_id), NULL_TASK_ID, RESUME_INDEX)))
+
+        return await self._file.read(digests)
+
+    async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        await self._file.write(lambda connection: delete_threads(connection, ids))
+
+    def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        self._file.write_sync(lambda connection: delete_threads(connection, ids))
+
+    async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
+        await self._file.write(lambda connection: delete_run(connection, str(thread_id), str(run_id)))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._file.close)

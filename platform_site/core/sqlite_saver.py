@@ -1,0 +1,251 @@
+"""A checkpoint saver on SQLite whose writes of all runs are committed in groups by one thread (SPIKES 4)."""
+
+import copy
+import json
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Self, cast
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from platform_site.core.checkpoint_file import CheckpointFile, Work
+from platform_site.core.checkpoint_rows import (
+    PAGE,
+    delete_runs,
+    delete_threads,
+    place,
+    read_first_page,
+    read_page,
+    read_tuple,
+)
+from platform_site.core.checkpoints import Fence, LeaseLost
+
+_PUT = """
+INSERT INTO checkpoints
+    (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, metadata, checkpoint)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
+    type = excluded.type, metadata = excluded.metadata, checkpoint = excluded.checkpoint
+"""
+_PUT_WRITE = """
+INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, run_id, channel, type, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO
+"""
+_KEEP_WRITE = _PUT_WRITE + "NOTHING"
+_REPLACE_WRITE = (
+    _PUT_WRITE + "UPDATE SET task_path = excluded.task_path, run_id = excluded.run_id,"
+    " channel = excluded.channel, type = excluded.type, value = excluded.value"
+)
+
+
+class GroupCommitSaver(BaseCheckpointSaver[str]):
+    """LangGraph's saver interface on a `CheckpointFile`; works on any event loop and from any thread.
+
+    Copies share the file: `with_allowlist` gives one with more types, `fenced` one for a run.
+    """
+
+    def __init__(
+        self, file: CheckpointFile, *, serde: SerializerProtocol | None = None, fence: Fence | None = None
+    ) -> None:
+        super().__init__(serde=serde)
+        self._file = file
+        self._fence = fence
+
+    def fenced(self, fence: Fence) -> Self:
+        """A copy whose writes raise `LeaseLost` unless the fence holds when the writer thread comes to them."""
+        clone = copy.copy(self)
+        clone._fence = fence
+        return clone
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        # Versions of the official saver: a counter and a random part that tells forks apart.
+        number = 0 if current is None else int(str(current).split(".")[0])
+        return f"{number + 1:032}.{random.random():016}"
+
+    # --- Writing ---------------------------------------------------------------------------------
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        row = self._checkpoint_row(config, checkpoint, metadata)
+        await self._file.write(self._guarded(lambda connection: connection.execute(_PUT, row)))
+        return place(*row[:3])
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        row = self._checkpoint_row(config, checkpoint, metadata)
+        self._file.write_sync(self._guarded(lambda connection: connection.execute(_PUT, row)))
+        return place(*row[:3])
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self._file.write(self._writing(config, writes, task_id, task_path))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._file.write_sync(self._writing(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._file.write(self._guarded(lambda connection: delete_threads(connection, [str(thread_id)])))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._file.write_sync(self._guarded(lambda connection: delete_threads(connection, [str(thread_id)])))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._file.write(self._guarded(lambda connection: delete_runs(connection, run_ids)))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._file.write_sync(self._guarded(lambda connection: delete_runs(connection, run_ids)))
+
+    def _guarded(self, work: Work[Any]) -> Work[None]:
+        fence = self._fence
+
+        def guarded(connection: sqlite3.Connection) -> None:
+            # In the writer thread: what ends the lease and then deletes through the same thread comes after or before
+            # this write, never in between.
+            if fence is not None and not fence.holds():
+                raise LeaseLost(fence)
+            work(connection)
+
+        return guarded
+
+    def _checkpoint_row(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> tuple[Any, ...]:
+        # Packed on the caller's thread, at once: the next step may change the values in place.
+        configurable = config["configurable"]
+        full = cast(dict[str, Any], get_checkpoint_metadata(config, metadata))
+        type_, packed = self.serde.dumps_typed(checkpoint)
+        return (
+            str(configurable["thread_id"]),
+            configurable.get("checkpoint_ns", ""),
+            checkpoint["id"],
+            configurable.get("checkpoint_id"),
+            _run_id(full.get("run_id")),
+            type_,
+            _json(full),
+            packed,
+        )
+
+    def _writing(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Work[None]:
+        configurable = config["configurable"]
+        run_id: Any = self._fence.run_id if self._fence is not None else None
+        if run_id is None:
+            run_id = (config.get("metadata") or {}).get("run_id") or configurable.get("run_id")
+        rows = [
+            (
+                str(configurable["thread_id"]),
+                str(configurable.get("checkpoint_ns", "")),
+                str(configurable["checkpoint_id"]),
+                task_id,
+                WRITES_IDX_MAP.get(channel, index),
+                task_path,
+                _run_id(run_id),
+                channel,
+                *self.serde.dumps_typed(value),
+            )
+            for index, (channel, value) in enumerate(writes)
+        ]
+        # Ordinary writes of a task are the same each time; an error, an interrupt or a resume value replaces the last.
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        statement = _REPLACE_WRITE if special else _KEEP_WRITE
+        return self._guarded(lambda connection: connection.executemany(statement, rows))
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._file.read(lambda db: read_tuple(db, self.serde, config))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self._file.read_sync(lambda db: read_tuple(db, self.serde, config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        ids, page = await self._file.read(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        while True:
+            for found in page:
+                yield found
+            ids = ids[PAGE:]
+            if not ids:
+                return
+            page = await self._file.read(partial(read_page, serde=self.serde, ids=ids[:PAGE]))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        ids, page = self._file.read_sync(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        while True:
+            yield from page
+            ids = ids[PAGE:]
+            if not ids:
+                return
+            page = self._file.read_sync(partial(read_page, serde=self.serde, ids=ids[:PAGE]))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await self._file.read(lambda db: self._deltas(db, config, channels))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return self._file.read_sync(lambda db: self._deltas(db, config, channels))
+
+    def _deltas(
+        self, connection: sqlite3.Connection, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        # The walk of LangGraph's own saver, on a reader's connection.
+        official = SqliteSaver(connection, serde=self.serde)
+        official.is_setup = True
+        return official.get_delta_channel_history(config=config, channels=channels)
+
+
+def _run_id(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+def _json(metadata: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(metadata, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Lone surrogates and integers beyond 64 bits.
+        return json.dumps(metadata, ensure_ascii=False).encode("utf-8", "ignore")
