@@ -1,0 +1,116 @@
+"""Ways to put load on a server and what they give: rates, latencies, CPU per operation."""
+
+import asyncio
+import itertools
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+from .client import Answer, BadAnswer, Connection, connections
+from .servers import Server
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Load:
+    """What a stretch of load came to. `client_busy` is the share of one core that this program used itself."""
+
+    operations: int
+    seconds: float
+    latencies: list[float]
+    server_cpu: float | None
+    client_busy: float
+
+    @property
+    def rate(self) -> float:
+        return self.operations / self.seconds
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.latencies) * 1000
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of CPU that the server used for one operation; NaN where its process is not to be seen."""
+        return float("nan") if self.server_cpu is None else self.server_cpu * 1000 / self.operations
+
+
+async def repeat(server: Server, concurrency: int, seconds: float, request: Callable[[int, int], bytes]) -> Load:
+    """For `seconds` each of `concurrency` clients sends `request(client, n)` and waits for the answer, again and again.
+    The clock stops when the last answer is in, so that slow servers are not flattered."""
+    async with connections(server.address, concurrency) as opened:
+        await asyncio.gather(*(warm(connection, request(client, 0)) for client, connection in enumerate(opened[:8])))
+        numbers = itertools.count(1)
+        latencies: list[float] = []
+        cpu, own, began = server.cpu_seconds(), process_time(), perf_counter()
+        end = began + seconds
+
+        async def run(client: int, connection: Connection) -> None:
+            while (sent := perf_counter()) < end:
+                (await connection.send(request(client, next(numbers)))).check()
+                latencies.append(perf_counter() - sent)
+
+        await asyncio.gather(*(run(client, connection) for client, connection in enumerate(opened)))
+        took = perf_counter() - began
+        after = server.cpu_seconds()
+        used = None if cpu is None or after is None else after - cpu
+        return Load(len(latencies), took, latencies, used, (process_time() - own) / took)
+
+
+async def warm(connection: Connection, request: bytes) -> None:
+    (await connection.send(request)).check()
+
+
+async def at_once(server: Server, count: int, request: bytes) -> tuple[float, float]:
+    """`count` clients send the same request at the same time; seconds until the last answer, and how busy we were."""
+    async with connections(server.address, count) as opened:
+        own, began = process_time(), perf_counter()
+        for answer in await asyncio.gather(*(connection.send(request) for connection in opened)):
+            answer.check()
+        took = perf_counter() - began
+        return took, (process_time() - own) / took
+
+
+@dataclass
+class Streams:
+    events: int
+    seconds: float
+    client_busy: float
+
+    @property
+    def rate(self) -> float:
+        return self.events / self.seconds
+
+
+async def read_streams(server: Server, request: bytes, mark: bytes, count: int, expected: int) -> Streams:
+    """`count` streams at once, each read to its end; every one must bring at least `expected` marked events."""
+    async with connections(server.address, count) as opened:
+        own, began = process_time(), perf_counter()
+        answers = await asyncio.gather(*(connection.send(request, mark) for connection in opened))
+        took = perf_counter() - began
+        busy = (process_time() - own) / took
+    for answer in answers:
+        require_events(answer, expected)
+    return Streams(sum(answer.count for answer in answers), took, busy)
+
+
+def require_events(answer: Answer, expected: int) -> None:
+    answer.check()
+    if answer.count < expected:
+        raise BadAnswer(f"a stream ended after {answer.count} of {expected} events")
+
+
+async def first_mark(connection: Connection, request: bytes, mark: bytes) -> float:
+    """Seconds from sending the request to the first marked event; the stream is read to its end."""
+    began = perf_counter()
+    answer = await connection.send(request, mark)
+    require_events(answer, 1)
+    assert answer.marked_at is not None
+    return answer.marked_at - began
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -1,0 +1,44 @@
+"""How much of everything one measurement does."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scale:
+    rounds: int = 3
+    # Seconds that a measurement repeats its request, and that a row may take on one server over all rounds.
+    seconds: float = 3
+    row_seconds: float = 40
+    threads: int = 5000
+    matching: int = 50
+    clients: int = 32
+    crowd: int = 256
+    streams: int = 16
+    tokens: int = 2000
+    async_sleepers: int = 300
+    sync_sleepers: int = 100
+    sleep: float = 1
+    steps: int = 50
+    burn: float = 2
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+# Shows that every row works; its figures mean nothing.
+QUICK = Scale(
+    rounds=1,
+    seconds=0.2,
+    threads=40,
+    matching=20,
+    clients=4,
+    crowd=8,
+    streams=2,
+    tokens=40,
+    async_sleepers=6,
+    sync_sleepers=3,
+    sleep=0.05,
+    steps=6,
+    burn=0.3,
+)

@@ -1,0 +1,40 @@
+"""`make bench` works: the program starts this server, drives it and prints the table. No figure is asserted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .__main__ import main
+
+
+def test_quick_run_measures_this_server_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = "create_thread,search_threads,wait_one,custom,steps,startup"
+    path = tmp_path / "out.json"
+
+    code = main(["--quick", "--only", rows, "--json", str(path)])
+
+    printed = capsys.readouterr()
+    assert code == 0, printed.out + printed.err
+    result = json.loads(path.read_text())
+    assert result["failures"] == {}
+    measured = {line["key"]: line["ours"] for line in result["lines"]}
+    assert set(measured) >= {
+        "create_thread",
+        "search_threads",
+        "wait_one",
+        "custom",
+        "steps_sync",
+        "start",
+        "memory_rss",
+    }
+    assert all(value is not None and value > 0 for value in measured.values())
+    assert "client alone" in printed.out
+    assert "create thread, c=32" in printed.out
+
+
+def test_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--only", "nonsense"])
+
+    assert "--only knows no nonsense" in capsys.readouterr().err
