@@ -25,7 +25,7 @@ def make(directory: Path) -> None:
 def lock(directory: Path, address: str) -> None:
     """Keep other servers off the directory for the life of this process; `address` is what they tell their user.
 
-    Raises DataDirectoryInUse if another process has it. Locking again in the same process only renews the address.
+    Raises DataDirectoryInUse if another process has it. Locking again in the same process changes nothing.
     """
     global _held
     if _held is None:
@@ -40,10 +40,10 @@ def lock(directory: Path, address: str) -> None:
                 f"{directory} is in use by another Switchyard server: {holder}. "
                 "Stop that one, or give this one a directory of its own with --data-dir."
             ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()} at {address}\n".encode(), 0)
         _held = descriptor
         os.register_at_fork(after_in_child=_forget)
-    os.ftruncate(_held, 0)
-    os.pwrite(_held, f"pid {os.getpid()} at {address}\n".encode(), 0)
 
 
 def _forget() -> None:

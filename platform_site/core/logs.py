@@ -56,22 +56,19 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: `12:03:44 warning  runs.engine  message  run=... request=...`."""
-
-    default_time_format = "%H:%M:%S"
-    default_msec_format = ""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(level)-8s %(name)s  %(message)s%(ids)s")
+    """For people: `12:03:44 warning  runs.engine  message  run=... request=...`, then the exception if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.level = record.levelname.lower()
-        ids = {"run": getattr(record, "run_id", ""), "request": getattr(record, "request_id", "")}
-        record.ids = "".join(f"  {name}={value}" for name, value in ids.items() if value)
-        try:
-            return super().format(record)
-        finally:
-            del record.level, record.ids
+        time = self.formatTime(record, "%H:%M:%S")
+        line = f"{time} {record.levelname.lower():<8} {record.name}  {record.getMessage()}"
+        for label, key in (("run", "run_id"), ("request", "request_id")):
+            if value := getattr(record, key, ""):
+                line += f"  {label}={value}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        if record.stack_info:
+            line += "\n" + self.formatStack(record.stack_info)
+        return line
 
 
 class Options(TypedDict):

@@ -66,6 +66,11 @@ def event_appended(count: int = 1) -> None:
     EVENTS.inc(count)
 
 
+def workers_active() -> int:
+    """Runs that this process executes now."""
+    return int(next(sample.value for family in WORKERS_ACTIVE.collect() for sample in family.samples))
+
+
 def http_requests() -> list[dict[str, str | int]]:
     """`HTTP_REQUESTS` as the contract's JSON form lists it: one entry for each method, path and status."""
     return [

@@ -4,9 +4,10 @@ from importlib.metadata import version
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from platform_site import __version__
 from platform_site.core import metrics
 from platform_site.core.database import read_db
 from platform_site.core.errors import ApiError
@@ -20,8 +21,8 @@ router = Router(tags=["System"])
 
 
 @router.get("/ok", response=Health, operation_id="ok", summary="Health check")
-async def ok(request: HttpRequest, check_db: int = Query(0, ge=0, le=1)) -> HttpResponse:
-    """Whether the server answers, and whether its graphs are loaded; with `check_db=1` also whether the database does."""
+async def ok(request: HttpRequest, check_db: int = 0) -> HttpResponse:
+    """Whether the server answers and has loaded its graphs; with `check_db=1` also whether the database answers."""
     if check_db:
         try:
             await read_db(database_check)
@@ -35,7 +36,7 @@ async def ok(request: HttpRequest, check_db: int = Query(0, ge=0, le=1)) -> Http
 
 
 @router.get("/", response=Health, include_in_schema=False)
-async def root(request: HttpRequest, check_db: int = Query(0, ge=0, le=1)) -> HttpResponse:
+async def root(request: HttpRequest, check_db: int = 0) -> HttpResponse:
     """The same as `/ok`."""
     return await ok(request, check_db)
 
@@ -45,7 +46,7 @@ async def info(request: HttpRequest) -> HttpResponse:
     """Versions, what the server can do, and which graphs could not be loaded, with the reason."""
     graphs = registry()
     body = {
-        "version": version("switchyard"),
+        "version": __version__,
         "langgraph_py_version": version("langgraph"),
         "flags": {
             "assistants": True,
@@ -86,7 +87,7 @@ async def show_metrics(request: HttpRequest, format: str = "prometheus") -> Http
 
 
 def _as_json(queue: Queue) -> dict[str, Any]:
-    active = min(int(metrics.WORKERS_ACTIVE._value.get()), workers_max())
+    active = min(metrics.workers_active(), workers_max())
     return {
         "queue": {
             "n_pending": queue.pending,

@@ -1,0 +1,49 @@
+# A bare machine needs python3 (3.11 or newer) with venv, and make. Everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+export VIRTUAL_ENV := $(abspath $(VENV))
+# The user's langgraph.json; without one the samples are served.
+CONFIG ?=
+
+.PHONY: install serve test bench lint clean
+.DEFAULT_GOAL := serve
+
+install: $(VENV)/.installed
+
+serve: $(VENV)/.installed
+	@$(if $(CONFIG),$(BIN)/python manage.py install_dependencies "$(CONFIG)")
+	@exec $(BIN)/python manage.py serve $(if $(CONFIG),--config "$(CONFIG)")
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# Stamps: a second run has nothing to do until a list of packages changes.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Switchyard needs Python 3.11 or newer, $(PYTHON) is %d.%d" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
+	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra dev
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra bench
+	@touch $@

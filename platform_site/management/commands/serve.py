@@ -1,0 +1,178 @@
+"""`manage.py serve`: everything in one process, from SQLite files in one directory, or on PostgreSQL."""
+
+import argparse
+import logging
+import os
+import shlex
+import socket
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connections
+
+from platform_site import serving
+from platform_site.command_line import add_environment_flags
+from platform_site.core.config import ConfigError, config
+from platform_site.core.data_directory import DataDirectoryInUse
+from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
+from platform_site.reloading import run_with_reloader
+
+logger = logging.getLogger("switchyard.serving")
+
+SERVERS: dict[str, type[HttpServer]] = {"uvicorn": UvicornServer, "daphne": DaphneServer}
+# Longest time that threads may take to end after the drain. A node that sleeps does not hold up the exit.
+EXIT_SECONDS = 3.0
+
+
+class CannotStart(Exception):
+    """Something the operator can put right; the message is all that is printed."""
+
+
+class Command(BaseCommand):
+    help = "Serve the API, the dashboard and the engine in one process."
+    # `serve` looks at the migrations itself, and a check of every URL would cost the start half a second.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        # Read by manage.py already, before the settings; named here for --help and for wrong values.
+        add_environment_flags(parser)
+        parser.add_argument("--server", choices=sorted(SERVERS), default="uvicorn", help="The HTTP server (uvicorn).")
+        parser.add_argument("--reload", action="store_true", help="Start again when a graph or the code changes.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["reload"]:
+            run_with_reloader(lambda: self._serve(options["server"]))
+        else:
+            status = self._serve(options["server"])
+            end_soon(status)
+            sys.exit(status)
+
+    def _serve(self, server_name: str) -> int:
+        """Serve until told to stop; the exit status."""
+        try:
+            listener, url = take_possession()
+        except CannotStart as reason:
+            self.stderr.write(f"switchyard: {reason}")
+            return 1
+        door = FrontDoor()
+        server = SERVERS[server_name](door, listener)
+        opening = _Opening(door, server, lambda: self._announce(url))
+        opening.start()
+        server.run()
+        return 1 if opening.failed else 0
+
+    def _announce(self, url: str) -> None:
+        self.stdout.write(banner(url))
+        # Into a pipe it would stay in the buffer.
+        self.stdout.flush()
+
+
+def take_possession() -> tuple[socket.socket, str]:
+    """A socket bound to the address of the settings and its URL, with the data directory locked.
+
+    Everything an operator can get wrong is found out here, before anything is begun. Raises CannotStart.
+    """
+    if settings.AUTH == "handler":
+        raise CannotStart(
+            "AUTH=handler (your own auth handler, named in langgraph.json) is not available in this version; "
+            "use AUTH=keys, or AUTH=open on a loopback address"
+        )
+    try:
+        config()
+        listener = bind(settings.HOST, settings.PORT)
+        url = url_of(listener)
+        serving.claim_data_directory(url)
+    except (ConfigError, PortInUse, DataDirectoryInUse) as reason:
+        raise CannotStart(str(reason)) from None
+    except OSError as reason:
+        raise CannotStart(f"cannot use the data directory {settings.DATA_DIR}: {reason}") from None
+    return listener, url
+
+
+class _Opening(threading.Thread):
+    """Prepares the process and opens the door, while the HTTP server answers `/ok` already."""
+
+    def __init__(self, door: FrontDoor, server: HttpServer, opened: Any) -> None:
+        super().__init__(name="opening", daemon=True)
+        self._door = door
+        self._server = server
+        self._opened = opened
+        self.failed = False
+
+    def run(self) -> None:
+        try:
+            serving.ensure_started()
+            self._door.open(import_module("platform_site.asgi").application)
+            self._opened()
+        except BaseException as reason:
+            logger.exception("the server cannot start")
+            self.failed = True
+            self._door.fail(reason)
+            self._server.stop()
+        finally:
+            connections.close_all()
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a bound socket, as a person would open it on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def banner(url: str) -> str:
+    """What a newcomer needs: where things are, how to sign in, and in keys mode how to get a key."""
+    from django.contrib.auth import get_user_model
+
+    from platform_site.access.services import SUPERUSER, sign_in_link_create
+
+    user = get_user_model().objects.get(username=SUPERUSER)
+    used = config()
+    lines = [
+        "",
+        "Switchyard is ready.",
+        f"  API        {url}",
+        f"  Dashboard  {url}/dashboard/",
+        f"  API docs   {url}/docs",
+        f"  Sign in    {url}{sign_in_link_create(user)}   (once, within ten minutes)",
+        f"  Graphs     {', '.join(used.graphs)}   ({settings.LANGGRAPH_CONFIG or 'the samples'})",
+        f"  Data       {'PostgreSQL' if settings.DATABASE_URL else settings.DATA_DIR}",
+        *_about_access(),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _about_access() -> list[str]:
+    from platform_site.access.models import ApiKey
+
+    if settings.AUTH == "open":
+        note = "open: programs on this machine need no key"
+        if not settings.IS_LOOPBACK:
+            note += "; nobody else is answered, set AUTH=keys for them"
+        return [f"  Access     {note}"]
+    if ApiKey.objects.filter(revoked_at=None).exists():
+        return ["  Access     API keys (X-Api-Key)"]
+    return ["  Access     API keys (X-Api-Key); there is none yet. Make one:", f"               {create_key_command()}"]
+
+
+def create_key_command() -> str:
+    """The exact command that makes the first API key of this server."""
+    words = [os.path.relpath(sys.executable), "manage.py", "create_api_key", "my-first-key"]
+    if len(words[0]) > len(sys.executable):
+        words[0] = sys.executable
+    if not settings.DATABASE_URL and Path(".switchyard").absolute() != settings.DATA_DIR:
+        words.insert(0, f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))}")
+    return " ".join(words)
+
+
+def end_soon(status: int) -> None:
+    """Let the interpreter end in its own time, but not wait for a thread that never ends."""
+    timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,165 @@
+"""The life of a serving process: what is made ready before work, and how work ends.
+
+`serve` and `runserver` call these in order. Any other ASGI server may run `platform_site.asgi:application`: the first
+request calls `ensure_started()`, so nothing depends on a server's lifespan support, which Daphne lacks.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
+
+from platform_site.core import data_directory
+from platform_site.core.wire import encode
+
+logger = logging.getLogger("switchyard.serving")
+
+# A node in plain Python holds the interpreter for this long at a time; HTTP answers in between (SPIKES 5).
+SWITCH_INTERVAL = 0.0005
+# Any number will do, as long as every server of this kind takes the same one.
+_MIGRATION_LOCK = 0x5377_6974
+# What a stream says when the server goes before its run has ended.
+SHUTDOWN = {"error": "ServerShutdown", "message": "The server is shutting down; the run goes on when it is back"}
+
+_lock = threading.Lock()
+_started = False
+
+
+def local_address() -> str:
+    """Where settings say this server listens, as a person would open it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{host}:{settings.PORT}"
+
+
+def claim_data_directory(address: str) -> None:
+    """Create the data directory and, if the database is in it, keep other servers off it.
+
+    Raises `data_directory.DataDirectoryInUse`. With PostgreSQL nothing in the directory is written by two servers: the
+    leases that keep them apart are in the database.
+    """
+    data_directory.make(settings.DATA_DIR)
+    if not settings.DATABASE_URL:
+        data_directory.lock(settings.DATA_DIR, address)
+
+
+def prepare() -> None:
+    """Bring the databases up to date and create what a first start needs. Cheap when there is nothing to do."""
+    if migrations_pending():
+        migrate()
+    from platform_site.access.services import ensure_first_start
+    from platform_site.core.checkpoints import checkpoints
+
+    ensure_first_start()
+    asyncio.run(checkpoints().setup())
+
+
+def migrations_pending() -> bool:
+    """Whether a migration file has no row in the database. Imports no migration: that would cost half a second."""
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return True
+    return not _migrations_on_disk() <= set(recorder.applied_migrations())
+
+
+def _migrations_on_disk() -> set[tuple[str, str]]:
+    found = set()
+    for app in apps.get_app_configs():
+        directory = Path(app.path) / "migrations"
+        found |= {(app.label, file.stem) for file in directory.glob("[!_]*.py")}
+    return found
+
+
+def migrate() -> None:
+    """Apply all migrations; servers that start together on one PostgreSQL take turns."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        finally:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+
+
+def ensure_started() -> None:
+    """Prepare the databases, start the engine and begin to load the graphs; once a process, later calls are free.
+
+    May be called on any thread. The first caller waits until the databases are ready, not until the graphs are loaded.
+    """
+    if _started:
+        return
+    with _lock:
+        if not _started:
+            # A thread of its own: the caller may be on an event loop, where the ORM refuses to work.
+            failure = _in_thread(_start)
+            if failure is not None:
+                raise failure
+
+
+def _in_thread(work: Callable[[], None]) -> BaseException | None:
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run, name="start")
+    thread.start()
+    thread.join()
+    return failures[0] if failures else None
+
+
+def _start() -> None:
+    global _started
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    claim_data_directory(local_address())
+    prepare()
+    from runs.engine.embedded import engine
+
+    engine().start()
+    threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
+    _started = True
+
+
+def _load_graphs() -> None:
+    from platform_site.core.graphs import registry
+
+    with closing(connections["default"]):
+        graphs = registry()
+        graphs.load()
+        for graph_id, reason in graphs.failures.items():
+            logger.error("graph %s could not be loaded: %s", graph_id, reason)
+        with transaction.atomic():
+            import_module("assistants.services").ensure_default_assistants(
+                [graph_id for graph_id in graphs.ids if graph_id not in graphs.failures]
+            )
+
+
+def drain() -> None:
+    """End this process's work: nothing new is claimed, runs get DRAIN_SECONDS to finish, the rest goes back to pending.
+
+    Blocks until that is done; the HTTP server goes on with open streams meanwhile. Streams whose run has not ended by
+    then are told so and closed.
+    """
+    if not _started:
+        return
+    from platform_site.core.events import event_log
+    from runs.engine.embedded import engine
+
+    engine().drain(settings.DRAIN_SECONDS)
+    event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))
