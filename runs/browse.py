@@ -26,9 +26,10 @@ class RunFilters:
     assistant: str = ""
     error_class: str = ""
     text: str = ""
+    thread: UUID | None = None
 
     def __bool__(self) -> bool:
-        return any((self.word, self.assistant, self.error_class, self.text))
+        return any((self.word, self.assistant, self.error_class, self.text, self.thread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def _narrowed(runs: QuerySet[Run], filters: RunFilters) -> QuerySet[Run]:
         runs = runs.filter(assistant_id=whole) if whole else runs.none()
     if filters.error_class:
         runs = runs.filter(error_class=filters.error_class)
+    if filters.thread:
+        runs = runs.filter(thread_id=filters.thread)
     if filters.text:
         annotation, condition = id_contains("run_id", filters.text)
         text = Q(thread__title__icontains=filters.text) | Q(error_class__icontains=filters.text)

@@ -69,6 +69,14 @@ async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgr
     return state_wire(snapshot)
 
 
+async def snapshot_of(thread: ThreadForState) -> StateSnapshot | None:
+    """The head state as LangGraph gives it; None for a thread without a graph."""
+    if thread.graph_id is None:
+        return None
+    async with _graph_of(thread, thread.graph_id) as graph:
+        return await graph.aget_state(config_at(thread.thread_id))
+
+
 def _absent(thread: ThreadForState, ref: CheckpointRef | None) -> dict[str, Any]:
     if ref is None or not ref.checkpoint_id:
         return EMPTY_STATE

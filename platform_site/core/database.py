@@ -18,6 +18,8 @@ from django.db import close_old_connections, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from platform_site.core.wire import encode
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -67,10 +69,15 @@ class JSONField(models.JSONField):
             return value
         return orjson.loads(value)
 
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return super().get_db_prep_value(value, connection, prepared)
+        return json_param(value)
+
 
 def json_param(value: Any) -> Any:
     """`value` as a parameter for a JSON column in raw SQL."""
-    text = orjson.dumps(value).decode()
+    text = encode(value).decode()
     if IS_POSTGRES:
         from psycopg.types.json import Jsonb
 

@@ -1,6 +1,7 @@
 """Event loops on threads of their own, so that a badly written graph cannot stop the HTTP server."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 T = TypeVar("T")
+logger = logging.getLogger("switchyard.loops")
 
 
 class BackgroundLoop:
@@ -21,6 +23,7 @@ class BackgroundLoop:
         self._executor = executor
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._ready = threading.Event()
+        self._stopping = False
 
     def start(self) -> None:
         self._thread.start()
@@ -31,10 +34,16 @@ class BackgroundLoop:
         if self._executor is not None:
             self.loop.set_default_executor(self._executor())  # type: ignore[arg-type]
         self.loop.call_soon(self._ready.set)
-        self.loop.run_forever()
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # A node that calls `sys.exit` ends its own run, not everybody's.
+                logger.warning("a task on the %s loop asked the process to exit; it goes on", self.name)
 
     def stop(self) -> None:
         """Stop the loop; tasks that still run on it are dropped."""
+        self._stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
 

@@ -6,7 +6,7 @@ The rules (DESIGN 3), kept by the statements here and by constraints on the tabl
 - a run whose lease has expired goes back to pending, or ends with `error` when it has used up its attempts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -36,7 +36,6 @@ class Claim:
     started_at: datetime
     attempt_started_at: datetime
     baseline: dict[str, Any] | None = None
-    ephemeral: bool = False
     cancel_action: str | None = None
 
     @property
@@ -48,13 +47,23 @@ class Claim:
         return str(self.configurable["graph_id"])
 
     @property
+    def is_temporary(self) -> bool:
+        """Whether the run and its thread are deleted when it ends; its checkpoints are kept in memory."""
+        return bool(self.kwargs["temporary"])
+
+    @property
     def is_recovery(self) -> bool:
         """Whether an earlier attempt was lost with its process."""
         return self.attempt > 1
 
+    @property
+    def was_begun(self) -> bool:
+        """Whether there was an attempt before, lost or drained."""
+        return self.attempt_started_at > self.started_at
+
 
 def lease_owner(worker: str, run_id: UUID, attempt: int) -> str:
-    """The name of one attempt's lease; those of a worker share its prefix."""
+    """The name of one attempt's lease."""
     return f"{worker}/{run_id.hex[-12:]}/{attempt}"
 
 
@@ -72,7 +81,7 @@ _NEXT_OF_ITS_THREAD = """
 """
 _CLAIM_COLUMNS = """
     r.sequence, r.run_id, r.thread_id, r.workspace_id, r.assistant_id, r.kwargs, r.attempt, r.scheduled_at,
-    r.started_at, r.baseline, t.ephemeral
+    r.started_at, r.baseline
 """
 
 
@@ -95,7 +104,7 @@ def claim_next(
     claims: list[Claim] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r JOIN threads_thread t ON t.thread_id = r.thread_id "
+            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r "
             f"WHERE {' AND '.join(conditions)} ORDER BY r.sequence LIMIT %s"
             + (" FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""),
             [*params, limit],
@@ -112,7 +121,7 @@ def claim_next(
 
 
 def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Claim | None:
-    sequence, run_id, thread_id, workspace_id, assistant_id, kwargs, attempts, due, started, baseline, ephemeral = row
+    sequence, run_id, thread_id, workspace_id, assistant_id, kwargs, attempts, due, started, baseline = row
     claim = Claim(
         run_id=_uuid(run_id),
         thread_id=_uuid(thread_id),
@@ -125,7 +134,6 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
         started_at=_moment(started) if started else now,
         attempt_started_at=now,
         baseline=orjson.loads(baseline) if baseline else None,
-        ephemeral=bool(ephemeral),
     )
     cursor.execute(
         "UPDATE runs_run SET status = 'running', lease_owner = %s, lease_expires_at = %s, attempt = %s, "
@@ -161,13 +169,15 @@ def next_due() -> datetime | None:
     ).first()  # fmt: skip
 
 
-def renew(worker: str) -> dict[UUID, str | None]:
-    """The heartbeat: prolong every lease of the worker; the runs it still owns, each with its cancel action."""
+def renew(owners: list[str]) -> dict[UUID, str | None]:
+    """The heartbeat: prolong these leases; the runs that are still held, each with its cancel action."""
+    if not owners:
+        return {}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_run SET lease_expires_at = %s WHERE lease_owner >= %s AND lease_owner < %s "
+            f"UPDATE runs_run SET lease_expires_at = %s WHERE lease_owner IN ({', '.join(['%s'] * len(owners))}) "
             "RETURNING run_id, cancel_action",
-            [moment_param(lease_end()), f"{worker}/", f"{worker}0"],
+            [moment_param(lease_end()), *owners],
         )
         return {_uuid(run_id): action for run_id, action in cursor.fetchall()}
 
@@ -204,17 +214,9 @@ def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
         )
 
 
-@dataclass
-class Swept:
-    """What a sweep found: runs to be taken up again, and runs that have used up their attempts."""
-
-    requeued: list[UUID] = field(default_factory=list)
-    exhausted: list[UUID] = field(default_factory=list)
-
-
 def expired_runs(*, alive: set[str], everything: bool) -> list[Run]:
     """Leased runs whose owner is gone. `everything`: no other process can be alive, so every lease has ended."""
-    leased = Run.objects.filter(lease_owner__isnull=False).select_related("thread")
+    leased = Run.objects.filter(lease_owner__isnull=False)
     if not everything:
         leased = leased.filter(lease_expires_at__lt=timezone.now())
     return [run for run in leased if run.lease_owner not in alive]
@@ -263,7 +265,6 @@ def claim_of(run: Run, owner: str) -> Claim:
         started_at=run.started_at or run.created_at,
         attempt_started_at=run.attempt_started_at or run.created_at,
         baseline=run.baseline,
-        ephemeral=run.thread.ephemeral,
         cancel_action=run.cancel_action,
     )
 

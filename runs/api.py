@@ -1,0 +1,240 @@
+"""REST operations on runs: create, wait, stream, join, read, cancel, delete."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+from ninja import Router
+
+from platform_site.core.checkpoints import checkpoints
+from platform_site.core.database import in_db, read_db
+from platform_site.core.errors import NotFound, Unprocessable
+from platform_site.core.events import BEGIN, Subscription, event_log
+from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
+from platform_site.core.loops import state_loop
+from platform_site.core.wire import encode
+from runs import schemas, selectors, services
+from runs.services import CreatedRun
+from runs.streaming.sse import follow, frame
+from threads.head import head_of, thread_state_changed
+from threads.selectors import thread_for_state
+from threads.state import snapshot_of
+
+router = Router(tags=["runs"])
+
+RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
+# Cancels on behalf of clients that went away; held here so that none is collected half-way.
+_background: set[asyncio.Task[None]] = set()
+
+
+async def _create(request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate) -> CreatedRun:
+    return await in_db(services.run_create, request.principal, thread_id, body, request.request_id)
+
+
+def _path(thread_id: UUID | None, run_id: UUID) -> str:
+    return f"/threads/{thread_id}/runs/{run_id}" if thread_id is not None else f"/runs/{run_id}"
+
+
+def _locations(path: str, verb: str) -> dict[str, str]:
+    """Where a client finds the run, and where it can go on listening."""
+    return {"Location": f"{path}/{verb}", "Content-Location": path}
+
+
+@router.post("/threads/{thread_id}/runs", response=schemas.Run)
+async def create(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponse:
+    run = await _create(request, path_uuid(thread_id, "thread"), body)
+    return json_response(run.body, headers={"Content-Location": _path(run.thread_id, run.run_id)})
+
+
+@router.post("/runs", response=schemas.Run)
+async def create_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponse:
+    run = await _create(request, None, body)
+    return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
+
+
+@router.post("/threads/{thread_id}/runs/stream")
+async def stream(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
+    run = await _create(request, path_uuid(thread_id, "thread"), body)
+    return _stream_created(request, run, body, _path(run.thread_id, run.run_id))
+
+
+@router.post("/runs/stream")
+async def stream_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponseBase:
+    run = await _create(request, None, body)
+    return _stream_created(request, run, body, _path(None, run.run_id))
+
+
+def _stream_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreate, path: str) -> HttpResponseBase:
+    events = follow(event_log().subscribe(str(run.run_id), BEGIN), with_ids=body.stream_resumable)
+    if body.on_disconnect == "cancel":
+        events = _cancelling(events, request, run.thread_id, run.run_id)
+    return stream_response(events, headers=_locations(path, "stream"))
+
+
+@router.post("/threads/{thread_id}/runs/wait")
+async def wait(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
+    return _wait_created(request, await _create(request, path_uuid(thread_id, "thread"), body), body)
+
+
+@router.post("/runs/wait")
+async def wait_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponseBase:
+    return _wait_created(request, await _create(request, None, body), body)
+
+
+def _wait_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreate) -> HttpResponseBase:
+    answer = _outcome(event_log().subscribe(str(run.run_id), None))
+    if body.on_disconnect == "cancel":
+        answer = _cancelling(answer, request, run.thread_id, run.run_id)
+    return stream_response(answer, "application/json", _locations(_path(run.thread_id, run.run_id), "join"))
+
+
+async def _outcome(subscription: Subscription) -> AsyncGenerator[bytes, None]:
+    """The run's outcome as JSON once it ends; a line break now and then keeps the connection alive until then."""
+    async with subscription:
+        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
+            if not events:
+                yield b"\n"
+        yield subscription.outcome or encode({"__error__": RUN_NOT_FOUND})
+
+
+async def _cancelling(
+    chunks: AsyncGenerator[bytes, None], request: ApiRequest, thread_id: UUID, run_id: UUID
+) -> AsyncGenerator[bytes, None]:
+    """The same chunks; the run is cancelled if the client goes away before the last."""
+    is_complete = False
+    try:
+        async for chunk in chunks:
+            yield chunk
+        is_complete = True
+    finally:
+        if not is_complete:
+            task = asyncio.get_running_loop().create_task(_cancel_quietly(request, thread_id, run_id))
+            _background.add(task)
+            task.add_done_callback(_background.discard)
+
+
+async def _cancel_quietly(request: ApiRequest, thread_id: UUID, run_id: UUID) -> None:
+    try:
+        await in_db(services.run_cancel, request.principal, thread_id, run_id)
+    except NotFound:
+        # It ended, or was deleted, before the cancel came.
+        return
+
+
+@router.get("/threads/{thread_id}/runs", response=list[schemas.Run])
+async def list_runs(request: ApiRequest, thread_id: str) -> HttpResponse:
+    query = request.GET
+    runs = await read_db(
+        selectors.run_list,
+        request.principal,
+        path_uuid(thread_id, "thread"),
+        limit=selectors.page_number(query.get("limit"), 10),
+        offset=selectors.page_number(query.get("offset"), 0),
+        status=query.get("status"),
+        select=query.getlist("select"),
+    )
+    return json_response(runs)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}", response=schemas.Run)
+async def get(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
+    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    return json_response(await read_db(selectors.run_get, request.principal, *ids))
+
+
+@router.delete("/threads/{thread_id}/runs/{run_id}", response={204: None})
+async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
+    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    await in_db(services.run_delete, request.principal, *ids)
+    await checkpoints().delete_run(*ids)
+    thread = await read_db(thread_for_state, request.principal, ids[0])
+    snapshot = await state_loop().run(snapshot_of(thread))
+    if snapshot is not None:
+        await in_db(thread_state_changed, ids[0], head_of(snapshot))
+    return empty_response()
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    headers = _locations(_path(*ids), "join")
+    # Subscribed before the look at the run: its end cannot fall between the two.
+    subscription = event_log().subscribe(str(ids[1]), None)
+    outcome = await read_db(selectors.run_outcome, request.principal, *ids)
+    if outcome is None:
+        return json_response(encode({"__error__": RUN_NOT_FOUND}), headers=headers)
+    if outcome.is_finished:
+        return json_response(outcome.body, headers=headers)
+    answer = _outcome(subscription)
+    if _flag(request, "cancel_on_disconnect"):
+        answer = _cancelling(answer, request, *ids)
+    return stream_response(answer, "application/json", headers)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream")
+async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    headers = _locations(_path(*ids), "stream")
+    outcome = await read_db(selectors.run_outcome, request.principal, *ids)
+    if outcome is None:
+        return stream_response(_error_event(RUN_NOT_FOUND), headers=headers)
+    subscription = _subscribed(request, str(ids[1]), outcome.resumable)
+    if subscription is None or (outcome.is_finished and not event_log().is_closed(str(ids[1]))):
+        return stream_response(_nothing(), headers=headers)
+    modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
+    events = follow(subscription, with_ids=outcome.resumable, only=_event_modes(modes) if modes else None)
+    if _flag(request, "cancel_on_disconnect"):
+        events = _cancelling(events, request, *ids)
+    return stream_response(events, headers=headers)
+
+
+def _subscribed(request: ApiRequest, run_id: str, resumable: bool) -> Subscription | None:
+    """A reader from where the client left off: from now on without `Last-Event-ID`. None for an id that is none."""
+    last = request.headers.get("Last-Event-ID")
+    if last is None or not resumable:
+        return event_log().subscribe(run_id, None)
+    try:
+        return event_log().subscribe(run_id, BEGIN if last in ("-1", "0") else last)
+    except ValueError:
+        return None
+
+
+def _event_modes(modes: set[str]) -> set[str]:
+    return {"messages" if mode == "messages-tuple" else mode for mode in modes}
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+async def _error_event(body: dict[str, str]) -> AsyncGenerator[bytes, None]:
+    yield frame("error", encode(body))
+
+
+def _flag(request: ApiRequest, name: str) -> bool:
+    return request.GET.get(name, "").lower() in ("true", "1")
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    action = request.GET.get("action", "interrupt")
+    if action not in ("interrupt", "rollback"):
+        raise Unprocessable(f'"{action}" is not one of "interrupt" or "rollback"')
+    subscription = event_log().subscribe(str(ids[1]), None)
+    await in_db(services.run_cancel, request.principal, *ids, action)
+    if not _flag(request, "wait"):
+        return empty_response(202)
+    return stream_response(_until_end(subscription), "application/json", _locations(_path(*ids), "join"))
+
+
+async def _until_end(subscription: Subscription) -> AsyncGenerator[bytes, None]:
+    async with subscription:
+        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
+            if not events:
+                yield b"\n"
+        yield b"{}"
+

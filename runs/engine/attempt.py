@@ -1,0 +1,124 @@
+"""What an attempt gives to its graph: command, input and fork point apply once, however many attempts a run needs.
+
+All attempts of a run carry one `metadata.run_id`. An attempt after the first goes on from the thread's head with no
+input if a checkpoint of this run is there. If none is, its input had not been stored and is applied. A command stores
+its writes on the checkpoint it found, before it makes one of its own: what of it is stored there counts as applied,
+because a resume value that is applied again would answer the next interrupt, and an update would count twice.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command, Send
+
+from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
+from platform_site.core.database import in_db
+from runs.engine.queue import Claim, save_baseline
+
+RESUME_CHANNEL = "__resume__"
+_FORK_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first argument of `astream`, and whether the fork point still applies."""
+
+    input: Any
+    from_fork_point: bool
+
+
+async def start_of(claim: Claim, lease: Fence, graph: Pregel, config: RunnableConfig) -> Start:
+    """How this attempt begins. Raises `LeaseLost` if the run was taken away meanwhile."""
+    command = claim.kwargs.get("command")
+    if claim.was_begun and not claim.is_temporary:
+        if await checkpoints().has_checkpoint_of_run(claim.thread_id, claim.run_id):
+            return Start(None, from_fork_point=False)
+        if command and claim.baseline is not None:
+            command = await _not_yet_applied(claim, command)
+            if not command:
+                return Start(None, from_fork_point=False)
+    if not command:
+        return Start(claim.kwargs.get("input"), from_fork_point=True)
+    if not claim.is_temporary and claim.baseline is None:
+        claim.baseline = {"writes": await checkpoints().command_writes(claim.thread_id)}
+        if not await in_db(save_baseline, claim, claim.baseline):
+            raise LeaseLost(lease)
+    return Start(await _command(command, graph, config), from_fork_point=True)
+
+
+async def _not_yet_applied(claim: Claim, command: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the command of which an earlier attempt has stored nothing."""
+    assert claim.baseline is not None
+    before: dict[str, str] = claim.baseline["writes"]
+    now = await checkpoints().command_writes(claim.thread_id)
+    fresh = [key.rpartition("|")[2] for key, digest in now.items() if before.get(key) != digest]
+    resumed = RESUME_CHANNEL in fresh
+    updated = any(channel != RESUME_CHANNEL for channel in fresh)
+    return {
+        part: value
+        for part, value in command.items()
+        if not (resumed if part == "resume" else updated)
+    }
+
+
+async def _command(command: dict[str, Any], graph: Pregel, config: RunnableConfig) -> Command[Any]:
+    resume = command.get("resume")
+    if resume is not None and not _is_resume_map(resume):
+        # Addressed by id, a resume value is stored with the task that consumes it, and only with that.
+        snapshot = await graph.aget_state(config)
+        waiting = {interrupt.id for interrupt in snapshot.interrupts}
+        if len(waiting) == 1:
+            resume = {waiting.pop(): resume}
+    update = command.get("update")
+    if isinstance(update, list):
+        update = [tuple(pair) for pair in update if isinstance(pair, (list, tuple)) and len(pair) == 2]
+    return Command(resume=resume, update=update, goto=_goto(command.get("goto")))
+
+
+def _is_resume_map(resume: Any) -> bool:
+    return (
+        isinstance(resume, dict)
+        and bool(resume)
+        and all(isinstance(key, str) and len(key) == 32 and _is_hex(key) for key in resume)
+    )
+
+
+def _is_hex(text: str) -> bool:
+    return all(character in "0123456789abcdef" for character in text)
+
+
+def _goto(goto: Any) -> Any:
+    if isinstance(goto, dict):
+        return Send(goto["node"], goto.get("input"))
+    if isinstance(goto, list):
+        return [_goto(item) for item in goto]
+    return goto if goto is not None else ()
+
+
+def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[RunnableConfig, dict[str, Any] | None]:
+    """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only."""
+    config: dict[str, Any] = dict(claim.kwargs["config"])
+    config["configurable"] = dict(config["configurable"])
+    config["metadata"] = {
+        **config.get("metadata", {}),
+        "run_attempt": claim.attempt,
+        "run_id": str(claim.run_id),
+        "thread_id": str(claim.thread_id),
+        "graph_id": claim.graph_id,
+    }
+    config["run_id"] = claim.run_id
+    config.setdefault("run_name", claim.graph_id)
+    context = claim.kwargs.get("context") or {}
+    if context_keys is not None:
+        context = {key: value for key, value in context.items() if key in context_keys}
+    else:
+        context = {}
+    return config, context or None  # type: ignore[return-value]
+
+
+def without_fork_point(config: RunnableConfig) -> RunnableConfig:
+    """The configuration that addresses the thread's head."""
+    configurable = {key: value for key, value in config["configurable"].items() if key not in _FORK_KEYS}
+    return {**config, "configurable": configurable}

@@ -1,0 +1,311 @@
+"""The engine inside the server process: runs on a loop of their own, woken by events, swept for what was lost.
+
+Numbered, so that logs and reviews can refer to it:
+ 1. `start` takes back the runs of a process that died (on SQLite at once: one process owns the data directory).
+ 2. A run is claimed where it is created, if a slot is free and its thread is idle; else when the run before it ends.
+ 3. The dispatcher claims what is due and unclaimed: delayed runs, runs for which no slot was free, recovered runs.
+ 4. The heartbeat, on a thread that no graph can block, renews the leases and learns of cancels and lost runs.
+ 5. Crash-recovered runs are taken up one at a time: each must live through its probation before the next begins,
+    so that a graph that kills its process uses up its own attempts and not its neighbours'.
+ 6. `drain` stops claiming, lets running work finish within a limit, and gives the rest back to pending.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Iterable
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.loops import BackgroundLoop
+from runs.engine import queue
+from runs.engine.executor import Attempt, Stop
+from runs.engine.finish import delete_old_spans
+from runs.engine.queue import Claim
+from runs.engine.threads import NodeThreads
+from runs.models import CancelAction, Run, RunStatus
+from threads.services import finish_deletes
+
+logger = logging.getLogger("switchyard.engine")
+
+SPAN_FLUSH_SECONDS = 2.0
+RETENTION_SECONDS = 3600.0
+
+
+class Engine:
+    """Executes runs in this process. Methods without a word on threads may be called from any."""
+
+    def __init__(self) -> None:
+        self.worker = uuid4().hex[:12]
+        self.capacity = settings.CONCURRENCY
+        self._loop = BackgroundLoop("runs", lambda: NodeThreads(settings.CONCURRENCY, thread_name_prefix="node"))
+        self._lock = threading.Lock()
+        self._attempts: dict[UUID, Attempt] = {}
+        self._reserved = 0
+        self._started = False
+        self._draining = False
+        # On the run loop only:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wake_up: asyncio.Event | None = None
+        self._recovery_lane = False
+        self._idle: asyncio.Event | None = None
+        self._stop_heartbeat = threading.Event()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the loop, the heartbeat and the dispatcher; idempotent."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        self._loop.start()
+        threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
+        self._loop.submit(self._main())
+
+    def drain(self, seconds: float) -> None:
+        """Finish running work within `seconds`, give the rest back, stop the loop. Blocks; idempotent."""
+        with self._lock:
+            if not self._started or self._draining:
+                return
+            self._draining = True
+        try:
+            self._loop.submit(self._drain(seconds)).result(timeout=seconds + 15)
+        except TimeoutError:
+            logger.warning("some runs did not stop in time; they are taken up again after the next start")
+        self._stop_heartbeat.set()
+        self._loop.stop()
+
+    async def _drain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._attempts and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for attempt in list(self._attempts.values()):
+            attempt.stop(Stop.DRAIN)
+        grace = time.monotonic() + 10
+        while self._attempts and time.monotonic() < grace:
+            await asyncio.sleep(0.02)
+
+    @property
+    def active(self) -> int:
+        """How many runs this process works on."""
+        return len(self._attempts)
+
+    # --- from services ---------------------------------------------------------------------------
+
+    def reserve(self) -> bool:
+        """Take a slot for a run that the caller is about to claim; give it to `accept` or to `unreserve`."""
+        with self._lock:
+            if not self._started or self._draining or len(self._attempts) + self._reserved >= self.capacity:
+                return False
+            self._reserved += 1
+            return True
+
+    def unreserve(self) -> None:
+        with self._lock:
+            self._reserved -= 1
+
+    def accept(self, claim: Claim) -> None:
+        """Execute a claimed run for which a slot was reserved."""
+        attempt = self._register(claim)
+        self.unreserve()
+        self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt))
+
+    def wake(self) -> None:
+        """Look for due runs now, and anew at when the next will be due."""
+        if self._started and not self._draining:
+            self._loop.loop.call_soon_threadsafe(self._set_wake_up)
+
+    def cancel(self, run_id: UUID, action: str) -> bool:
+        """Stop a run that this process executes, if it does."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return False
+        attempt.claim.cancel_action = action
+        self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.CANCEL)
+        return True
+
+    def lose(self, run_ids: Iterable[UUID]) -> None:
+        """Stop runs that were deleted: nothing they write counts any more, from this moment."""
+        for run_id in run_ids:
+            attempt = self._attempts.get(run_id)
+            if attempt is not None:
+                attempt.lease.lose()
+                self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.LOST)
+
+    # --- on the run loop --------------------------------------------------------------------------
+
+    def _register(self, claim: Claim) -> Attempt:
+        attempt = Attempt(claim, self.worker)
+        self._attempts[claim.run_id] = attempt
+        return attempt
+
+    def _set_wake_up(self) -> None:
+        if self._wake_up is not None:
+            self._wake_up.set()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _execute(self, attempt: Attempt) -> None:
+        claims: list[Claim] = []
+        was_full = False
+        try:
+            claims = await attempt.execute()
+        except Exception:
+            logger.exception("run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id)
+        finally:
+            with self._lock:
+                was_full = len(self._attempts) + self._reserved >= self.capacity
+                if self._attempts.get(attempt.claim.run_id) is attempt:
+                    del self._attempts[attempt.claim.run_id]
+        self._take(claims)
+        if was_full:
+            self._set_wake_up()
+
+    def _take(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            attempt = self._register(claim)
+            self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt))
+
+    async def _recover(self, attempt: Attempt) -> None:
+        self._recovery_lane = True
+        execution = asyncio.get_running_loop().create_task(self._execute(attempt))
+        try:
+            await asyncio.wait({execution}, timeout=settings.RECOVERY_PROBATION_SECONDS)
+        finally:
+            self._recovery_lane = False
+            self._set_wake_up()
+        await execution
+
+    async def _main(self) -> None:
+        self._wake_up = asyncio.Event()
+        self._spawn(self._repeat("spans", SPAN_FLUSH_SECONDS, self._flush_spans))
+        self._spawn(self._repeat("retention", RETENTION_SECONDS, self._apply_retention))
+        await self._guarded("recovery", self._sweep(everything=not IS_POSTGRES))
+        next_sweep = time.monotonic() + settings.SWEEP_SECONDS
+        while not self._draining:
+            self._wake_up.clear()
+            pause = await self._guarded("dispatch", self._dispatch())
+            if time.monotonic() >= next_sweep:
+                await self._guarded("sweep", self._sweep(everything=False))
+                next_sweep = time.monotonic() + settings.SWEEP_SECONDS
+                continue
+            wait = min(settings.SWEEP_SECONDS if pause is None else pause, max(0.01, next_sweep - time.monotonic()))
+            try:
+                await asyncio.wait_for(self._wake_up.wait(), wait)
+            except TimeoutError:
+                pass
+
+    async def _guarded(self, what: str, work: Coroutine[Any, Any, Any]) -> Any:
+        """One round of a background loop: a failure is logged, and the next round comes."""
+        try:
+            return await work
+        except Exception:
+            logger.exception("%s failed", what)
+            return None
+
+    async def _repeat(self, what: str, seconds: float, work: Any) -> None:
+        while not self._draining:
+            await asyncio.sleep(seconds)
+            await self._guarded(what, work())
+
+    async def _dispatch(self) -> float | None:
+        """Claim what is due while slots are free; seconds until the next run is due, None if none is."""
+        while not self._draining:
+            with self._lock:
+                free = self.capacity - len(self._attempts) - self._reserved
+            if free <= 0:
+                return None
+            recoveries = 0 if self._recovery_lane else 1
+            claims = await in_db(queue.claim_next, self.worker, limit=min(free, 100), recoveries=recoveries)
+            self._take(claims)
+            if not claims:
+                break
+        due = await in_db(queue.next_due)
+        if due is None:
+            return None
+        seconds = (due - timezone.now()).total_seconds()
+        # What is due and was not claimed waits for its thread or its lane, and for the event that frees it.
+        return seconds if seconds > 0 else None
+
+    async def _sweep(self, *, everything: bool) -> None:
+        """Take back runs whose owner is gone, end those that may not be tried again, finish half-done deletes."""
+        alive = {attempt.lease.lease_owner for attempt in list(self._attempts.values())}
+        for run in await in_db(queue.expired_runs, alive=alive, everything=everything):
+            if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
+                claim = await in_db(queue.take_over, run, self.worker)
+                if claim is not None:
+                    await self._end(claim)
+            elif await in_db(queue.requeue_lost, run):
+                logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
+                self._set_wake_up()
+        await in_db(finish_deletes)
+
+    async def _end(self, claim: Claim) -> None:
+        attempt = self._register(claim)
+        try:
+            if claim.cancel_action:
+                rollback = claim.cancel_action == CancelAction.ROLLBACK
+                claims = await attempt.abandon(RunStatus.INTERRUPTED, None, rollback=rollback)
+            else:
+                message = (
+                    f"The process that executed this run ended unexpectedly in each of its {claim.attempt} attempts; "
+                    "it is not tried again."
+                )
+                logger.error("run %s: %s", claim.run_id, message)
+                claims = await attempt.abandon(RunStatus.ERROR, {"error": "WorkerLost", "message": message})
+        finally:
+            self._attempts.pop(claim.run_id, None)
+        self._take(claims)
+
+    async def _flush_spans(self) -> None:
+        for attempt in list(self._attempts.values()):
+            await attempt.flush_spans()
+
+    async def _apply_retention(self) -> None:
+        await in_db(delete_old_spans)
+
+    # --- the heartbeat's own thread ------------------------------------------------------------------
+
+    def _heartbeat(self) -> None:
+        while not self._stop_heartbeat.wait(settings.HEARTBEAT_SECONDS):
+            held = {attempt.lease.lease_owner: attempt for attempt in list(self._attempts.values())}
+            if not held:
+                continue
+            try:
+                close_old_connections()
+                renewed = queue.renew(list(held))
+            except DatabaseError:
+                logger.exception("the heartbeat failed; leases last %g s without one", settings.LEASE_SECONDS)
+                continue
+            for attempt in held.values():
+                self._judge(attempt, renewed)
+        connection.close()
+
+    def _judge(self, attempt: Attempt, renewed: dict[UUID, str | None]) -> None:
+        run_id = attempt.claim.run_id
+        if run_id not in renewed:
+            # It may have just ended; if it still runs, it was deleted or taken away.
+            if self._attempts.get(run_id) is attempt and attempt.lease.holds() and not self._owns(attempt):
+                self.lose([run_id])
+        elif (action := renewed[run_id]) and attempt.stopped_by is None:
+            self.cancel(run_id, action)
+
+    def _owns(self, attempt: Attempt) -> bool:
+        return Run.objects.filter(run_id=attempt.claim.run_id, lease_owner=attempt.lease.lease_owner).exists()
+
+
+@cache
+def engine() -> Engine:
+    """The engine of this process."""
+    return Engine()

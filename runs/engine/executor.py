@@ -1,0 +1,308 @@
+"""One attempt at a run: build the graph, stream it into the event log, write how it ended.
+
+The same coroutine executes a run in every mode; only who calls it differs.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import traceback
+from collections.abc import AsyncIterator
+from enum import Enum, auto
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.pregel import Pregel
+
+from platform_site.core import logs, metrics
+from platform_site.core.checkpoints import LeaseLost, checkpoints
+from platform_site.core.database import in_db
+from platform_site.core.events import event_log
+from platform_site.core.graphs import registry
+from platform_site.core.stores import store_for
+from platform_site.core.wire import encode, error_body
+from runs.engine.attempt import attempt_config, start_of, without_fork_point
+from runs.engine.finish import Ending, Finished, finish, save_spans
+from runs.engine.queue import Claim, release
+from runs.engine.spans import SpanRecorder
+from runs.engine.threads import Work, current_work
+from runs.models import CancelAction, RunAttempt, RunStatus
+from runs.streaming.modes import EventEncoder, graph_modes
+from threads.head import Head, head_of
+
+logger = logging.getLogger("switchyard.runs")
+
+FINISH_RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
+CANCEL_ERRORS = {
+    CancelAction.INTERRUPT: "UserInterrupt",
+    CancelAction.ROLLBACK: "UserRollback",
+}
+DRAINED = {
+    "error": "ServerShutdown",
+    "message": "The server is shutting down; the run goes on when it is back.",
+}
+
+
+class Stop(Enum):
+    """Why an attempt was stopped from outside."""
+
+    CANCEL = auto()
+    DRAIN = auto()
+    LOST = auto()
+
+
+class Lease:
+    """The fence of an attempt's writes: true until somebody says that the run was taken away."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.run_id: UUID = claim.run_id
+        self.lease_owner = claim.lease_owner
+        self._lost = False
+
+    def holds(self) -> bool:
+        return not self._lost
+
+    def lose(self) -> None:
+        self._lost = True
+
+
+class Attempt:
+    """An attempt in progress. `execute` on the run loop; `stop` from the run loop too."""
+
+    def __init__(self, claim: Claim, worker: str | None) -> None:
+        self.claim = claim
+        self.lease = Lease(claim)
+        self.stopped_by: Stop | None = None
+        self._worker = worker
+        self._name = str(claim.run_id)
+        self._log = event_log()
+        self._work = Work()
+        self._task: asyncio.Task[Any] | None = None
+        self._recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary)
+        self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
+        self._events = 0
+
+    def stop(self, reason: Stop) -> None:
+        """End the attempt as soon as its graph lets go. The first reason counts, but a lost lease beats all."""
+        if reason is Stop.LOST:
+            self.lease.lose()
+        if self.stopped_by is None or reason is Stop.LOST:
+            self.stopped_by = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    async def execute(self) -> list[Claim]:
+        """Run the attempt to its end; the claims that its end made on the thread's next run."""
+        current_work.set(self._work)
+        logs.run_id.set(self._name)
+        metrics.run_claimed((self.claim.attempt_started_at - self.claim.scheduled_at).total_seconds())
+        if self.claim.kwargs["resumable"]:
+            self._log.mark_resumable(self._name)
+        self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
+        try:
+            ending = await self._attempt()
+        except LeaseLost as error:
+            logger.warning("gave up: %s", error)
+            return []
+        if ending is None:
+            return []
+        return await self._finish(ending)
+
+    async def abandon(self, status: RunStatus, error: dict[str, str] | None, *, rollback: bool = False) -> list[Claim]:
+        """End a run without another attempt, keeping the state it reached."""
+        logs.run_id.set(self._name)
+        head = None
+        try:
+            async with self._graph() as (graph, config):
+                head = await self._settle(graph, config, rollback)
+        except LeaseLost:
+            return []
+        except Exception:
+            logger.exception("the state of an abandoned run cannot be read")
+        text = error["message"] if error else ""
+        return await self._finish(Ending(status, head=head, error=error, error_text=text, rollback=rollback))
+
+    async def flush_spans(self) -> None:
+        """Store the spans that have ended so far, for those who watch."""
+        if self._recorder.has_ended_spans and not self.claim.is_temporary:
+            await in_db(save_spans, self.claim, self._recorder.take())
+
+    def _emit(self, name: str, data: bytes) -> None:
+        self._events += 1
+        self._log.append(self._name, name, data)
+
+    async def _attempt(self) -> Ending | None:
+        """Stream the graph; how it ended. None: stopped without an end of the run."""
+        try:
+            async with self._graph() as (graph, config):
+                ending = await self._streamed(graph, config)
+                if self.stopped_by is Stop.LOST:
+                    return None
+                if self.stopped_by is Stop.DRAIN and ending.status is RunStatus.INTERRUPTED:
+                    await self._give_back()
+                    return None
+                if not self.claim.is_temporary:
+                    ending.head = await self._settle(graph, config, ending.rollback)
+                return ending
+        except LeaseLost:
+            raise
+        except Exception as error:
+            # The graph could not be opened, or its state not be read.
+            return self._failed(error)
+
+    async def _streamed(self, graph: Pregel, config: RunnableConfig) -> Ending:
+        limit = asyncio.timeout(settings.RUN_TIME_LIMIT_SECONDS)
+        try:
+            async with limit:
+                self._task = asyncio.create_task(self._stream(graph, config))
+                if self.stopped_by is not None:
+                    self._task.cancel()
+                await self._task
+            return Ending(RunStatus.SUCCESS)
+        except asyncio.CancelledError:
+            if self.stopped_by is None:
+                raise
+            return self._cancelled()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if limit.expired():
+                return self._timed_out()
+            return self._failed(error)
+        except SystemExit as error:
+            return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
+        finally:
+            await self._threads_done()
+
+    async def _stream(self, graph: Pregel, config: RunnableConfig) -> None:
+        kwargs = self.claim.kwargs
+        start = await start_of(self.claim, self.lease, graph, config)
+        if not start.from_fork_point:
+            config = without_fork_point(config)
+        async for namespace, mode, chunk in _chunks(graph, start.input, config, self._context, kwargs):
+            for name, data in self._encoder.events(namespace, mode, chunk):
+                self._emit(name, data)
+
+    @contextlib.asynccontextmanager
+    async def _graph(self) -> AsyncIterator[tuple[Pregel, RunnableConfig]]:
+        claim, graphs = self.claim, registry()
+        config, self._context = attempt_config(claim, graphs.context_keys(claim.graph_id))
+        config["callbacks"] = [self._recorder]
+        allowlist = graphs.allowlist(claim.graph_id)
+        saver: BaseCheckpointSaver[Any]
+        if claim.is_temporary:
+            saver = checkpoints().memory_saver(allowlist)
+        else:
+            saver = checkpoints().saver_for_run(self.lease, allowlist)
+        store = store_for(claim.workspace_id)
+        async with graphs.open(claim.graph_id, config, checkpointer=saver, store=store, access="run") as graph:
+            yield graph, config
+
+    async def _settle(self, graph: Pregel, config: RunnableConfig, rollback: bool) -> Head:
+        if rollback:
+            await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
+        return head_of(await graph.aget_state(without_fork_point(config)))
+
+    async def _threads_done(self) -> None:
+        """Wait for synchronous nodes that a cancelled or timed out attempt left behind: they still own the thread."""
+        done = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            done.get_loop().call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+
+        self._work.when_idle(wake)
+        while not done.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(done)
+
+    def _cancelled(self) -> Ending:
+        action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
+        error = {
+            "error": CANCEL_ERRORS[action],
+            "message": f"{action.value} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel",
+        }
+        return Ending(RunStatus.INTERRUPTED, error=error, rollback=action is CancelAction.ROLLBACK)
+
+    def _timed_out(self) -> Ending:
+        message = f"The run was stopped after {settings.RUN_TIME_LIMIT_SECONDS:g} s, the longest time a run may take."
+        return Ending(RunStatus.TIMEOUT, error={"error": "RunTimeout", "message": message}, error_text=message)
+
+    def _failed(self, error: BaseException) -> Ending:
+        logger.info("failed with %s: %s", type(error).__name__, error)
+        return Ending(
+            RunStatus.ERROR,
+            error=error_body(error),
+            error_text=str(error),
+            error_traceback="".join(traceback.format_exception(error)),
+        )
+
+    async def _give_back(self) -> None:
+        await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED)
+        self.lease.lose()
+        self._emit("error", encode(DRAINED))
+        self._log.close(self._name, encode({"__error__": DRAINED}))
+
+    async def _finish(self, ending: Ending) -> list[Claim]:
+        ending.spans = self._recorder.take()
+        ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
+        finished = await self._written(ending)
+        self.lease.lose()
+        if not finished.written:
+            logger.warning("the end of the run was refused: its lease is lost")
+            return finished.next_claims
+        metrics.event_appended(self._events)
+        waited = (self.claim.started_at - self.claim.scheduled_at).total_seconds()
+        metrics.run_finished(ending.status.value, waited, time.time() - self.claim.started_at.timestamp())
+        outcome = self._outcome(ending)
+        if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+            self._emit("error", encode(ending.error))
+        self._log.close(self._name, outcome)
+        return finished.next_claims
+
+    async def _written(self, ending: Ending) -> Finished:
+        """The finishing transaction, tried again while the database is away and the lease lasts."""
+        for pause in FINISH_RETRY_SECONDS:
+            try:
+                return await in_db(finish, self.claim, ending, self._worker)
+            except DatabaseError:
+                logger.exception("the end of the run could not be written; trying again in %g s", pause)
+                await asyncio.sleep(pause)
+        return await in_db(finish, self.claim, ending, self._worker)
+
+    def _outcome(self, ending: Ending) -> bytes:
+        if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+            return encode({"__error__": ending.error})
+        if self._encoder.has_values or ending.head is None:
+            return self._encoder.outcome
+        return ending.head.values
+
+
+async def _chunks(
+    graph: Pregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
+) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+    """What the graph streams, as (namespace, mode, chunk)."""
+    asked = kwargs["stream_mode"]
+    options: dict[str, Any] = {
+        "stream_mode": graph_modes(asked),
+        "subgraphs": kwargs["subgraphs"],
+        "context": context,
+        "durability": kwargs["durability"],
+        "interrupt_before": kwargs["interrupt_before"],
+        "interrupt_after": kwargs["interrupt_after"],
+    }
+    if "events" not in asked:
+        async for item in graph.astream(start, config, **options):
+            yield item if kwargs["subgraphs"] else ((), *item)
+        return
+    root = str(config["run_id"])
+    async for event in graph.astream_events(start, config, version="v2", **options):
+        if event["event"] == "on_chain_stream" and event["run_id"] == root:
+            item = event["data"]["chunk"]
+            yield item if kwargs["subgraphs"] else ((), *item)
+        else:
+            yield (), "events", event

@@ -1,0 +1,211 @@
+"""The end of a run: everything that must be true together, in one transaction. Runs in a database thread."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from platform_site.core.database import moment_param, uuid_param
+from platform_site.core.ids import parse_uuid
+from runs.engine.queue import Claim, claim_next, record_attempt
+from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
+from threads.head import Head, thread_mirror
+
+REASONS = {
+    RunStatus.SUCCESS: RunAttempt.Reason.FINISHED,
+    RunStatus.ERROR: RunAttempt.Reason.FAILED,
+    RunStatus.TIMEOUT: RunAttempt.Reason.TIMED_OUT,
+    RunStatus.INTERRUPTED: RunAttempt.Reason.CANCELLED,
+}
+
+
+@dataclass
+class Ending:
+    """How a run ended, and what is kept of it."""
+
+    status: RunStatus
+    # The state after the run; None leaves the thread's values and interrupts as they are.
+    head: Head | None = None
+    # As the wire shows it: `{"error", "message"}`.
+    error: dict[str, str] | None = None
+    error_text: str = ""
+    error_traceback: str = ""
+    rollback: bool = False
+    spans: list[RunSpan] = field(default_factory=list)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What follows from an end: whether it was ours to write, and the thread's next run, claimed at once."""
+
+    written: bool
+    next_claims: list[Claim]
+
+
+def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
+    """End the run if the lease is still held: run, thread, interrupts, spans, statistics, the next claim.
+
+    `worker` claims the thread's next due run in the same transaction; None leaves it to others.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        if not _end_run(claim, ending, now):
+            return Finished(written=False, next_claims=[])
+        if claim.is_temporary:
+            _forget(claim)
+        elif ending.rollback:
+            Run.objects.filter(run_id=claim.run_id).delete()
+        else:
+            record_attempt(claim, REASONS[ending.status])
+            save_spans(claim, ending.spans)
+        busy = _has_more(claim)
+        if not claim.is_temporary:
+            status = "busy" if busy else _thread_status(ending)
+            thread_mirror(claim.thread_id, ending.head, status=status, error=ending.error)
+        if ending.head is not None:
+            _reconcile_interrupts(claim, ending.head, now)
+        _count(claim, ending, now)
+        claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
+    return Finished(written=True, next_claims=claims)
+
+
+def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
+            "lease_expires_at = NULL, error_class = %s, error_text = %s, error_traceback = %s, input_tokens = %s, "
+            "output_tokens = %s WHERE run_id = %s AND lease_owner = %s",
+            [
+                ending.status.value,
+                moment_param(now),
+                moment_param(now),
+                (ending.error or {}).get("error", "")[:200],
+                _storable(ending.error_text),
+                _storable(ending.error_traceback),
+                ending.input_tokens,
+                ending.output_tokens,
+                uuid_param(claim.run_id),
+                claim.lease_owner,
+            ],
+        )
+        return bool(cursor.rowcount)
+
+
+def _storable(text: str) -> str:
+    """Text columns of PostgreSQL hold no NUL, and no lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _forget(claim: Claim) -> None:
+    """Delete a stateless run with its thread: it was promised to leave nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM runs_runattempt WHERE run_id IN (SELECT sequence FROM runs_run WHERE run_id = %s)",
+            [uuid_param(claim.run_id)],
+        )
+        cursor.execute("DELETE FROM runs_run WHERE run_id = %s", [uuid_param(claim.run_id)])
+        # Somebody may have put a run of their own on the hidden thread; then it stays.
+        cursor.execute(
+            "DELETE FROM threads_thread WHERE thread_id = %s "
+            "AND NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = threads_thread.thread_id)",
+            [uuid_param(claim.thread_id)],
+        )
+
+
+def _has_more(claim: Claim) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM runs_run WHERE thread_id = %s AND status IN ('pending', 'running') LIMIT 1",
+            [uuid_param(claim.thread_id)],
+        )
+        return cursor.fetchone() is not None
+
+
+def _thread_status(ending: Ending) -> str:
+    if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+        return "error"
+    return ending.head.status if ending.head is not None else "idle"
+
+
+def save_spans(claim: Claim, spans: list[RunSpan]) -> None:
+    """Store spans that have ended."""
+    if not spans:
+        return
+    sequence = Run.objects.filter(run_id=claim.run_id).values_list("sequence", flat=True).first()
+    if sequence is None:
+        return
+    for span in spans:
+        span.run_id = sequence
+    RunSpan.objects.bulk_create(spans, batch_size=200)
+
+
+def _reconcile_interrupts(claim: Claim, head: Head, now: datetime) -> None:
+    """Open a row for each new interrupt of the head state and close the rows of those it no longer has."""
+    waiting = {
+        (interrupt["id"], task_id): interrupt["value"]
+        for task_id, interrupts in head.interrupts.items()
+        for interrupt in interrupts
+    }
+    known: set[tuple[str, str]] = set()
+    for row in PendingInterrupt.objects.filter(thread_id=claim.thread_id, answered_at=None):
+        if (row.interrupt_id, row.task_id) in waiting:
+            known.add((row.interrupt_id, row.task_id))
+            continue
+        row.answered_at, row.answered_by = now, claim.configurable.get("user_id") or ""
+        row.save(update_fields=["answered_at", "answered_by"])
+    for (interrupt_id, task_id), value in waiting.items():
+        if (interrupt_id, task_id) not in known:
+            PendingInterrupt.objects.create(
+                workspace_id=claim.workspace_id,
+                thread_id=claim.thread_id,
+                run_id=claim.run_id,
+                assistant_id=claim.assistant_id,
+                interrupt_id=interrupt_id,
+                task_id=task_id,
+                node=head.nodes.get(task_id, ""),
+                value=value,
+                created_at=now,
+            )
+
+
+def bucket(seconds: float) -> int:
+    """The statistics bucket of a duration: `round(4 * log2(milliseconds + 1))`."""
+    return round(4 * math.log2(max(seconds, 0) * 1000 + 1))
+
+
+def _count(claim: Claim, ending: Ending, now: datetime) -> None:
+    """Add the run to the statistics of this minute: one upsert."""
+    assistant_id = claim.assistant_id or parse_uuid(str(claim.configurable.get("assistant_id")))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_runstatistic (workspace_id, assistant_id, minute, status, error_class, wait_bucket, "
+            "run_bucket, runs, input_tokens, output_tokens) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, %s, %s) "
+            "ON CONFLICT (workspace_id, minute, assistant_id, status, error_class, wait_bucket, run_bucket) "
+            "DO UPDATE SET runs = runs_runstatistic.runs + 1, "
+            "input_tokens = runs_runstatistic.input_tokens + excluded.input_tokens, "
+            "output_tokens = runs_runstatistic.output_tokens + excluded.output_tokens",
+            [
+                claim.workspace_id,
+                uuid_param(assistant_id) if assistant_id else None,
+                moment_param(now.replace(second=0, microsecond=0)),
+                ending.status.value,
+                (ending.error or {}).get("error", "")[:200],
+                bucket((claim.started_at - claim.scheduled_at).total_seconds()),
+                bucket((now - claim.started_at).total_seconds()),
+                ending.input_tokens,
+                ending.output_tokens,
+            ],
+        )
+
+
+def delete_old_spans() -> int:
+    """Delete spans of runs that started longer ago than `SPAN_RETENTION_DAYS`; how many."""
+    horizon = timezone.now() - timedelta(days=settings.SPAN_RETENTION_DAYS)
+    deleted, _ = RunSpan.objects.filter(started_at__lt=horizon).delete()
+    return deleted
+

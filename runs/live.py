@@ -1,0 +1,84 @@
+"""The events of a run as a stream of server-sent HTML rows, for the run page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from platform_site.console.middleware import close_connections
+from platform_site.console.shell import enter
+from platform_site.core.events import BEGIN, Subscription, event_log
+from runs.browse import find_run
+from runs.event_rows import EventRows
+from runs.models import FINISHED, Run
+
+# Rows are gathered this long: a browser draws ten times a second with ease, ten thousand times not.
+GATHER_SECONDS = 0.1
+# A run that ended less than this ago may have a log that is still being closed.
+JUST_ENDED = timedelta(seconds=5)
+
+
+async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponseBase:
+    """The run's events from the beginning, then live; `end` comes when nothing more will. 404 for who may not see it.
+
+    A reader that comes back says with `Last-Event-ID` or `?after=` what it has.
+    """
+    run = await sync_to_async(_visible_run)(request, run_id)
+    if run is None:
+        return HttpResponse(status=404)
+    return StreamingHttpResponse(
+        _stream(run, request.headers.get("Last-Event-ID") or request.GET.get("after") or BEGIN),
+        content_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _visible_run(request: HttpRequest, run_id: UUID) -> Run | None:
+    """The run, if whoever is signed in may see it; the connection does not stay open for the stream."""
+    try:
+        if not request.user.is_authenticated or not enter(request):
+            return None
+        return find_run(request.principal, run_id)  # type: ignore[attr-defined]
+    finally:
+        close_connections()
+
+
+async def _stream(run: Run, after: str) -> AsyncIterator[str]:
+    # The first byte goes out at once: the browser then knows that it is connected.
+    yield ": connected\n\n"
+    finished = run.status in FINISHED
+    if not finished or _may_have_log(run):
+        try:
+            subscription = event_log().subscribe(str(run.run_id), after)
+        except ValueError:
+            subscription = event_log().subscribe(str(run.run_id), BEGIN)
+        async for chunk in _rows(run, subscription, finished):
+            yield chunk
+    yield "event: end\ndata: end\n\n"
+
+
+def _may_have_log(run: Run) -> bool:
+    """Whether a finished run's log is still there, or is just about to be closed."""
+    just_ended = run.finished_at is not None and timezone.now() - run.finished_at < JUST_ENDED
+    return just_ended or event_log().is_closed(str(run.run_id))
+
+
+async def _rows(run: Run, subscription: Subscription, finished: bool) -> AsyncIterator[str]:
+    rows = EventRows(int((run.started_at or run.created_at).timestamp() * 1000))
+    async with subscription:
+        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
+            if events:
+                # Also a batch without a row of its own tells how far the reader has come.
+                yield f"id: {events[-1].id}\nevent: rows\ndata: {rows.batch(events)}\n\n"
+                await asyncio.sleep(GATHER_SECONDS)
+            elif finished:
+                # The log of a run that had ended is silent: it went with a restart.
+                return
+            else:
+                yield ": heartbeat\n\n"

@@ -1,0 +1,141 @@
+"""The run pages."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from assistants.browse import assistant_choices
+from platform_site.console.finding import as_uuid
+from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.core.errors import ApiError
+from platform_site.core.events import event_log
+from runs import browse
+from runs.models import FINISHED, Run
+from runs.status import RUN_WORDS, run_shown
+from runs.timeline import timeline, tokens_by_node
+from runs.tracebacks import frames
+from threads.browse import find_thread
+
+
+@page
+def run_list(request: PageRequest) -> HttpResponse:
+    filters = browse.RunFilters(
+        word=request.GET.get("status", "") if request.GET.get("status") in RUN_WORDS else "",
+        assistant=request.GET.get("assistant", ""),
+        error_class=request.GET.get("error", ""),
+        text=request.GET.get("q", "").strip(),
+        thread=as_uuid(request.GET.get("thread", "")),
+    )
+    thread = find_thread(request.principal, filters.thread) if filters.thread else None
+    if filters.thread and thread is None:
+        raise Http404
+    found, rows = browse.runs_page(request.principal, filters, request.GET.get("page", "1"))
+    context = {
+        "nav": "runs",
+        "filters": filters,
+        "thread": thread[0] if thread else None,
+        "found": found,
+        "rows": rows,
+        "words": RUN_WORDS,
+        "assistants": assistant_choices(request.principal),
+    }
+    return render_page(request, "runs/list.html", context)
+
+
+@page
+def run_detail(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """One run. `?part=after` is what changes when it ends, for the page that has watched it."""
+    run = browse.find_run(request.principal, run_id)
+    if run is None:
+        raise Http404
+    template = "runs/run.html#after" if request.GET.get("part") == "after" else "runs/run.html"
+    return render_page(request, template, _run_context(request, run))
+
+
+def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
+    now = timezone.now()
+    attempts = browse.attempts_of(run)
+    spans, more = browse.spans_of(run)
+    live = run.status not in FINISHED
+    found = frames(run.error_traceback)
+    waits: bool = run.waits  # type: ignore[attr-defined]
+    waited = ((run.started_at or now) - max(run.created_at, run.scheduled_at)).total_seconds()
+    ran = ((run.finished_at or now) - run.started_at).total_seconds() if run.started_at else None
+    questions = browse.questions_of_thread(request.principal, run.thread_id) if waits else []
+    return {
+        "nav": "runs",
+        "run": run,
+        "shown": run_shown(run, waits, settings.MAX_ATTEMPTS),
+        "live": live,
+        "watched": live or event_log().is_closed(str(run.run_id)),
+        "can_cancel": live and run.cancel_action is None,
+        "viewer_sentence": VIEWER_SENTENCE,
+        "waited": waited,
+        "ran": ran,
+        "timeline": timeline(run, attempts, spans, more, now),
+        "attempts": [(attempt, (attempt.ended_at - attempt.started_at).total_seconds()) for attempt in attempts],
+        "tokens": tokens_by_node(spans),
+        "questions": [question for question in questions if question.run_id == run.run_id],
+        "frames": [frame for frame in found if not frame.is_library],
+        "library_frames": [frame for frame in found if frame.is_library],
+        "input": _input(run.kwargs),
+        "config": _config(run),
+        "others": browse.runs_of_thread(request.principal, run.thread_id, 8, without=run.run_id),
+        "kept_seconds": settings.EVENT_TTL_SECONDS,
+    }
+
+
+def _input(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What the run was given: its input, its command, or both."""
+    given = {name: kwargs[name] for name in ("input", "command") if kwargs.get(name) is not None}
+    only_input = given.get("input") if set(given) == {"input"} else None
+    return only_input if isinstance(only_input, dict) else given
+
+
+# Shown in this order, if set.
+_CONFIG = ("stream_mode", "stream_subgraphs", "subgraphs", "durability", "interrupt_before", "interrupt_after",
+           "checkpoint_id", "checkpoint", "webhook", "on_disconnect", "on_completion", "context")  # fmt: skip
+
+
+def _config(run: Run) -> dict[str, Any]:
+    """How it was run. Who called it is left out of `configurable`: credentials may be among it."""
+    config = run.kwargs.get("config")
+    shown: dict[str, Any] = {"multitask_strategy": run.multitask_strategy}
+    shown |= {name: run.kwargs[name] for name in _CONFIG if run.kwargs.get(name) not in (None, [], {}, "")}
+    if isinstance(config, dict):
+        inner = config.get("configurable")
+        shown |= {name: value for name, value in config.items() if name not in ("configurable", "metadata")}
+        if isinstance(inner, dict) and (
+            open_keys := {k: v for k, v in inner.items() if not k.startswith(("langgraph_auth", "__"))}
+        ):
+            shown["configurable"] = open_keys
+    if run.metadata:
+        shown["metadata"] = run.metadata
+    return shown
+
+
+@require_POST
+@page
+def run_stop(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """Cancel a run that has not ended; the service says so if it has."""
+    run = browse.find_run(request.principal, run_id)
+    if run is None:
+        raise Http404
+    if not request.principal.can_write:
+        raise PermissionDenied(VIEWER_SENTENCE)
+    from runs.services import run_cancel
+
+    try:
+        run_cancel(request.principal, run.thread_id, run.run_id, action="interrupt")
+    except ApiError as error:
+        messages.error(request, f"The run was not cancelled: {error.detail}")
+    else:
+        messages.success(request, "The run is being cancelled.")
+    return redirect("run", run_id)

@@ -1,0 +1,349 @@
+"""Writes of runs: create, cancel, delete. Everything here runs in a database thread."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection, transaction
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from platform_site.core.database import json_param, moment_param, uuid_param
+from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.events import event_log
+from platform_site.core.graphs import default_assistant_id, registry
+from platform_site.core.hooks import threads_deleting
+from platform_site.core.ids import parse_uuid, uuid7
+from platform_site.core.wire import encode, timestamp
+from runs.configuration import Configured, RunPlan, plan_run
+from runs.engine.embedded import engine
+from runs.engine.queue import Claim, lease_end, lease_owner
+from runs.models import FINISHED, CancelAction, Run, RunStatus
+from runs.schemas import RunCreate
+from runs.selectors import runs_visible
+from threads.models import Thread
+from threads.services import title_of
+
+NOT_FOUND = "Thread or assistant not found."
+NOTHING_TO_CANCEL = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
+    "deleted or completed."
+)
+
+
+@dataclass(frozen=True)
+class CreatedRun:
+    """A run that was accepted: its ids and its JSON."""
+
+    run_id: UUID
+    thread_id: UUID
+    body: bytes
+
+
+@dataclass
+class _ThreadRow:
+    metadata: dict[str, Any]
+    config: dict[str, Any]
+    is_idle: bool
+    has_title: bool
+
+
+def run_create(
+    principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str
+) -> CreatedRun:
+    """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
+
+    Raises `NotFound` for the thread or the assistant, `Unprocessable` and `BadRequest` for what cannot be asked.
+    """
+    _check(body, has_thread=thread_id is not None)
+    assistant_id = _assistant_id(body.assistant_id)
+    now = timezone.now()
+    due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
+    run_id = uuid7()
+    claim: Claim | None = None
+    reserved = due <= now and engine().reserve()
+    try:
+        with transaction.atomic():
+            assistant = _assistant(principal, assistant_id)
+            if thread_id is None:
+                own_thread, thread = uuid7(), None
+            else:
+                own_thread, thread = thread_id, _thread(principal, thread_id, body)
+            if thread is not None and not thread.is_idle and body.multitask_strategy != "enqueue":
+                raise Unprocessable(
+                    f"The thread has a run in flight and multitask_strategy '{body.multitask_strategy}' is not "
+                    "available in this version of Switchyard; use 'enqueue'"
+                )
+            plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
+            _save_thread(principal, own_thread, thread, plan, assistant, body, now)
+            is_claimed = reserved and (thread is None or thread.is_idle)
+            owner = lease_owner(engine().worker, run_id, 1) if is_claimed else None
+            _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
+        if owner is not None:
+            claim = Claim(
+                run_id=run_id,
+                thread_id=own_thread,
+                workspace_id=principal.workspace_id,
+                assistant_id=assistant_id,
+                kwargs=plan.kwargs,
+                attempt=1,
+                lease_owner=owner,
+                scheduled_at=due,
+                started_at=now,
+                attempt_started_at=now,
+            )
+    finally:
+        if reserved and claim is None:
+            engine().unreserve()
+    wire = _wire(run_id, own_thread, assistant_id, plan, body, now, due)
+    if claim is not None:
+        engine().accept(claim)
+    elif thread is None or thread.is_idle or due > now:
+        engine().wake()
+    return CreatedRun(run_id, own_thread, wire)
+
+
+def _check(body: RunCreate, *, has_thread: bool) -> None:
+    for name in ("webhook", "feedback_keys", "langsmith_tracer"):
+        if getattr(body, name) not in (None, []):
+            raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
+    if not has_thread and body.command is not None:
+        raise BadRequest("You must provide a thread_id when resuming.")
+
+
+def _assistant_id(text: str) -> UUID:
+    assistant_id = parse_uuid(text)
+    if assistant_id is not None:
+        return assistant_id
+    if text in registry().ids:
+        return default_assistant_id(text)
+    raise Unprocessable(
+        f"Invalid assistant: '{text}'. Must be either:\n- A valid assistant UUID, or\n"
+        f"- One of the registered graphs: {', '.join(registry().ids)}"
+    )
+
+
+def _assistant(principal: Principal, assistant_id: UUID) -> Configured:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT graph_id, config, context, metadata FROM assistants_assistant "
+            "WHERE assistant_id = %s AND (workspace_id = %s OR workspace_id IS NULL)",
+            [uuid_param(assistant_id), principal.workspace_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound(NOT_FOUND)
+    graph_id, config, context, metadata = row
+    return Configured(assistant_id, graph_id, orjson.loads(config), orjson.loads(context), orjson.loads(metadata))
+
+
+def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRow | None:
+    """The thread, locked; None if it is to be created. Raises `NotFound`."""
+    lock = " FOR UPDATE OF t" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', NOT EXISTS (SELECT 1 FROM runs_run r "
+            "WHERE r.thread_id = t.thread_id AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL)) "
+            f"FROM threads_thread t WHERE t.thread_id = %s{lock}",
+            [uuid_param(thread_id)],
+        )
+        row = cursor.fetchone()
+    if row is None and body.if_not_exists == "create":
+        return None
+    if row is None or row[0] != principal.workspace_id:
+        raise NotFound(NOT_FOUND)
+    return _ThreadRow(orjson.loads(row[1]), orjson.loads(row[2]), is_idle=bool(row[4]), has_title=bool(row[3]))
+
+
+def _plan(
+    principal: Principal,
+    body: RunCreate,
+    assistant: Configured,
+    run_id: UUID,
+    thread_id: UUID,
+    thread: _ThreadRow | None,
+    request_id: str,
+    is_stateless: bool,
+) -> RunPlan:
+    metadata = {} if is_stateless else {
+        **(thread.metadata if thread else {}),
+        "graph_id": assistant.graph_id,
+        "assistant_id": str(assistant.assistant_id),
+    }  # fmt: skip
+    return plan_run(
+        principal,
+        body,
+        assistant,
+        run_id=run_id,
+        thread_id=thread_id,
+        thread_metadata=metadata,
+        request_id=request_id,
+        temporary=is_stateless and body.on_completion != "keep",
+    )
+
+
+def _save_thread(
+    principal: Principal,
+    thread_id: UUID,
+    thread: _ThreadRow | None,
+    plan: RunPlan,
+    assistant: Configured,
+    body: RunCreate,
+    now: datetime,
+) -> None:
+    """Make the thread, or mark it busy; it remembers the graph and the configuration of its last run."""
+    metadata = {
+        **(thread.metadata if thread else {}),
+        "graph_id": assistant.graph_id,
+        "assistant_id": str(assistant.assistant_id),
+    }
+    if thread is None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
+                "ttl_strategy, created_at, updated_at, state_updated_at) "
+                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, 'delete', %s, %s, %s)",
+                [
+                    uuid_param(thread_id),
+                    principal.workspace_id,
+                    title_of(body.input),
+                    json_param(metadata),
+                    json_param(plan.thread_config),
+                    plan.kwargs["temporary"],
+                    *[moment_param(now)] * 3,
+                ],
+            )
+        return
+    config = {**thread.config, **plan.thread_config}
+    title = "" if thread.has_title else title_of(body.input)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, updated_at = %s, "
+            "title = CASE WHEN title = '' THEN %s ELSE title END WHERE thread_id = %s",
+            [json_param(metadata), json_param(config), moment_param(now), title, uuid_param(thread_id)],
+        )
+
+
+def _insert(
+    principal: Principal,
+    run_id: UUID,
+    thread_id: UUID,
+    assistant_id: UUID,
+    plan: RunPlan,
+    body: RunCreate,
+    now: datetime,
+    due: datetime,
+    owner: str | None,
+) -> None:
+    """Insert the run: pending, or claimed by this process where the thread is idle and a slot is free."""
+    started = moment_param(now) if owner else None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
+            "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
+            "attempt, attempt_started_at, error_class, error_text, error_traceback, input_tokens, output_tokens) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', 0, 0)",
+            [
+                uuid_param(run_id),
+                principal.workspace_id,
+                uuid_param(thread_id),
+                uuid_param(assistant_id),
+                RunStatus.RUNNING.value if owner else RunStatus.PENDING.value,
+                json_param(plan.kwargs),
+                json_param(plan.metadata),
+                body.multitask_strategy,
+                moment_param(due),
+                moment_param(due),
+                moment_param(now),
+                started,
+                owner,
+                moment_param(lease_end()) if owner else None,
+                1 if owner else 0,
+                started,
+            ],
+        )
+
+
+def _wire(
+    run_id: UUID, thread_id: UUID, assistant_id: UUID, plan: RunPlan, body: RunCreate, now: datetime, due: datetime
+) -> bytes:
+    return encode(
+        {
+            "run_id": run_id,
+            "thread_id": thread_id,
+            "assistant_id": assistant_id,
+            "metadata": plan.metadata,
+            "status": "pending",
+            "kwargs": plan.kwargs,
+            "multitask_strategy": body.multitask_strategy,
+            "created_at": timestamp(due),
+            "updated_at": timestamp(now),
+            "langsmith_session_name": None,
+        }
+    )
+
+
+def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str = "interrupt") -> None:
+    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`.
+
+    The run shows `interrupted` from now on. Its thread is free again when the attempt has let go of it.
+    """
+    with transaction.atomic():
+        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
+        if run is None:
+            raise NotFound("No runs found to cancel.")
+        if run.status in FINISHED:
+            raise NotFound(NOTHING_TO_CANCEL)
+        run.cancel_action = action
+        run.status = RunStatus.INTERRUPTED
+        run.updated_at = timezone.now()
+        if run.lease_owner is None:
+            run.finished_at = run.updated_at
+        run.save(update_fields=["cancel_action", "status", "updated_at", "finished_at"])
+        is_pending = run.lease_owner is None
+        if is_pending:
+            _free_thread(thread_id)
+            if action == CancelAction.ROLLBACK:
+                run.delete()
+    if is_pending:
+        event_log().close(str(run_id), b"{}")
+        engine().wake()
+    else:
+        engine().cancel(run_id, action)
+
+
+def _free_thread(thread_id: UUID) -> None:
+    """A thread whose last pending run was cancelled goes back to what its state says."""
+    if Run.objects.filter(thread_id=thread_id, status__in=("pending", "running")).exists():
+        return
+    thread = Thread.objects.get(thread_id=thread_id)
+    thread.status = "interrupted" if thread.interrupts else "idle"
+    thread.updated_at = timezone.now()
+    thread.save(update_fields=["status", "updated_at"])
+
+
+def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> None:
+    """Delete a run, stop it if it runs. Its checkpoints go with `run_checkpoints_delete`. Raises `NotFound`."""
+    with transaction.atomic():
+        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
+        if run is None:
+            raise NotFound("Run not found")
+        run.delete()
+        _free_thread(thread_id)
+    engine().lose([run_id])
+    event_log().discard(str(run_id))
+    engine().wake()
+
+
+def _stop_runs_of(thread_ids: list[UUID]) -> None:
+    """Runs of deleted threads end with them: whatever they still write is refused."""
+    run_ids = list(Run.objects.filter(thread_id__in=thread_ids).values_list("run_id", flat=True))
+    # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
+    engine().lose(run_ids)
+    for run_id in run_ids:
+        event_log().discard(str(run_id))
+
+
+threads_deleting.connect(_stop_runs_of)

@@ -1,0 +1,99 @@
+"""What a graph streams, as the events of the wire: names, payloads, order (BEHAVIOUR 5)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langgraph.types import StreamMode
+
+from platform_site.core.wire import encode
+
+Named = tuple[str, bytes]
+_PASSED_ON: tuple[StreamMode, ...] = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
+
+
+def graph_modes(asked: Sequence[str]) -> list[StreamMode]:
+    """LangGraph's stream modes for those that were asked for; `values` is always there, the outcome needs it."""
+    modes: list[StreamMode] = ["values"]
+    modes += [mode for mode in _PASSED_ON if mode in asked and mode != "values"]
+    if "messages" in asked or "messages-tuple" in asked:
+        modes.append("messages")
+    return modes
+
+
+class EventEncoder:
+    """Turns the chunks of one attempt into events, and remembers the last values of the root graph."""
+
+    def __init__(self, asked: Sequence[str], *, subgraphs: bool) -> None:
+        self._asked = frozenset(asked)
+        self._subgraphs = subgraphs
+        self._messages: dict[str, BaseMessage] = {}
+        self._values: Any = None
+        self._encoded_values: bytes | None = None
+        self.has_values = False
+
+    @property
+    def outcome(self) -> bytes:
+        """The last values as JSON: what `wait` answers."""
+        if self._encoded_values is None:
+            self._encoded_values = encode(self._values)
+        return self._encoded_values
+
+    def events(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[Named]:
+        """The events of one chunk, in order."""
+        suffix = "".join(f"|{part}" for part in namespace)
+        if mode == "messages":
+            yield from self._message_events(chunk, suffix)
+            return
+        if mode == "values":
+            encoded = encode(chunk) if "values" in self._asked else None
+            if not namespace:
+                self.has_values, self._values, self._encoded_values = True, chunk, encoded
+            if encoded is not None:
+                yield "values" + suffix, encoded
+            return
+        if mode == "checkpoints":
+            chunk = _checkpoint_wire(chunk)
+        elif mode == "debug" and chunk.get("type") == "checkpoint":
+            chunk = {**chunk, "payload": _debug_checkpoint_wire(chunk["payload"])}
+        yield mode + suffix, encode(chunk)
+
+    def _message_events(self, chunk: Any, suffix: str) -> Iterator[Named]:
+        message, metadata = chunk
+        if "messages-tuple" in self._asked:
+            yield "messages" + suffix, encode((message, metadata))
+            return
+        known = self._messages.get(message.id)
+        if known is None:
+            yield "messages/metadata", encode({message.id: {"metadata": metadata}})
+        if isinstance(message, BaseMessageChunk):
+            whole = message if not isinstance(known, BaseMessageChunk) else known + message
+            self._messages[message.id] = whole  # type: ignore[assignment]
+            yield "messages/partial", encode([message_chunk_to_message(whole)])  # type: ignore[arg-type]
+        else:
+            self._messages[message.id] = message
+            yield "messages/complete", encode([message])
+
+
+def _config_wire(config: Any) -> Any:
+    if not config:
+        return None
+    configurable = {key: value for key, value in config["configurable"].items() if not key.startswith("__")}
+    return {"configurable": configurable}
+
+
+def _checkpoint_wire(payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **payload,
+        "config": _config_wire(payload.get("config")),
+        "parent_config": _config_wire(payload.get("parent_config")),
+    }
+
+
+def _debug_checkpoint_wire(payload: dict[str, Any]) -> dict[str, Any]:
+    wire = _checkpoint_wire(payload)
+    for name, config in (("checkpoint", wire["config"]), ("parent_checkpoint", wire["parent_config"])):
+        wire[name] = config and {
+            key: config["configurable"].get(key) for key in ("checkpoint_id", "thread_id", "checkpoint_ns")
+        }
+    return wire

@@ -1,0 +1,41 @@
+"""Server-sent events as the contract frames them (BEHAVIOUR 5; WHATWG HTML, 9.2)."""
+
+from collections.abc import AsyncGenerator, Collection, Iterable
+
+from django.conf import settings
+
+from platform_site.core.events import Event, Subscription
+
+HEARTBEAT = b": heartbeat\r\n\r\n"
+
+
+def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
+    """One event; `data` is JSON and so holds no line break."""
+    if event_id is None:
+        return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
+    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, event_id.encode())
+
+
+def frames(events: Iterable[Event], *, with_ids: bool, only: Collection[str] | None = None) -> bytes:
+    """Everything that waits, joined into one chunk; `only` keeps events of those modes."""
+    return b"".join(
+        frame(event.name, event.data, event.id if with_ids else None)
+        for event in events
+        if only is None or mode_of(event.name) in only
+    )
+
+
+def mode_of(name: str) -> str:
+    """The stream mode that an event name belongs to: `values|child:1` to `values`, `messages/partial` to `messages`."""
+    return name.partition("|")[0].partition("/")[0]
+
+
+async def follow(
+    subscription: Subscription, *, with_ids: bool, only: Collection[str] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The frames of a run until its log is closed, with a heartbeat in every silence."""
+    async with subscription:
+        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
+            chunk = frames(events, with_ids=with_ids, only=only) if events else HEARTBEAT
+            if chunk:
+                yield chunk

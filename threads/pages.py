@@ -1,0 +1,48 @@
+"""The thread pages."""
+
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+
+from platform_site.console.shell import PageRequest, page, render_page
+from runs.browse import questions_of_thread, runs_of_thread
+from runs.status import THREAD_WORDS
+from threads import browse
+
+RUNS_SHOWN = 20
+
+
+@page
+def thread_list(request: PageRequest) -> HttpResponse:
+    word = request.GET.get("status", "")
+    word = word if word in THREAD_WORDS else ""
+    text = request.GET.get("q", "").strip()
+    found, rows = browse.threads_page(request.principal, word, text, request.GET.get("page", "1"))
+    context = {
+        "nav": "threads",
+        "word": word,
+        "q": text,
+        "filtered": bool(word or text),
+        "words": THREAD_WORDS,
+        "found": found,
+        "rows": rows,
+    }
+    return render_page(request, "threads/list.html", context)
+
+
+@page
+def thread_detail(request: PageRequest, thread_id: UUID) -> HttpResponse:
+    seen = browse.find_thread(request.principal, thread_id)
+    if seen is None:
+        raise Http404
+    thread, shown = seen
+    runs = runs_of_thread(request.principal, thread_id, RUNS_SHOWN + 1)
+    context = {
+        "nav": "threads",
+        "thread": thread,
+        "shown": shown,
+        "runs": runs[:RUNS_SHOWN],
+        "more_runs": len(runs) > RUNS_SHOWN,
+        "questions": questions_of_thread(request.principal, thread_id),
+    }
+    return render_page(request, "threads/thread.html", context)
