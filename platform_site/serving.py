@@ -9,18 +9,15 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
-from importlib import import_module
 from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from platform_site.core import data_directory
-from platform_site.core.wire import encode
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -129,8 +126,12 @@ def _start() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     claim_data_directory(local_address())
     prepare()
+    from assistants.services import ensure_default_assistants
+    from platform_site.core.graphs import registry
     from runs.engine.embedded import engine
 
+    # Known before anything is imported; a graph that turns out to be broken says so when it is used.
+    ensure_default_assistants(registry().ids)
     engine().start()
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
     _started = True
@@ -139,15 +140,10 @@ def _start() -> None:
 def _load_graphs() -> None:
     from platform_site.core.graphs import registry
 
-    with closing(connections["default"]):
-        graphs = registry()
-        graphs.load()
-        for graph_id, reason in graphs.failures.items():
-            logger.error("graph %s could not be loaded: %s", graph_id, reason)
-        with transaction.atomic():
-            import_module("assistants.services").ensure_default_assistants(
-                [graph_id for graph_id in graphs.ids if graph_id not in graphs.failures]
-            )
+    graphs = registry()
+    graphs.load()
+    for graph_id, reason in graphs.failures.items():
+        logger.error("graph %s could not be loaded: %s", graph_id, reason)
 
 
 def drain() -> None:
@@ -159,6 +155,7 @@ def drain() -> None:
     if not _started:
         return
     from platform_site.core.events import event_log
+    from platform_site.core.wire import encode
     from runs.engine.embedded import engine
 
     engine().drain(settings.DRAIN_SECONDS)

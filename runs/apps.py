@@ -1,9 +1,19 @@
+from uuid import UUID
+
 from django.apps import AppConfig
+
+from platform_site.core.hooks import threads_deleting
+
+
+def _stop_runs(thread_ids: list[UUID]) -> None:
+    # Imported when it happens: the engine brings LangGraph along, which costs every command a second.
+    from runs.services import runs_stop_of_threads
+
+    runs_stop_of_threads(thread_ids)
 
 
 class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
-        # Connects the receiver of `threads_deleting`.
-        from runs import services  # noqa: F401
+        threads_deleting.connect(_stop_runs)

@@ -14,7 +14,6 @@ from platform_site.core.database import json_param, moment_param, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
 from platform_site.core.events import event_log
 from platform_site.core.graphs import default_assistant_id, registry
-from platform_site.core.hooks import threads_deleting
 from platform_site.core.ids import parse_uuid, uuid7
 from platform_site.core.wire import encode, timestamp
 from runs.configuration import Configured, RunPlan, plan_run
@@ -337,13 +336,10 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> None:
     engine().wake()
 
 
-def _stop_runs_of(thread_ids: list[UUID]) -> None:
+def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
     """Runs of deleted threads end with them: whatever they still write is refused."""
     run_ids = list(Run.objects.filter(thread_id__in=thread_ids).values_list("run_id", flat=True))
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
     engine().lose(run_ids)
     for run_id in run_ids:
         event_log().discard(str(run_id))
-
-
-threads_deleting.connect(_stop_runs_of)

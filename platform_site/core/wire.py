@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from langgraph.types import Interrupt
 from ninja import Schema as NinjaSchema
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +37,9 @@ def error_body(error: BaseException) -> dict[str, str]:
 
 
 def _default(value: Any) -> Any:
+    # Not at the top: whoever has such values has imported LangGraph, and commands start a second sooner without it.
+    from langgraph.types import Interrupt
+
     if isinstance(value, Interrupt):
         return {"value": value.value, "id": value.id, "response_schema": getattr(value, "response_schema", None)}
     if isinstance(value, BaseModel):

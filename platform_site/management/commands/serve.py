@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import connections
 
 from platform_site import serving
+from platform_site.access.authentication import check_settings
 from platform_site.command_line import add_environment_flags
 from platform_site.core.config import ConfigError, config
 from platform_site.core.data_directory import DataDirectoryInUse
@@ -77,17 +79,13 @@ def take_possession() -> tuple[socket.socket, str]:
 
     Everything an operator can get wrong is found out here, before anything is begun. Raises CannotStart.
     """
-    if settings.AUTH == "handler":
-        raise CannotStart(
-            "AUTH=handler (your own auth handler, named in langgraph.json) is not available in this version; "
-            "use AUTH=keys, or AUTH=open on a loopback address"
-        )
     try:
+        check_settings()
         config()
         listener = bind(settings.HOST, settings.PORT)
         url = url_of(listener)
         serving.claim_data_directory(url)
-    except (ConfigError, PortInUse, DataDirectoryInUse) as reason:
+    except (ImproperlyConfigured, ConfigError, PortInUse, DataDirectoryInUse) as reason:
         raise CannotStart(str(reason)) from None
     except OSError as reason:
         raise CannotStart(f"cannot use the data directory {settings.DATA_DIR}: {reason}") from None
