@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"\n{scale.rounds} rounds of {scale.seconds:g} s; medians", end="")
                 print("; quick: these figures mean nothing" if options.quick else "")
                 print(report.own_cost(benchmark.results.own_cost))
-                print(f"\n{report.table(benchmark.lines())}\n\n{report.NOTES}")
+                print(f"\n{report.table(benchmark.lines())}\n\n{report.NOTES}", flush=True)
             for (who, row), text in benchmark.results.failures.items():
                 print(f"failed: {row} on {who}: {text}")
             if options.json:

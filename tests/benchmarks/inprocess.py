@@ -145,12 +145,18 @@ async def steps(scale: Scale) -> Metrics:
     async with durable(graphs.steps) as graph:
         for durability in ("sync", "async"):
 
-            async def work(durability: str = durability) -> None:
-                config = thread_config(recursion_limit=scale.steps + 10)
-                await graph.ainvoke({"step": 0, "steps": scale.steps}, config, durability=durability)
+            async def median(count: int, durability: str = durability) -> float:
+                config, value = {"recursion_limit": scale.steps + 10}, {"step": 0, "steps": count}
+                taken = await repeated(
+                    scale.seconds / 4,
+                    lambda: graph.ainvoke(value, thread_config(**config), durability=durability),
+                    2,
+                )
+                return statistics.median(taken) * 1000
 
-            taken = await repeated(scale.seconds / 2, work, 2)
-            metrics[f"steps_{durability}"] = statistics.median(taken) * 1000 / scale.steps
+            whole = await median(scale.steps)
+            metrics[f"steps_{durability}"] = whole / scale.steps
+            metrics[f"step_{durability}"] = (whole - await median(1)) / (scale.steps - 1)
     return metrics
 
 
