@@ -1,0 +1,200 @@
+"""The sections of `langgraph.json` as types: what each may hold, and what it means here.
+
+Unknown keys are kept aside and reported as warnings: files of newer tools must still start.
+"""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+# `path/to/file.py:name` or `module.path:name`.
+REFERENCE = re.compile(r"^(?P<place>[^\s:][^:]*):(?P<name>[A-Za-z_]\w*)$")
+
+
+def _reference(value: str) -> str:
+    if not REFERENCE.match(value):
+        raise ValueError("expected `path/to/file.py:name` or `module.path:name`")
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression ({error})") from None
+    return value
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+Minutes = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: strict types, frozen, unknown keys kept in `model_extra`."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+
+class Graph(Section):
+    path: Reference
+    description: str | None = None
+
+
+class AuthCache(Section):
+    cache_keys: list[str] = []
+    ttl_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_size: Annotated[int, Field(gt=0)] | None = None
+
+
+class Auth(Section):
+    # An instance of `langgraph_sdk.Auth`.
+    path: Reference
+    disable_studio_auth: bool = False
+    openapi: dict[str, Any] | None = None
+    cache: AuthCache | None = None
+
+
+class StoreIndex(Section):
+    dims: Annotated[int, Field(gt=0)]
+    # `provider:model`, or a reference to a function of ours.
+    embed: Annotated[str, Field(min_length=1)]
+    # Without it the whole value is embedded as one text.
+    fields_: list[str] | None = Field(default=None, alias="fields")
+
+
+class StoreTTL(Section):
+    refresh_on_read: bool = True
+    default_ttl: Minutes | None = None
+    sweep_interval_minutes: Minutes | None = None
+
+
+class Store(Section):
+    index: StoreIndex | None = None
+    ttl: StoreTTL | None = None
+
+
+class CheckpointerTTL(Section):
+    strategy: Literal["delete", "keep_latest"] = "delete"
+    default_ttl: Minutes | None = None
+    sweep_interval_minutes: Minutes | None = None
+    sweep_limit: Annotated[int, Field(gt=0)] | None = None
+
+
+def _type_names(value: list[list[str]] | bool | None) -> list[list[str]] | bool | None:
+    for entry in value if isinstance(value, list) else ():
+        if len(entry) < 2 or not all(entry):
+            raise ValueError('expected entries like ["my_agent.models", "Order"]: the module, then the type')
+    return value
+
+
+TypeNames = Annotated[list[list[str]] | bool | None, AfterValidator(_type_names)]
+
+
+class Serde(Section):
+    # Types that checkpoints may hold beyond those that a graph's own schemas name.
+    allowed_msgpack_modules: TypeNames = None
+    allowed_json_modules: TypeNames = None
+    pickle_fallback: bool = False
+
+    @property
+    def allowed_types(self) -> frozenset[tuple[str, ...]]:
+        """(module, name) of each type listed for msgpack."""
+        listed = self.allowed_msgpack_modules
+        if not isinstance(listed, list):
+            return frozenset()
+        return frozenset((".".join(entry[:-1]), entry[-1]) for entry in listed)
+
+
+class Checkpointer(Section):
+    ttl: CheckpointerTTL | None = None
+    serde: Serde | None = None
+
+
+class Cors(Section):
+    allow_origins: list[str] = []
+    allow_methods: list[str] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    allow_headers: list[str] = ["*"]
+    allow_credentials: bool = False
+    allow_origin_regex: Annotated[str, AfterValidator(_regular_expression)] | None = None
+    expose_headers: list[str] = []
+    max_age: Annotated[int, Field(ge=0)] = 600
+
+
+class HeaderChoice(Section):
+    """Which request headers are taken: `*` in a pattern stands for anything, excludes win."""
+
+    includes: list[str] | None = None
+    excludes: list[str] | None = None
+
+
+class Http(Section):
+    app: Reference | None = None
+    disable_assistants: bool = False
+    disable_threads: bool = False
+    disable_runs: bool = False
+    disable_store: bool = False
+    disable_mcp: bool = False
+    disable_a2a: bool = False
+    disable_meta: bool = False
+    disable_ui: bool = False
+    disable_webhooks: bool = False
+    cors: Cors | None = None
+    configurable_headers: HeaderChoice | None = None
+    logging_headers: HeaderChoice | None = None
+    middleware_order: Literal["auth_first", "middleware_first"] = "middleware_first"
+    enable_custom_route_auth: bool = False
+    mount_prefix: str = ""
+
+    @field_validator("mount_prefix")
+    @classmethod
+    def _starts_with_a_slash(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.endswith("/")):
+            raise ValueError("expected a path like `/api`, with a slash at its beginning and none at its end")
+        return value
+
+
+class WebhookUrl(Section):
+    require_https: bool = True
+    # Exact hosts, or `*.example.com` for every host below it.
+    allowed_domains: list[str] = []
+    allowed_ports: list[Annotated[int, Field(ge=1, le=65535)]] = []
+    max_url_length: Annotated[int, Field(gt=0)] | None = None
+    disable_loopback: bool = True
+
+
+class Webhooks(Section):
+    env_prefix: str = "LG_WEBHOOK_"
+    # Absent: no policy beyond the addresses that are never called.
+    url: WebhookUrl | None = None
+    headers: dict[str, str] = {}
+
+    # `${{ env.NAME }}` in a header's value.
+    TEMPLATE: ClassVar[re.Pattern[str]] = re.compile(r"\$\{\{\s*env\.(\w+)\s*\}\}")
+
+    @model_validator(mode="after")
+    def _headers_name_allowed_variables(self) -> "Webhooks":
+        for header, value in self.headers.items():
+            for variable in self.TEMPLATE.findall(value):
+                if not variable.startswith(self.env_prefix):
+                    raise ValueError(
+                        f"header {header!r} names the variable {variable}; expected one that begins with "
+                        f"{self.env_prefix!r} (`webhooks.env_prefix`)"
+                    )
+        return self
+
+
+class File(Section):
+    """The whole file as it was written, before paths are made absolute and variables are read."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", populate_by_name=True)
+
+    graphs: Annotated[dict[str, Annotated[str, AfterValidator(_reference)] | Graph], Field(min_length=1)]
+    # Absent: the directory of the file.
+    dependencies: list[str] = ["."]
+    env: str | dict[str, str | int | float | bool] = {}
+    auth: Auth | None = None
+    store: Store | None = None
+    checkpointer: Checkpointer | None = None
+    http: Http | None = None
+    webhooks: Webhooks | None = None

@@ -1,0 +1,125 @@
+"""Importing what `graphs` of a `langgraph.json` names.
+
+A file is imported under the name by which the user's own code imports it, so that a type has one identity however it
+was reached. Only where that name is taken (a file `calendar.py`) it gets one made of its path. Both are the same after
+every start, so types in checkpoints are found again.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from platform_site.core.config import Config, GraphSpec
+
+
+class GraphError(Exception):
+    """A graph that cannot be served, with a reason for its author."""
+
+
+def import_object(spec: GraphSpec, config: Config) -> Any:
+    """The object that `spec` names. Raises GraphError; an exception of the user's own code passes through."""
+    module = _import_file(spec.file, config) if spec.file else importlib.import_module(spec.module or "")
+    try:
+        return getattr(module, spec.name)
+    except AttributeError:
+        known = [name for name in vars(module) if not name.startswith("_")]
+        raise GraphError(
+            f"{module.__file__} has no `{spec.name}`; it defines {', '.join(known) or 'nothing'}"
+        ) from None
+
+
+def describe(error: BaseException, spec: GraphSpec, config: Config) -> str:
+    """One paragraph on why the graph could not be loaded: the exception and the user's line that led to it."""
+    if isinstance(error, GraphError):
+        return f"{spec.path}: {error}"
+    message = str(error).strip() or "no message"
+    place = _place(error, config)
+    return f"{spec.path}: {type(error).__name__}: {message}" + (f" ({place})" if place else "")
+
+
+def _place(error: BaseException, config: Config) -> str | None:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename, config)]
+    if not own:
+        return None
+    return f"{own[-1].filename}:{own[-1].lineno}"
+
+
+def _is_users(filename: str, config: Config) -> bool:
+    path = Path(filename)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    return any(path.is_relative_to(place.resolve()) for place in (config.directory, *config.import_paths))
+
+
+def _import_file(file: Path, config: Config) -> ModuleType:
+    if file.suffix != ".py":
+        raise GraphError("only Python graphs are served; expected a path that ends in .py")
+    if not file.is_file():
+        raise GraphError(f"there is no file {file}")
+    name = _dotted_name(file, config)
+    if name:
+        module = importlib.import_module(name)
+        if _is_from(module, file):
+            return module
+    return _import_under_own_name(file, config)
+
+
+def _dotted_name(file: Path, config: Config) -> str | None:
+    """The name by which the import path finds `file`, None if it does not or finds something else under it."""
+    above = [directory for directory in config.import_paths if file.is_relative_to(directory)]
+    if not above:
+        return None
+    directory = max(above, key=lambda path: len(path.parts))
+    parts = file.relative_to(directory).with_suffix("").parts
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    if not parts or not all(part.isidentifier() for part in parts):
+        return None
+    top = parts[0]
+    if len(parts) == 1 and top in sys.modules:
+        return top if _is_from(sys.modules[top], file) else None
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if found is None:
+        return None
+    places = [Path(place).resolve() for place in found.submodule_search_locations or ()]
+    if places:
+        return ".".join(parts) if places[0] == (directory / top).resolve() else None
+    return top if found.origin and Path(found.origin).resolve() == file else None
+
+
+def _is_from(module: ModuleType, file: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    return origin is not None and Path(origin).resolve() == file
+
+
+def _import_under_own_name(file: Path, config: Config) -> ModuleType:
+    relative = file.relative_to(config.directory) if file.is_relative_to(config.directory) else file
+    digest = hashlib.sha256(relative.as_posix().encode()).hexdigest()[:8]
+    name = f"graph_file_{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}_{digest}"
+    module = sys.modules.get(name)
+    if module is not None and _is_from(module, file):
+        return module
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise GraphError(f"{file} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    # Before its code runs: dataclasses and annotations look their module up while they are made.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module

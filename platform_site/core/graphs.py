@@ -1,0 +1,283 @@
+"""The graph registry: graphs are imported and compiled once, and every use gets its own cheap copy.
+
+LangGraph is imported when graphs are loaded, not with this module: the server answers before that is done.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from platform_site.core.config import Config, GraphSpec, config
+from platform_site.core.graph_loading import GraphError, describe, import_object
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.pregel import Pregel
+    from langgraph.store.base import BaseStore
+
+    from platform_site.core.graph_factories import Access, Factory
+
+    AnyPregel = Pregel[Any, Any, Any, Any]
+
+logger = logging.getLogger(__name__)
+
+# Looks like one of the RFC's namespaces and is none: clients know default assistants by ids made with it.
+DEFAULT_ASSISTANT_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+# The name LangGraph gives to a graph that was compiled without one.
+_UNNAMED = "LangGraph"
+
+TypeName = tuple[str, ...]
+
+
+def default_assistant_id(graph_id: str) -> UUID:
+    """The fixed id of the assistant that every graph has from the start."""
+    return uuid5(DEFAULT_ASSISTANT_NAMESPACE, graph_id)
+
+
+class UnknownGraph(Exception):
+    """No graph of that id is configured."""
+
+    def __init__(self, graph_id: str, ids: list[str]) -> None:
+        self.graph_id, self.ids = graph_id, ids
+        super().__init__(f"Graph '{graph_id}' not found. Expected one of: {sorted(ids)}")
+
+
+class BrokenGraph(Exception):
+    """The graph is configured but could not be loaded."""
+
+    def __init__(self, graph_id: str, reason: str) -> None:
+        self.graph_id, self.reason = graph_id, reason
+        super().__init__(f"Graph '{graph_id}' could not be loaded: {reason}")
+
+
+class GraphRegistry:
+    """The graphs of one configuration. All methods may be called from any thread and any event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.ids: list[str] = list(config.graphs)
+        self.failures: dict[str, str] = {}
+        self._graphs: dict[str, AnyPregel] = {}
+        self._factories: dict[str, Factory] = {}
+        self._allowlists: dict[str, frozenset[TypeName]] = {}
+        self._context_keys: dict[str, set[str] | None] = {}
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self._done = {graph_id: threading.Event() for graph_id in self.ids}
+        self._lock = threading.Lock()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether every graph was loaded or has failed."""
+        return all(done.is_set() for done in self._done.values())
+
+    def spec(self, graph_id: str) -> GraphSpec:
+        """Where the graph comes from. Raises UnknownGraph."""
+        self._known(graph_id)
+        return self._config.graphs[graph_id]
+
+    def load(self) -> None:
+        """Import all graphs. Those that fail are in `failures`, with the reason; the others are not affected."""
+        with self._lock:
+            self._load_all()
+
+    def require(self, graph_id: str) -> None:
+        """Return when the graph can be used, waiting until it is loaded. Raises UnknownGraph or BrokenGraph."""
+        self._known(graph_id)
+        self._loaded(graph_id)
+        self._working(graph_id)
+
+    async def wait_loaded(self) -> None:
+        """Return when every graph was loaded or has failed."""
+        if not self.is_loaded:
+            await asyncio.to_thread(self.load)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        graph_id: str,
+        config: "RunnableConfig",
+        *,
+        checkpointer: "BaseCheckpointSaver[Any] | None",
+        store: "BaseStore | None",
+        access: "Access",
+        context: Any = None,
+    ) -> AsyncIterator["AnyPregel"]:
+        """A copy of the graph for one use, with this saver and store.
+
+        The saver is extended by the types that the graph's schemas name, also of graphs a factory makes. A factory is
+        called for each use and cleaned up at the end of the block. Raises UnknownGraph or BrokenGraph.
+        """
+        self._known(graph_id)
+        if not self._done[graph_id].is_set():
+            await asyncio.to_thread(self._loaded, graph_id)
+        self._working(graph_id)
+        if graph := self._graphs.get(graph_id):
+            yield self._copy(graph, checkpointer, store, self._allowlists[graph_id])
+            return
+        factory = self._factories[graph_id]
+        async with factory.make(config, access=access, store=store, context=context) as made:
+            graph = _compiled(made, graph_id)
+            allowlist = self._remember(graph_id, graph)
+            yield self._copy(graph, checkpointer, store, allowlist)
+
+    def allowlist(self, graph_id: str) -> frozenset[TypeName]:
+        """(module, name) of the types that the graph's checkpoints may hold; never waits.
+
+        For a graph that is not loaded yet, or a factory not called yet, only the types allowed in `langgraph.json`:
+        `open` adds the graph's own to the saver it is given.
+        """
+        return self._allowlists.get(graph_id, self._config.allowed_types)
+
+    def context_keys(self, graph_id: str) -> set[str] | None:
+        """The keys of the graph's context schema; None without one, or of a factory that was not called yet."""
+        self._known(graph_id)
+        return self._context_keys.get(graph_id)
+
+    async def schemas(self, graph_id: str, config: "RunnableConfig") -> dict[str, Any]:
+        """The graph's id and its five JSON schemas."""
+        from platform_site.core.graph_schemas import graph_schemas
+
+        if graph_id in self._schemas:
+            return self._schemas[graph_id]
+        async with self._inspect(graph_id, config) as graph:
+            schemas = {"graph_id": graph_id, **await asyncio.to_thread(graph_schemas, graph)}
+        if graph_id in self._graphs:
+            self._schemas[graph_id] = schemas
+        return schemas
+
+    async def drawing(self, graph_id: str, config: "RunnableConfig", xray: bool | int = False) -> dict[str, Any]:
+        """The graph's nodes and edges; `xray` shows what is inside subgraphs, a number to that depth."""
+        from platform_site.core.graph_drawing import graph_drawing
+
+        async with self._inspect(graph_id, config) as graph:
+            return await graph_drawing(graph, config, xray)
+
+    async def subgraphs(
+        self, graph_id: str, config: "RunnableConfig", namespace: str | None = None, recurse: bool = False
+    ) -> dict[str, Any]:
+        """The five schemas of every subgraph by its namespace: `child`, and with `recurse` also `child|grandchild`."""
+        from langgraph.pregel import Pregel
+
+        from platform_site.core.graph_schemas import graph_schemas
+
+        async with self._inspect(graph_id, config) as graph:
+            found = graph.get_subgraphs(namespace=namespace, recurse=recurse)
+            return {
+                name: await asyncio.to_thread(graph_schemas, child)
+                for name, child in found
+                if isinstance(child, Pregel)
+            }
+
+    def _inspect(self, graph_id: str, config: "RunnableConfig") -> Any:
+        return self.open(graph_id, config, checkpointer=None, store=None, access="inspect")
+
+    def _known(self, graph_id: str) -> None:
+        if graph_id not in self._done:
+            raise UnknownGraph(graph_id, self.ids)
+
+    def _working(self, graph_id: str) -> None:
+        if graph_id in self.failures:
+            raise BrokenGraph(graph_id, self.failures[graph_id])
+
+    def _loaded(self, graph_id: str) -> None:
+        done = self._done[graph_id]
+        while not done.is_set():
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._load_all()
+                finally:
+                    self._lock.release()
+            else:
+                # Somebody is loading: this graph may be there before the others are.
+                done.wait(timeout=1)
+
+    def _load_all(self) -> None:
+        for graph_id, spec in self._config.graphs.items():
+            if self._done[graph_id].is_set():
+                continue
+            try:
+                self._load_one(graph_id, spec)
+            except (Exception, SystemExit) as error:
+                self.failures[graph_id] = describe(error, spec, self._config)
+                logger.debug("graph %s could not be loaded", graph_id, exc_info=True)
+            finally:
+                self._done[graph_id].set()
+
+    def _load_one(self, graph_id: str, spec: GraphSpec) -> None:
+        from langgraph.graph import StateGraph
+        from langgraph.pregel import Pregel
+
+        from platform_site.core.graph_factories import factory
+
+        found = import_object(spec, self._config)
+        if isinstance(found, (Pregel, StateGraph)):
+            graph = _compiled(found, graph_id)
+            self._remember(graph_id, graph)
+            self._graphs[graph_id] = graph
+        elif callable(found):
+            self._factories[graph_id] = factory(found)
+        else:
+            raise _no_graph(found)
+
+    def _remember(self, graph_id: str, graph: "AnyPregel") -> frozenset[TypeName]:
+        from platform_site.core.graph_schemas import context_keys
+
+        own = getattr(graph, "_serde_allowlist", None) or set()
+        nested: set[TypeName] = set()
+        for _, child in graph.get_subgraphs(recurse=True):
+            nested |= getattr(child, "_serde_allowlist", None) or set()
+        allowlist = frozenset(own | nested | self._config.allowed_types)
+        self._allowlists[graph_id] = allowlist
+        self._context_keys[graph_id] = context_keys(graph)
+        return allowlist
+
+    @staticmethod
+    def _copy(graph: "AnyPregel", checkpointer: Any, store: Any, allowlist: frozenset[TypeName]) -> "AnyPregel":
+        copy = graph.copy(update={"checkpointer": checkpointer, "store": store})
+        # What compiling computes and `copy` leaves behind: without it user types come back as dictionaries.
+        copy._serde_allowlist = set(allowlist)
+        copy._output_mapper = graph._output_mapper
+        copy._state_mapper = graph._state_mapper
+        return copy
+
+
+def _compiled(found: Any, graph_id: str) -> "AnyPregel":
+    """The graph itself or the builder compiled, under the graph's id unless it has a name of its own."""
+    from langgraph.graph import StateGraph
+    from langgraph.pregel import Pregel
+
+    if isinstance(found, StateGraph):
+        return found.compile(name=graph_id)
+    if not isinstance(found, Pregel):
+        raise _no_graph(found)
+    if found.name != _UNNAMED:
+        return found
+    named = found.copy(update={"name": graph_id})
+    for kept in ("_serde_allowlist", "_output_mapper", "_state_mapper"):
+        setattr(named, kept, getattr(found, kept))
+    return named
+
+
+def _no_graph(found: Any) -> GraphError:
+    return GraphError(
+        f"expected a compiled graph, a StateGraph, an entrypoint, or a function that makes one, not {type(found)}"
+    )
+
+
+_registry: GraphRegistry | None = None
+_registry_lock = threading.Lock()
+
+
+def registry() -> GraphRegistry:
+    """The registry of this process, of the configuration it serves. Raises ConfigError."""
+    global _registry
+    if _registry is None:
+        with _registry_lock:
+            if _registry is None:
+                _registry = GraphRegistry(config())
+    return _registry
