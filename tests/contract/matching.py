@@ -105,9 +105,13 @@ def differences(expected: Any, actual: Any, ids: Ids, place: str = "$") -> Itera
     elif isinstance(expected, str) and isinstance(actual, str):
         if not ids.text_matches(expected, actual):
             yield f"{place}: {actual!r} instead of {ids_shown(expected, ids)!r}"
-    elif isinstance(expected, bool) or isinstance(actual, bool) or expected != actual:
-        if expected is not actual:
-            yield f"{place}: {_short(actual)} instead of {_short(expected)}"
+    elif not _is_same(expected, actual):
+        yield f"{place}: {_short(actual)} instead of {_short(expected)}"
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    """Equal and of one type, so that 1 is not true; whole numbers may be written with a point or without."""
+    return left == right and (type(left) is type(right) or {type(left), type(right)} == {int, float})
 
 
 def _dict_differences(expected: dict[str, Any], actual: dict[str, Any], ids: Ids, place: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Recorded exchanges sent again to a live server, and its answers compared with the recorded ones."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,8 @@ def replay(exchange: Exchange, session: Session) -> Iterator[str]:
     ids = session.ids
     ids.begin_exchange()
     request, recorded = exchange.request, exchange.response
-    content = request["raw"] if "raw" in request else None
     headers = ids.fill(request.get("headers", {}))
-    body = {"json": ids.fill(request["json"])} if "json" in request else {"content": content}
+    body = {"json": ids.fill(request["json"])} if "json" in request else {"content": request.get("raw")}
     answer = session.http.request(request["method"], ids.fill(request["path"]), headers=headers, **body)
     if answer.status_code != recorded["status"]:
         yield f"status {answer.status_code} instead of {recorded['status']}: {answer.text[:500]}"
@@ -163,7 +162,7 @@ def _with_heartbeats(expected: list[Json], events: list[Json], ids: Ids) -> Iter
 
 
 # Answers that name the product or count what happened before: the part that is contract.
-PARTS = {
+PARTS: dict[tuple[str, int], Callable[[Any], Any]] = {
     ("01_system", 0): lambda body: {"ok": body["ok"]},
     ("01_system", 1): lambda body: [
         sorted({"version", "langgraph_py_version", "flags", "host"} & body.keys()),
