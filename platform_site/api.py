@@ -13,6 +13,7 @@ from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
 from platform_site.core.errors import ApiError, InvalidJSON, NotFound, Unprocessable
+from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
 from platform_site.core.validation import validation_detail
 
@@ -92,6 +93,17 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(Http404)
 def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return error_response(NotFound())
+
+
+@api.exception_handler(UnknownGraph)
+def _unknown_graph(request: HttpRequest, error: UnknownGraph) -> HttpResponse:
+    return error_response(NotFound(str(error)))
+
+
+@api.exception_handler(BrokenGraph)
+def _broken_graph(request: HttpRequest, error: BrokenGraph) -> HttpResponse:
+    # Not the caller's mistake, and not to be mended by asking again before somebody has mended the graph.
+    return error_response(ApiError(str(error), status=503))
 
 
 @api.exception_handler(DataError)

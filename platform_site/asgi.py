@@ -8,6 +8,8 @@ import django  # noqa: E402
 
 django.setup(set_prefix=False)
 
+import asyncio  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
 from django.conf import settings  # noqa: E402
@@ -15,9 +17,10 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 from django.core.signals import request_finished  # noqa: E402
 from django.db import connections  # noqa: E402
 
-from platform_site import api_urls  # noqa: E402
+from platform_site import api_urls, serving  # noqa: E402
 from platform_site.access.authentication import authenticate, check_settings  # noqa: E402
 from platform_site.access.authorization import authorize  # noqa: E402
+from platform_site.core.config import config  # noqa: E402
 from platform_site.core.cors import OriginPolicy  # noqa: E402
 from platform_site.core.handler import ApiHandler, Receive, Send  # noqa: E402
 
@@ -38,12 +41,19 @@ request_finished.connect(_close_connections, sender=PageHandler)
 class Application:
     """Hands every connection to what serves it."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], None]) -> None:
+        """`start` makes the process ready to work; it runs before the first request or at lifespan's start."""
         check_settings()
+        self._start: Callable[[], None] | None = start
+        cors = config().http.cors
         self._pages = PageHandler()
         self._api = ApiHandler(
             api_urls,
-            origins=OriginPolicy(is_open=settings.AUTH == "open", pages=api_urls.PUBLIC),
+            origins=OriginPolicy(
+                is_open=settings.AUTH == "open",
+                cors=cors.model_dump() if cors else None,
+                pages=api_urls.PUBLIC,
+            ),
             authenticate=authenticate,
             authorize=authorize,
             public=api_urls.PUBLIC,
@@ -52,6 +62,8 @@ class Application:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
+                if self._start is not None:
+                    await self._make_ready()
                 path = scope["path"]
                 is_page = path.startswith(PAGES) and any(path == page or path.startswith(page + "/") for page in PAGES)
                 await (self._pages if is_page else self._api)(scope, receive, send)
@@ -62,12 +74,24 @@ class Application:
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
 
+    async def _make_ready(self) -> None:
+        if self._start is not None:
+            # Not on this loop: it migrates and opens databases.
+            await asyncio.to_thread(self._start)
+            self._start = None
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._make_ready()
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
 
 
-application = Application()
+application = Application(serving.ensure_started)

@@ -39,11 +39,19 @@ def ensure_first_start() -> Workspace:
     return workspace
 
 
-def audit(workspace: Workspace | None, actor: str, action: str, target: str = "", **details: Any) -> AuditEntry:
-    """Record what a person did, or a change of configuration. Call it in the transaction of the deed."""
+def audit(workspace_id: int | None, actor: str, action: str, target: str = "", **details: Any) -> AuditEntry:
+    """Record what a person did, or a change of configuration. Call it in the transaction of the deed.
+
+    An empty actor is the nameless caller of open mode.
+    """
     return AuditEntry.objects.create(
-        workspace=workspace, actor=actor[:200], action=action, target=target[:200], details=details
+        workspace_id=workspace_id, actor=(actor or "anonymous")[:200], action=action, target=target[:200], details=details
     )
+
+
+def actor_of(principal: Principal | None) -> str:
+    """How the audit log names a caller; None is the operator at the command line."""
+    return "command line" if principal is None else principal.display_name or principal.identity
 
 
 def _digest(purpose: str, secret: str) -> str:
@@ -84,8 +92,7 @@ def api_key_create(
             expires_at=expires_at,
             created_by=created_by,
         )
-        actor = principal.display_name or principal.identity if principal else "command line"
-        audit(workspace, actor or SUPERUSER, "api_key.created", prefix, name=name, role=str(role))
+        audit(workspace.pk, actor_of(principal), "api_key.created", prefix, name=name, role=str(role))
     return api_key, key
 
 
@@ -95,8 +102,7 @@ def api_key_revoke(principal: Principal, api_key: ApiKey) -> None:
         raise Forbidden
     with transaction.atomic():
         if ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=timezone.now()):
-            actor = principal.display_name or principal.identity or SUPERUSER
-            audit(api_key.workspace, actor, "api_key.revoked", api_key.prefix, name=api_key.name)
+            audit(api_key.workspace_id, actor_of(principal), "api_key.revoked", api_key.prefix, name=api_key.name)
 
 
 def api_key_check(key: str) -> ApiKey | None:
@@ -127,7 +133,7 @@ def sign_in_link_create(user: User) -> str:
         SignInLink.objects.create(
             user=user, digest=_digest("sign_in_link", token), expires_at=now + SIGN_IN_LINK_LIFETIME
         )
-    return f"/dashboard/sign-in/{token}/"
+    return f"/dashboard/sign-in/{token}"
 
 
 def sign_in_link_use(token: str) -> User | None:
@@ -139,6 +145,6 @@ def sign_in_link_use(token: str) -> User | None:
         if not links.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now):
             return None
         user: User = links.select_related("user").get().user
-        membership = user.memberships.select_related("workspace").first()  # type: ignore[attr-defined]
-        audit(membership.workspace if membership else None, user.get_username(), "signed_in", "sign-in link")
+        workspace_id = Membership.objects.filter(user=user).values_list("workspace_id", flat=True).first()
+        audit(workspace_id, user.get_username(), "signed_in", "sign-in link")
     return user

@@ -185,8 +185,8 @@ class ApiHandler(ASGIHandler):
             return HttpResponse("Internal Server Error", content_type="text/plain; charset=utf-8", status=500)
 
     def _without_slash(self, request: ApiRequest) -> HttpResponse:
-        path = request.path.rstrip("/")
-        if path == request.path or self._routes.match(path) is None:
+        path = request.path[:-1]
+        if not request.path.endswith("/") or self._routes.match(path) is None:
             raise NotFound
         query = request.META["QUERY_STRING"]
         return empty_response(307, {"Location": path + ("?" + query if query else "")})

@@ -37,6 +37,9 @@ class Routes:
                     raise ValueError(f"the prefix {text!r} of an include has parameters, which is not supported")
                 self._add(pattern.url_patterns, prefix + text)
                 continue
+            if pattern.name == "api-root":
+                # Ninja's own way to know where it is mounted; no operation.
+                continue
             entry = (pattern, prefix, _documented("/" + prefix + text))
             first = (prefix + text).partition("/")[0]
             if "<" in first:

@@ -1,0 +1,135 @@
+"""REST operations on assistants."""
+
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Router
+
+from assistants import schemas, selectors, services
+from assistants.models import Assistant
+from platform_site.core.database import in_db, read_db
+from platform_site.core.errors import InvalidJSON, Unprocessable
+from platform_site.core.graphs import default_assistant_id, registry
+from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.loops import state_loop
+from platform_site.core.wire import encode
+
+router = Router(tags=["assistants"])
+
+
+@router.post("/assistants", response=schemas.Assistant)
+async def assistant_create(request: ApiRequest, body: schemas.AssistantCreate) -> HttpResponse:
+    """Create an assistant."""
+    return json_response(await in_db(services.assistant_create, request.principal, body))
+
+
+@router.post("/assistants/search", response=list[schemas.Assistant])
+async def assistant_search(request: ApiRequest, body: schemas.AssistantSearch) -> HttpResponse:
+    """Search assistants."""
+    page = await read_db(selectors.assistant_search, request.principal, body)
+    return json_response(page.body, headers=page.headers)
+
+
+@router.post("/assistants/count", response=int)
+async def assistant_count(request: ApiRequest, body: schemas.AssistantCount) -> HttpResponse:
+    """Count assistants."""
+    return json_response(await read_db(selectors.assistant_count, request.principal, body))
+
+
+@router.get("/assistants/{assistant_id}", response=schemas.Assistant)
+async def assistant_get(request: ApiRequest, assistant_id: str) -> HttpResponse:
+    """Get an assistant."""
+    found = await read_db(selectors.assistant_get, request.principal, path_uuid(assistant_id, "assistant"))
+    return json_response(found)
+
+
+@router.patch("/assistants/{assistant_id}", response=schemas.Assistant)
+async def assistant_patch(request: ApiRequest, assistant_id: str, body: schemas.AssistantPatch) -> HttpResponse:
+    """Change an assistant: every call makes a new version."""
+    assistant = path_uuid(assistant_id, "assistant")
+    return json_response(await in_db(services.assistant_patch, request.principal, assistant, body))
+
+
+@router.delete("/assistants/{assistant_id}", response={204: None})
+async def assistant_delete(request: ApiRequest, assistant_id: str, delete_threads: bool = False) -> HttpResponse:
+    """Delete an assistant."""
+    assistant = path_uuid(assistant_id, "assistant")
+    await in_db(services.assistant_delete, request.principal, assistant, delete_threads_too=delete_threads)
+    return empty_response()
+
+
+@router.post("/assistants/{assistant_id}/versions", response=list[schemas.AssistantVersion])
+async def version_list(request: ApiRequest, assistant_id: str, body: schemas.VersionSearch) -> HttpResponse:
+    """List the versions of an assistant."""
+    assistant = path_uuid(assistant_id, "assistant")
+    return json_response(await read_db(selectors.version_list, request.principal, assistant, body))
+
+
+@router.post("/assistants/{assistant_id}/latest", response=schemas.Assistant)
+async def assistant_set_version(
+    request: ApiRequest,
+    assistant_id: str,
+    version: int | None = None,
+    body: schemas.VersionChange = schemas.VersionChange(),  # noqa: B008
+) -> HttpResponse:
+    """Choose the version in use, named in the body or in the query."""
+    if not request.body and version is None:
+        raise InvalidJSON
+    assistant = path_uuid(assistant_id, "assistant")
+    chosen = version if body.version is None else body.version
+    return json_response(await in_db(services.assistant_set_version, request.principal, assistant, chosen))
+
+
+@router.get("/assistants/{assistant_id}/graph", response=schemas.Graph)
+async def assistant_graph(request: ApiRequest, assistant_id: str, xray: str = "false") -> HttpResponse:
+    """Draw the graph of an assistant; a graph id stands for its default assistant."""
+    depth = _xray(xray)
+    if assistant_id in registry().ids:
+        found = default_assistant_id(assistant_id)
+    else:
+        found = path_uuid(assistant_id, "assistant")
+    assistant = await _assistant(request, found)
+    return await _from_graph(registry().drawing(assistant.graph_id, assistant.config, depth))
+
+
+@router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas)
+async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpResponse:
+    """Get the JSON schemas of an assistant's graph."""
+    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().schemas(assistant.graph_id, assistant.config))
+
+
+@router.get("/assistants/{assistant_id}/subgraphs", response=dict[str, schemas.SubgraphSchemas])
+async def assistant_subgraphs(request: ApiRequest, assistant_id: str, recurse: bool = False) -> HttpResponse:
+    """Get the subgraphs of an assistant's graph and their schemas."""
+    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().subgraphs(assistant.graph_id, assistant.config, None, recurse))
+
+
+@router.get("/assistants/{assistant_id}/subgraphs/{namespace}", response=dict[str, schemas.SubgraphSchemas])
+async def assistant_subgraphs_in(
+    request: ApiRequest, assistant_id: str, namespace: str, recurse: bool = False
+) -> HttpResponse:
+    """Get the subgraph of this namespace and its schemas."""
+    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().subgraphs(assistant.graph_id, assistant.config, namespace, recurse))
+
+
+async def _assistant(request: ApiRequest, assistant_id: UUID) -> Assistant:
+    return await read_db(selectors.assistant_require, request.principal, assistant_id)
+
+
+async def _from_graph(reading: Coroutine[Any, Any, Any]) -> HttpResponse:
+    # Graph factories are the user's code: not on the loop that serves HTTP.
+    return json_response(encode(await state_loop().run(reading)))
+
+
+def _xray(text: str) -> bool | int:
+    """Whether to draw subgraphs, or how many levels of them."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text.isdecimal() and text.isascii() and 0 < int(text[:9]):
+        return int(text[:9])
+    raise Unprocessable("Invalid xray value")

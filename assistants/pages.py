@@ -1,0 +1,13 @@
+"""The assistant pages."""
+
+from django.http import HttpResponse
+
+from assistants import browse
+from platform_site.console.shell import PageRequest, page, render_page
+
+
+@page
+def assistant_list(request: PageRequest) -> HttpResponse:
+    text = request.GET.get("q", "").strip()
+    found, rows = browse.assistants_page(request.principal, text, request.GET.get("page", "1"))
+    return render_page(request, "assistants/list.html", {"nav": "assistants", "q": text, "found": found, "rows": rows})

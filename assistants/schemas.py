@@ -1,0 +1,147 @@
+"""Request and response bodies of the assistant operations."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from platform_site.core.validation import AssistantId
+from platform_site.core.wire import Schema
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Name = Annotated[str, Field(max_length=500)]
+Column = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "created_at",
+    "updated_at",
+    "metadata",
+    "version",
+]
+COLUMNS: tuple[str, ...] = (
+    "assistant_id",
+    "graph_id",
+    "config",
+    "context",
+    "metadata",
+    "name",
+    "created_at",
+    "updated_at",
+    "version",
+    "description",
+)
+
+
+class Config(Schema):
+    """A LangGraph config: what is checked is named here, everything else is kept as it was sent."""
+
+    model_config = ConfigDict(extra="allow")
+
+    tags: list[str] = []
+    recursion_limit: int = 25
+    configurable: dict[str, Any] = {}
+
+    def given(self) -> dict[str, Any]:
+        """The config as it was sent."""
+        return self.model_dump(exclude_unset=True)
+
+
+class AssistantCreate(Schema):
+    graph_id: str
+    assistant_id: AssistantId | None = Field(default=None, json_schema_extra={"type": "string", "format": "uuid"})
+    config: Config = Config()
+    context: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    name: Name = "Untitled"
+    description: str | None = None
+
+
+class AssistantPatch(Schema):
+    """Only the fields that were sent change anything: see `model_fields_set`."""
+
+    graph_id: str = ""
+    config: Config = Config()
+    context: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    name: Name = ""
+    description: str | None = None
+
+
+class AssistantCount(Schema):
+    metadata: dict[str, Any] = {}
+    graph_id: str | None = None
+    name: str | None = None
+
+
+class AssistantSearch(AssistantCount):
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: list[Column] | None = None
+
+
+class VersionSearch(Schema):
+    metadata: dict[str, Any] = {}
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class VersionChange(Schema):
+    version: int | None = None
+
+
+class AssistantVersion(Schema):
+    """An assistant as it was."""
+
+    assistant_id: UUID
+    version: int
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    created_at: datetime
+    name: str
+    description: str | None
+
+
+class Assistant(AssistantVersion):
+    updated_at: datetime
+
+
+class Node(Schema):
+    id: str
+    type: str | None = None
+    data: dict[str, Any] | None = None
+
+
+class Edge(Schema):
+    source: str
+    target: str
+    conditional: bool = False
+
+
+class Graph(Schema):
+    nodes: list[Node]
+    edges: list[Edge]
+
+
+class SubgraphSchemas(Schema):
+    """JSON schemas of a graph."""
+
+    input_schema: dict[str, Any] | None
+    output_schema: dict[str, Any] | None
+    state_schema: dict[str, Any] | None
+    config_schema: dict[str, Any] | None
+    context_schema: dict[str, Any] | None
+
+
+class GraphSchemas(SubgraphSchemas):
+    graph_id: str

@@ -1,0 +1,131 @@
+"""Reads of assistants."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db.models import Q, QuerySet
+
+from assistants.models import Assistant, AssistantVersion
+from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
+from platform_site.access.principal import Principal
+from platform_site.core.errors import NotFound
+from platform_site.core.wire import encode, timestamp
+
+_TIMES = ("created_at", "updated_at")
+
+
+def assistants_visible(principal: Principal) -> "QuerySet[Assistant]":
+    """Every assistant of the caller's workspace and the system's own."""
+    return Assistant.objects.filter(Q(workspace_id=principal.workspace_id) | Q(workspace_id=None))
+
+
+def assistant_wire(assistant: Assistant) -> dict[str, Any]:
+    """The assistant as it goes over the wire."""
+    return {
+        "assistant_id": assistant.assistant_id,
+        "graph_id": assistant.graph_id,
+        "config": assistant.config,
+        "context": assistant.context,
+        "metadata": assistant.metadata,
+        "name": assistant.name,
+        "created_at": timestamp(assistant.created_at),
+        "updated_at": timestamp(assistant.updated_at),
+        "version": assistant.version,
+        "description": assistant.description,
+    }
+
+
+def assistant_find(principal: Principal, assistant_id: UUID) -> Assistant | None:
+    """The assistant, None if there is none that the caller may see."""
+    return assistants_visible(principal).filter(assistant_id=assistant_id).first()
+
+
+def assistant_require(principal: Principal, assistant_id: UUID) -> Assistant:
+    """The assistant. Raises `NotFound`."""
+    if (assistant := assistant_find(principal, assistant_id)) is None:
+        raise NotFound
+    return assistant
+
+
+def assistant_get(principal: Principal, assistant_id: UUID) -> bytes:
+    """The assistant as JSON. Raises `NotFound`."""
+    return encode(assistant_wire(assistant_require(principal, assistant_id)))
+
+
+def _matching(principal: Principal, query: AssistantCount) -> "QuerySet[Assistant]":
+    found = assistants_visible(principal)
+    if query.metadata:
+        found = found.filter(metadata__covers=query.metadata)
+    if query.graph_id is not None:
+        found = found.filter(graph_id=query.graph_id)
+    if query.name:
+        found = found.filter(name__icontains=query.name)
+    return found
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a search and the offset of the next, where there is one."""
+
+    body: bytes
+    total: int
+    next_offset: int | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The pagination headers. The total counts up to this page, and one more if there is more."""
+        headers = {"X-Pagination-Total": str(self.total)}
+        if self.next_offset is not None:
+            headers["X-Pagination-Next"] = str(self.next_offset)
+        return headers
+
+
+def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
+    """The page of assistants that match, newest first unless asked otherwise."""
+    sign = "" if query.sort_order == "asc" else "-"
+    columns = query.select or COLUMNS
+    found = _matching(principal, query).order_by(sign + query.sort_by, sign + "assistant_id").values(*columns)
+    rows = list(found[query.offset : query.offset + query.limit + 1])
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    for row in rows:
+        for column in _TIMES:
+            if column in row:
+                row[column] = timestamp(row[column])
+    return Page(
+        body=encode(rows),
+        total=query.offset + len(rows) + more,
+        next_offset=query.offset + query.limit if more else None,
+    )
+
+
+def assistant_count(principal: Principal, query: AssistantCount) -> bytes:
+    """How many assistants match, as JSON."""
+    return orjson.dumps(_matching(principal, query).count())
+
+
+def version_list(principal: Principal, assistant_id: UUID, query: VersionSearch) -> bytes:
+    """The versions of an assistant as JSON, newest first. Raises `NotFound`."""
+    if not assistants_visible(principal).filter(assistant_id=assistant_id).exists():
+        raise NotFound(f"Assistant {assistant_id} not found")
+    versions = AssistantVersion.objects.filter(assistant_id=assistant_id)
+    if query.metadata:
+        versions = versions.filter(metadata__covers=query.metadata)
+    return encode(
+        [
+            {
+                "assistant_id": assistant_id,
+                "version": version.version,
+                "graph_id": version.graph_id,
+                "config": version.config,
+                "context": version.context,
+                "metadata": version.metadata,
+                "created_at": timestamp(version.created_at),
+                "name": version.name,
+                "description": version.description,
+            }
+            for version in versions.order_by("-version")[query.offset : query.offset + query.limit]
+        ]
+    )
