@@ -122,7 +122,8 @@ def adopted(doomed: dict[tuple[str, str], str | None], namespace: str, parent: s
 def _serde(allowlist: frozenset[tuple[str, ...]]) -> Any:
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-    serde = JsonPlusSerializer()
+    # None: strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
+    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
     return serde.with_msgpack_allowlist(allowlist) if allowlist else serde
 
 
@@ -136,8 +137,9 @@ def checkpoints() -> Checkpoints:
     """The checkpoints of this process, in the database that `DATABASE_URL` names."""
     if settings.DATABASE_URL:
         from platform_site.core.postgres_checkpoints import PostgresCheckpoints
+        from platform_site.core.postgres_pool import loop_pools
 
-        return PostgresCheckpoints(settings.DATABASE_URL)
+        return PostgresCheckpoints(loop_pools())
     from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
 
     return SqliteCheckpoints(settings.DATA_DIR / "checkpoints.sqlite3")

@@ -33,7 +33,7 @@ from platform_site.core.checkpoint_rows import (
     read_page,
     read_tuple,
 )
-from platform_site.core.checkpoints import Fence, LeaseLost
+from platform_site.core.checkpoints import Fence, LeaseLost, serializer
 
 _PUT = """
 INSERT INTO checkpoints
@@ -62,7 +62,7 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     def __init__(
         self, file: CheckpointFile, *, serde: SerializerProtocol | None = None, fence: Fence | None = None
     ) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or serializer(()))
         self._file = file
         self._fence = fence
 

@@ -1,0 +1,103 @@
+"""Checkpoints in PostgreSQL, in the tables of LangGraph's own saver."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.postgres.base import PRUNE_DELETE_THREADS_SQL
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from platform_site.core.checkpoints import (
+    NULL_TASK_ID,
+    RESUME_INDEX,
+    Allowlist,
+    Checkpoints,
+    Fence,
+    command_write_digests,
+    serializer,
+)
+from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
+from platform_site.core.postgres_saver import PooledPostgresSaver, delete_run
+
+
+class PostgresCheckpoints(Checkpoints):
+    """A saver object for each run, on one pool of connections for each event loop."""
+
+    def __init__(self, pools: LoopPools) -> None:
+        self._pools = pools
+
+    async def setup(self) -> None:
+        async with await AsyncConnection.connect(self._pools.conninfo, **CONNECTION_OPTIONS) as connection:
+            if await _is_current(connection):
+                return
+            await become_only_one(connection)
+            await AsyncPostgresSaver(connection).setup()
+            await connection.execute("ALTER TABLE checkpoint_writes ADD COLUMN IF NOT EXISTS run_id TEXT")
+
+    def saver(self, allowlist: Allowlist = ()) -> PooledPostgresSaver:
+        return PooledPostgresSaver(self._pools, serde=serializer(allowlist))
+
+    def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> PooledPostgresSaver:
+        return PooledPostgresSaver(self._pools, serde=serializer(allowlist), fence=fence)
+
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
+        statement = (
+            "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = %s AND metadata ->> 'run_id' = %s) AS value"
+        )
+        async with (await self._pools.current()).connection() as connection:
+            return bool(await _value(connection, statement, str(thread_id), str(run_id)))
+
+    async def head(self, thread_id: UUID) -> str | None:
+        statement = "SELECT max(checkpoint_id) AS value FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
+        async with (await self._pools.current()).connection() as connection:
+            found: str | None = await _value(connection, statement, str(thread_id))
+            return found
+
+    async def command_writes(self, thread_id: UUID) -> dict[str, str]:
+        async with (await self._pools.current()).connection() as connection:
+            rows = await connection.execute(
+                "SELECT checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob FROM checkpoint_writes"
+                " WHERE thread_id = %s AND (task_id = %s OR idx = %s)",
+                (str(thread_id), NULL_TASK_ID, RESUME_INDEX),
+            )
+            return command_write_digests([tuple(row.values()) for row in await rows.fetchall()])
+
+    async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        async with (await self._pools.current()).connection() as connection, connection.transaction():
+            for statement in PRUNE_DELETE_THREADS_SQL:
+                await connection.execute(statement, (ids,))
+
+    def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            for statement in PRUNE_DELETE_THREADS_SQL:
+                cursor.execute(statement, ([str(thread_id) for thread_id in thread_ids],))
+
+    async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
+        async with (await self._pools.current()).connection() as connection:
+            await delete_run(connection, str(thread_id), str(run_id))
+
+    async def close(self) -> None:
+        await self._pools.close_current()
+
+
+async def _is_current(connection: AsyncConnection[DictRow]) -> bool:
+    """Whether no table has to be made or changed."""
+    complete = await _value(
+        connection,
+        "SELECT to_regclass('checkpoint_migrations') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute"
+        " WHERE attrelid = to_regclass('checkpoint_writes') AND attname = 'run_id' AND NOT attisdropped) AS value",
+    )
+    if not complete:
+        return False
+    version = await _value(connection, "SELECT max(v) AS value FROM checkpoint_migrations")
+    return bool(version is not None and version >= len(AsyncPostgresSaver.MIGRATIONS) - 1)
+
+
+async def _value(connection: AsyncConnection[DictRow], statement: Any, *params: Any) -> Any:
+    row = await (await connection.execute(statement, params)).fetchone()
+    return None if row is None else row["value"]

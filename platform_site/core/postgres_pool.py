@@ -1,0 +1,72 @@
+"""One pool of asynchronous PostgreSQL connections for each event loop; LangGraph's savers and stores work on them."""
+
+import asyncio
+import threading
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+# What LangGraph's savers expect of a connection.
+CONNECTION_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+
+# Any number, the same in every process: who holds it changes LangGraph's tables.
+_SETUP_LOCK = 7_302_741_115
+
+
+async def become_only_one(connection: AsyncConnection[DictRow]) -> None:
+    """Wait until no other process changes LangGraph's tables, and keep others from it while `connection` is open."""
+    # Asked again and again instead of waited for: building an index concurrently waits for every open statement, the
+    # one that waits for the lock included.
+    while True:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS held", (_SETUP_LOCK,))
+        row = await cursor.fetchone()
+        if row is not None and row["held"]:
+            return
+        await asyncio.sleep(0.05)
+
+
+class LoopPools:
+    """Pools opened on first use. A pool belongs to the loop on which it was opened."""
+
+    def __init__(self, conninfo: str, *, max_size: int = 16) -> None:
+        self.conninfo = conninfo
+        self._max_size = max_size
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._lock = threading.Lock()
+
+    async def current(self) -> Pool:
+        """The open pool of the current loop."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            pool = self._pools.get(loop)
+            if pool is None:
+                pool = self._pools[loop] = AsyncConnectionPool(
+                    self.conninfo,
+                    connection_class=AsyncConnection[DictRow],
+                    kwargs=CONNECTION_OPTIONS,
+                    min_size=1,
+                    max_size=self._max_size,
+                    open=False,
+                )
+        if pool.closed:
+            await pool.open()
+        return pool
+
+    async def close_current(self) -> None:
+        """Close the pool of the current loop; a later use opens a new one."""
+        with self._lock:
+            pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.close()
+
+
+@cache
+def loop_pools() -> LoopPools:
+    """The pools of this process, on `DATABASE_URL`."""
+    return LoopPools(settings.DATABASE_URL)

@@ -1,0 +1,152 @@
+"""Long-term memory: LangGraph's own stores on the configured database, one workspace apart from the other."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchOp,
+)
+
+# A store and how to close it.
+OpenStore = tuple[BaseStore, Callable[[], Awaitable[None]]]
+
+
+class LoopStores:
+    """One store for each event loop, opened by the first operation there: most graphs never touch it."""
+
+    def __init__(self, open_store: Callable[[], Coroutine[Any, Any, OpenStore]]) -> None:
+        self._open_store = open_store
+        self._lock = threading.Lock()
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[OpenStore]] = {}
+        # Operations that go on though their caller was cancelled.
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def batch(self, ops: list[Op]) -> list[Result]:
+        """Run the operations on the current loop's store.
+
+        They are finished even if the caller is cancelled: a transaction cut in two would stay open on a connection that
+        all runs share.
+        """
+        task = asyncio.ensure_future(self._batch(ops))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _batch(self, ops: list[Op]) -> list[Result]:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            opening = self._opening.get(loop)
+            if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+                opening = self._opening[loop] = asyncio.ensure_future(self._open_store())
+        store, _ = await opening
+        results: list[Result] = await store.abatch(ops)
+        return results
+
+    async def close_current(self) -> None:
+        """Close the store of the current loop, after the operations under way there."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            opening = self._opening.pop(loop, None)
+        if opening is None:
+            return
+        await asyncio.gather(*(task for task in self._running if task.get_loop() is loop), return_exceptions=True)
+        _, close = await opening
+        await close()
+
+
+class WorkspaceStore(BaseStore):
+    """What a graph of one workspace sees: the workspace is the first label of every namespace, and never shown.
+
+    Synchronous methods are for other threads than the event loop's.
+    """
+
+    supports_ttl = True
+
+    def __init__(self, stores: LoopStores, workspace_id: UUID) -> None:
+        self._stores = stores
+        self._label = str(workspace_id)
+        self._loop = asyncio.get_running_loop()
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        results = await self._stores.batch([self._inward(op) for op in ops])
+        return [self._outward(result) for result in results]
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        try:
+            inside = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            inside = False
+        if inside:
+            raise asyncio.InvalidStateError(
+                "This call would block the event loop that has to answer it: use `await store.aget(...)`,"
+                " `await store.aput(...)` and so on in an async node."
+            )
+        return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
+
+    def _inward(self, op: Op) -> Op:
+        if isinstance(op, GetOp | PutOp):
+            return op._replace(namespace=(self._label, *op.namespace))
+        if isinstance(op, SearchOp):
+            return op._replace(namespace_prefix=(self._label, *op.namespace_prefix))
+        assert isinstance(op, ListNamespacesOp)
+        conditions = [MatchCondition("prefix", (self._label,))]
+        for condition in op.match_conditions or ():
+            # One more label at the front for both: the workspace, or for a suffix any label, as the workspace itself
+            # must not count as a part of it.
+            first = self._label if condition.match_type == "prefix" else "*"
+            conditions.append(MatchCondition(condition.match_type, (first, *condition.path)))
+        depth = None if op.max_depth is None else op.max_depth + 1
+        return op._replace(match_conditions=tuple(conditions), max_depth=depth)
+
+    def _outward(self, result: Result) -> Result:
+        if isinstance(result, Item):
+            result.namespace = result.namespace[1:]
+        elif isinstance(result, list):
+            return [self._shown(entry) for entry in result]
+        return result
+
+    def _shown(self, entry: Any) -> Any:
+        if isinstance(entry, Item):
+            entry.namespace = entry.namespace[1:]
+            return entry
+        return entry[1:]
+
+
+@cache
+def loop_stores() -> LoopStores:
+    """The stores of this process, in the database that `DATABASE_URL` names."""
+    # Imported by the first operation: most processes never need them.
+    if settings.DATABASE_URL:
+
+        async def open_store() -> OpenStore:
+            from platform_site.core.postgres_pool import loop_pools
+            from platform_site.core.postgres_store import open_postgres_store
+
+            return await open_postgres_store(loop_pools())
+
+    else:
+
+        async def open_store() -> OpenStore:
+            from platform_site.core.sqlite_store import open_sqlite_store
+
+            return await open_sqlite_store(settings.DATA_DIR / "store.sqlite3")
+
+    return LoopStores(open_store)
+
+
+def store_for(workspace_id: UUID) -> BaseStore:
+    """The workspace's store, for graphs on the current event loop. Nothing is opened before its first operation."""
+    return WorkspaceStore(loop_stores(), workspace_id)
