@@ -218,7 +218,7 @@ async def test_a_deleted_thread_stays_deleted(saver: GroupCommitSaver) -> None:
     running = asyncio.ensure_future(
         graph.ainvoke({"n": 0, "log": []}, {**thread_config(thread), "recursion_limit": 20_000}, durability="async")
     )
-    while not await ids(saver, thread_config(thread)):
+    while not await ids(saver, thread_config(thread)):  # noqa: ASYNC110
         await asyncio.sleep(0)
 
     lease.lost = True
