@@ -205,6 +205,7 @@ INSTALLED_APPS = [
 AUTH_USER_MODEL = "auth.User"
 MIDDLEWARE = [
     # Pages only: API requests go through platform_site.core.handler and never meet these.
+    "platform_site.console.middleware.page_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -219,6 +220,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "platform_site.urls"
 ASGI_APPLICATION = "platform_site.asgi.application"
 LOGIN_URL = "sign_in"
+CSRF_FAILURE_VIEW = "platform_site.console.pages.bad_csrf"
 LOGIN_REDIRECT_URL = "overview"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
@@ -257,7 +259,6 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served from where packages keep them: nothing has to be collected first.
 WHITENOISE_USE_FINDERS = True

@@ -18,6 +18,7 @@ from platform_site.core.errors import ApiError
 from platform_site.core.events import event_log
 from runs import browse
 from runs.models import FINISHED, Run
+from runs.services import run_cancel
 from runs.status import RUN_WORDS, run_shown
 from runs.timeline import timeline, tokens_by_node
 from runs.tracebacks import frames
@@ -63,7 +64,7 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
     now = timezone.now()
     attempts = browse.attempts_of(run)
     spans, more = browse.spans_of(run)
-    live = run.status not in FINISHED
+    live = run.status not in FINISHED or run.lease_owner is not None
     found = frames(run.error_traceback)
     waits: bool = run.waits  # type: ignore[attr-defined]
     waited = ((run.started_at or now) - max(run.created_at, run.scheduled_at)).total_seconds()
@@ -75,7 +76,7 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
         "shown": run_shown(run, waits, settings.MAX_ATTEMPTS),
         "live": live,
         "watched": live or event_log().is_closed(str(run.run_id)),
-        "can_cancel": live and run.cancel_action is None,
+        "can_cancel": run.status not in FINISHED and run.cancel_action is None,
         "viewer_sentence": VIEWER_SENTENCE,
         "waited": waited,
         "ran": ran,
@@ -130,8 +131,6 @@ def run_stop(request: PageRequest, run_id: UUID) -> HttpResponse:
         raise Http404
     if not request.principal.can_write:
         raise PermissionDenied(VIEWER_SENTENCE)
-    from runs.services import run_cancel
-
     try:
         run_cancel(request.principal, run.thread_id, run.run_id, action="interrupt")
     except ApiError as error:

@@ -67,7 +67,7 @@ def run_shown(run: Run, waits: bool, max_attempts: int = 0) -> Shown:
     detail = ""
     if key == RUNNING and run.attempt > 1:
         detail = f"attempt {run.attempt} of {max_attempts}" if max_attempts else f"attempt {run.attempt}"
-    elif key == RUNNING and run.cancel_action:
+    elif key == CANCELLED and run.lease_owner:
         detail = "stopping"
     elif key == FAILED:
         detail = run.error_class

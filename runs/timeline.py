@@ -84,7 +84,7 @@ def timeline(run: Run, attempts: Sequence[RunAttempt], spans: Sequence[RunSpan],
             since = max([attempt.begin, *(span.ended_at for span in own)])
             rows.append(Bar("Working", "live", *place(since, end), took((end - since).total_seconds()), tone="live"))
         before = attempt
-    ticks = [(100 * index * step / scale, took(index * step) if index else "0") for index in range(5)]
+    ticks = [(100 * index * step / scale, _tick(index * step)) for index in range(5)]
     at_now = 100 * (end - begin).total_seconds() / scale if live else None
     return Timeline(rows, ticks, at_now, took((end - begin).total_seconds()), more)
 
@@ -97,6 +97,14 @@ def _scale(seconds: float) -> tuple[float, float]:
             if size * factor * 4 >= seconds:
                 return size * factor, size * factor * 4
         size *= 10
+
+
+def _tick(seconds: float) -> str:
+    if seconds == 0:
+        return "0"
+    if seconds < 0.1:
+        return f"{seconds * 1000:g} ms"
+    return f"{seconds:g} s" if seconds < 120 else took(seconds)
 
 
 def _attempts(run: Run, ended: Sequence[RunAttempt]) -> Iterator[_Attempt]:

@@ -1,0 +1,93 @@
+"""Is it well: database, queue and workers, in one query that every page can afford."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from platform_site.console.wording import number, took
+from runs.models import PendingInterrupt, Run, RunStatus
+
+# A due run that nobody has taken for this long means that nobody takes runs.
+STUCK_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    tone: str
+    text: str
+
+    @property
+    def glyph(self) -> str:
+        return {"ok": "g-ok", "late": "g-late", "bad": "g-bad"}[self.tone]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Live counts of one workspace and what they say about the server."""
+
+    due: int
+    running: int
+    lost: int
+    waiting: int
+    oldest_due: datetime | None
+    database_seconds: float
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def worst(self) -> Check | None:
+        """The check to worry about, if any."""
+        return next((check for tone in ("bad", "late") for check in self.checks if check.tone == tone), None)
+
+
+def health(principal: Principal) -> Health:
+    """Counts of live runs and open questions of the workspace, with a word for database, queue and workers."""
+    now = timezone.now()
+    begin = time.perf_counter()
+    due = Q(status=RunStatus.PENDING, scheduled_at__lte=now)
+    live = Run.objects.filter(
+        workspace_id=principal.workspace_id, status__in=(RunStatus.PENDING, RunStatus.RUNNING)
+    ).aggregate(
+        due=Count("pk", filter=due),
+        oldest=Min("scheduled_at", filter=due),
+        running=Count("pk", filter=Q(status=RunStatus.RUNNING)),
+        lost=Count("pk", filter=Q(lease_owner__isnull=False, lease_expires_at__lt=now)),
+    )
+    seconds = time.perf_counter() - begin
+    waiting = PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at=None).count()
+    found = Health(live["due"], live["running"], live["lost"], waiting, live["oldest"], seconds)
+    found.checks.extend([_database(found), _queue(found, now), _workers(found)])
+    return found
+
+
+def _database(found: Health) -> Check:
+    if connection.vendor == "sqlite":
+        import sqlite3
+
+        name = f"SQLite {sqlite3.sqlite_version}"
+    else:
+        name = f"PostgreSQL {connection.pg_version // 10000}"  # type: ignore[attr-defined]
+    slow = found.database_seconds > 0.5
+    return Check("Database", "late" if slow else "ok", f"{name}, answers in {took(found.database_seconds)}")
+
+
+def _queue(found: Health, now: datetime) -> Check:
+    if not found.due or found.oldest_due is None:
+        return Check("Queue", "ok", "Nothing waits")
+    oldest = (now - found.oldest_due).total_seconds()
+    late = oldest > STUCK_SECONDS
+    return Check("Queue", "late" if late else "ok", f"{number(found.due)} waiting, oldest {took(oldest)}")
+
+
+def _workers(found: Health) -> Check:
+    if found.lost:
+        return Check("Workers", "late", f"{number(found.lost)} of {number(found.running)} running lost their worker")
+    if found.running:
+        return Check("Workers", "ok", f"{number(found.running)} running, {number(settings.CONCURRENCY)} slots a process")
+    return Check("Workers", "ok", f"Nothing running, {number(settings.CONCURRENCY)} slots a process")

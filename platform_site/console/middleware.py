@@ -1,0 +1,64 @@
+"""What every page request has around it; API requests go through `platform_site.core.handler` and never meet this."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Token
+from uuid import uuid4
+
+from asgiref.sync import iscoroutinefunction
+from django.http import FileResponse, HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+from platform_site.core import logs
+
+Respond = Callable[[HttpRequest], HttpResponseBase]
+RespondLater = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+@sync_and_async_middleware
+def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater:
+    """Give the request an id: in the log lines, on error pages, and as `X-Request-ID`."""
+    if iscoroutinefunction(get_response):
+
+        async def respond_later(request: HttpRequest) -> HttpResponseBase:
+            token = _begin(request)
+            try:
+                return _mark(request, _asynchronous(await get_response(request)))
+            finally:
+                logs.request_id.reset(token)
+
+        return respond_later
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        token = _begin(request)
+        try:
+            response = get_response(request)
+            assert isinstance(response, HttpResponseBase)
+            return _mark(request, response)
+        finally:
+            logs.request_id.reset(token)
+
+    return respond
+
+
+def _asynchronous(response: HttpResponseBase) -> HttpResponseBase:
+    """A static file as a stream that this stack can send: Django warns of every file that is read synchronously."""
+    if isinstance(response, FileResponse) and not response.is_async:
+        parts = list(response.streaming_content)  # type: ignore[arg-type]
+
+        async def later() -> AsyncIterator[bytes]:
+            for part in parts:
+                yield part
+
+        response.streaming_content = later()
+    return response
+
+
+def _begin(request: HttpRequest) -> Token[str]:
+    request.request_id = uuid4().hex  # type: ignore[attr-defined]
+    return logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+
+
+def _mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    return response
