@@ -1,0 +1,433 @@
+"""The graph registry: every way of writing a graph down, and what a use of it gets."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.store.memory import InMemoryStore
+
+from platform_site.core.graphs import BrokenGraph, GraphRegistry, UnknownGraph, default_assistant_id
+from tests.core.projects import clean_imports, read, registry_of
+
+BUILDER = """
+    from typing import Any, TypedDict
+    from langgraph.graph import END, START, StateGraph
+
+    class State(TypedDict, total=False):
+        said: Any
+
+    def builder_of(word):
+        async def say(state: State):
+            return {"said": word}
+        return StateGraph(State).add_node("say", say).add_edge(START, "say").add_edge("say", END)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _clean_imports(tmp_path: Path) -> Iterator[None]:
+    with clean_imports(tmp_path):
+        yield
+
+
+def one(tmp_path: Path, source: str, **config: Any) -> GraphRegistry:
+    """A registry with the one graph `agent`, defined by `source` after the builder above."""
+    return registry_of(tmp_path, {"building.py": BUILDER, "agent.py": "from building import *\n" + source}, **config)
+
+
+async def said(
+    registry: GraphRegistry, configurable: dict[str, Any] | None = None, graph_id: str = "agent", **kwargs: Any
+) -> Any:
+    config: Any = {"configurable": configurable or {}}
+    options: dict[str, Any] = {"checkpointer": None, "store": None, "access": "run"} | kwargs
+    async with registry.open(graph_id, config, **options) as graph:
+        return (await graph.ainvoke({"said": ""}, config))["said"]
+
+
+FORMS = {
+    "compiled graph": "graph = builder_of('hi').compile()",
+    "builder": "graph = builder_of('hi')",
+    "factory without parameters": "def graph(): return builder_of('hi').compile()",
+    "factory that takes the config": """
+def graph(config): return builder_of(config['configurable']['word'])
+""",
+    "factory that takes the config by annotation": """
+from langchain_core.runnables import RunnableConfig
+def graph(anything: RunnableConfig): return builder_of(anything['configurable']['word'])
+""",
+    "factory whose annotation exists for the type checker only": """
+def graph(anything: "RunnableConfig"): return builder_of(anything['configurable']['word'])
+""",
+    "factory that takes the config by position": """
+def graph(x): return builder_of(x['configurable']['word'])
+""",
+    "factory that takes the runtime": """
+from langgraph_sdk.runtime import ServerRuntime
+def graph(server: ServerRuntime): return builder_of('hi' if server.access_context == 'threads.create_run' else 'no')
+""",
+    "factory that takes runtime and config": """
+from langgraph_sdk.runtime import ServerRuntime
+def graph(runtime, config): return builder_of(config['configurable']['word'] if runtime.execution_runtime else 'no')
+""",
+    "factory with other parameters that have defaults": """
+def graph(config, model='x'): return builder_of('hi' if model == 'x' else 'no')
+""",
+    "asynchronous factory": "async def graph(config): return builder_of('hi')",
+    "context manager": """
+import contextlib
+@contextlib.contextmanager
+def graph(config): yield builder_of('hi').compile()
+""",
+    "asynchronous context manager": """
+import contextlib
+@contextlib.asynccontextmanager
+async def graph(config): yield builder_of('hi').compile()
+""",
+    "function that gives a context manager": """
+import contextlib
+@contextlib.asynccontextmanager
+async def inner(): yield builder_of('hi')
+def graph(): return inner()
+""",
+    "object that can be called": """
+class Maker:
+    def __call__(self, config): return builder_of('hi')
+graph = Maker()
+""",
+}
+
+
+@pytest.mark.parametrize("source", FORMS.values(), ids=FORMS)
+async def test_a_graph_may_be_written_as(tmp_path: Path, source: str) -> None:
+    registry = one(tmp_path, source)
+    assert registry.failures == {}
+    assert await said(registry, {"word": "hi"}) == "hi"
+
+
+async def test_a_functional_entrypoint_is_a_graph(tmp_path: Path) -> None:
+    registry = one(
+        tmp_path,
+        """
+from langgraph.func import entrypoint
+@entrypoint()
+async def graph(word: str, previous: str = None) -> str:
+    return (previous or '') + word
+""",
+    )
+    config: Any = {"configurable": {"thread_id": "1"}}
+    async with registry.open("agent", config, checkpointer=InMemorySaver(), store=None, access="run") as graph:
+        assert [await graph.ainvoke("a", config), await graph.ainvoke("b", config)] == ["a", "ab"]
+
+
+async def test_a_graph_may_be_named_by_its_module(tmp_path: Path) -> None:
+    files = {"pack/building.py": BUILDER, "pack/agent.py": "from .building import *\ngraph = builder_of('hi')"}
+    registry = registry_of(tmp_path, files, graphs={"agent": "pack.agent:graph"})
+    assert await said(registry) == "hi"
+
+
+async def test_a_context_manager_is_left_when_the_use_ends(tmp_path: Path) -> None:
+    registry = one(
+        tmp_path,
+        """
+import contextlib
+log = []
+@contextlib.asynccontextmanager
+async def graph():
+    log.append('in')
+    try:
+        yield builder_of('hi')
+    finally:
+        log.append('out')
+""",
+    )
+    log = sys.modules["agent"].log  # type: ignore[attr-defined]
+    assert log == []
+    await said(registry)
+    assert log == ["in", "out"]
+    with pytest.raises(RuntimeError):
+        async with registry.open("agent", {}, checkpointer=None, store=None, access="run"):
+            raise RuntimeError
+    assert log == ["in", "out", "in", "out"]
+
+
+async def test_a_synchronous_factory_runs_off_the_loop(tmp_path: Path) -> None:
+    registry = one(
+        tmp_path,
+        "import threading\ndef graph(): return builder_of(threading.current_thread() is threading.main_thread())",
+    )
+    assert await said(registry) is False
+
+
+async def test_the_runtime_of_a_run_has_user_store_and_typed_context(tmp_path: Path) -> None:
+    registry = one(
+        tmp_path,
+        """
+from dataclasses import dataclass
+from langgraph_sdk.runtime import ServerRuntime
+@dataclass
+class Settings:
+    tone: str = 'kind'
+def graph(runtime: ServerRuntime[Settings]):
+    return builder_of([runtime.user['identity'], runtime.store is not None, runtime.execution_runtime.context])
+""",
+    )
+    result = await said(
+        registry, {"langgraph_auth_user": {"identity": "ann"}}, store=InMemoryStore(), context={"tone": "curt"}
+    )
+    assert result[:2] == ["ann", True]
+    assert result[2].tone == "curt"
+
+
+@pytest.mark.parametrize(
+    ("access", "seen"),
+    [("update", "threads.update"), ("read", "threads.read"), ("inspect", "assistants.read")],
+)
+async def test_the_runtime_says_what_the_graph_is_needed_for(tmp_path: Path, access: str, seen: str) -> None:
+    registry = one(
+        tmp_path,
+        """
+from langgraph_sdk.runtime import ServerRuntime
+def graph(runtime: ServerRuntime):
+    assert runtime.execution_runtime is None and runtime.store is not None
+    return builder_of(runtime.access_context)
+""",
+    )
+    assert await said(registry, access=access) == seen
+
+
+async def test_a_graph_is_compiled_once_and_copied_for_every_use(tmp_path: Path) -> None:
+    registry = one(tmp_path, "graph = builder_of('hi')")
+    saver, store = InMemorySaver(), InMemoryStore()
+    async with (
+        registry.open("agent", {}, checkpointer=saver, store=store, access="run") as first,
+        registry.open("agent", {}, checkpointer=None, store=None, access="run") as second,
+    ):
+        assert first is not second
+        assert first.nodes["say"] is second.nodes["say"]
+        assert (first.checkpointer, first.store) == (saver, store)
+        assert (second.checkpointer, second.store) == (None, None)
+
+
+async def test_a_graph_without_a_name_is_called_by_its_id(tmp_path: Path) -> None:
+    registry = registry_of(
+        tmp_path,
+        {"building.py": BUILDER, "agent.py": "from building import *\na = builder_of(1).compile()\n"
+         "b = builder_of(1).compile(name='own')\nc = builder_of(1)"},
+        graphs={name: f"./agent.py:{name}" for name in "abc"},
+    )  # fmt: skip
+    names = []
+    for graph_id in "abc":
+        async with registry.open(graph_id, {}, checkpointer=None, store=None, access="run") as graph:
+            names.append(graph.name)
+    assert names == ["a", "own", "c"]
+
+
+# --- Importing -----------------------------------------------------------------------------------
+
+
+def test_a_file_is_imported_under_the_name_the_users_own_code_has_for_it(tmp_path: Path) -> None:
+    files = {
+        "src/shop/building.py": BUILDER,
+        "src/shop/agent.py": "from shop.building import *\nimport shop.other\ngraph = builder_of('hi')",
+        "src/shop/other.py": "from shop import agent",
+    }
+    registry = registry_of(tmp_path, files, graphs={"agent": "./src/shop/agent.py:graph"})
+    assert registry.failures == {}
+    assert Path(sys.modules["shop.agent"].__file__ or "") == tmp_path / "src/shop/agent.py"
+
+
+async def test_a_file_with_the_name_of_another_module_is_imported_all_the_same(tmp_path: Path) -> None:
+    import calendar
+
+    files = {"building.py": BUILDER, "calendar.py": "from building import *\ngraph = builder_of('hi')"}
+    registry = registry_of(tmp_path, files, graphs={"agent": "./calendar.py:graph"})
+    assert await said(registry) == "hi"
+    assert sys.modules["calendar"] is calendar
+    [name] = [name for name in sys.modules if name.startswith("graph_file_calendar_")]
+    assert Path(sys.modules[name].__file__ or "") == tmp_path / "calendar.py"
+
+
+async def test_a_file_outside_the_import_path_is_imported(tmp_path: Path) -> None:
+    files = {"lib/building.py": BUILDER, "my-graphs/agent.py": "from building import *\ngraph = builder_of('hi')"}
+    registry = registry_of(tmp_path, files, graphs={"agent": "./my-graphs/agent.py:graph"}, dependencies=["./lib"])
+    assert await said(registry) == "hi"
+
+
+def test_two_graphs_of_one_file_share_its_module(tmp_path: Path) -> None:
+    source = "from building import *\nimport builtins\na = b = builder_of('hi')\ncount = []\n"
+    files = {"building.py": BUILDER, "my-agent.py": source}
+    registry = registry_of(tmp_path, files, graphs={"a": "./my-agent.py:a", "b": "./my-agent.py:b"})
+    assert registry.failures == {}
+    assert len([name for name in sys.modules if name.startswith("graph_file_my_agent_")]) == 1
+
+
+# --- Failures ------------------------------------------------------------------------------------
+
+BROKEN = {
+    "raises": ("x = 1\nraise ValueError('no key')", "ValueError: no key", "bad.py:2"),
+    "exits": ("import sys\nsys.exit('bye')", "SystemExit: bye", "bad.py:2"),
+    "syntax": ("def graph(:\n", "SyntaxError", "bad.py:1"),
+    "import": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'", "bad.py:1"),
+    "no such name": ("other = 1", "has no `graph`; it defines other", ""),
+    "no graph": ("graph = 5", "expected a compiled graph, a StateGraph, an entrypoint, or a function", ""),
+    "strange parameters": ("def graph(a, b, c): ...", "nothing can be passed for: a, b, c", ""),
+    "does not compile": (
+        "from langgraph.graph import StateGraph\ngraph = StateGraph(dict)",
+        "Graph must have an entrypoint",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "reason", "place"), BROKEN.values(), ids=BROKEN)
+async def test_a_broken_graph_is_told_and_does_not_take_the_others_down(
+    tmp_path: Path, source: str, reason: str, place: str
+) -> None:
+    files = {"building.py": BUILDER, "good.py": "from building import *\ngraph = builder_of('hi')", "bad.py": source}
+    registry = registry_of(tmp_path, files, graphs={"bad": "./bad.py:graph", "good": "./good.py:graph"})
+    assert list(registry.failures) == ["bad"]
+    assert reason in registry.failures["bad"]
+    assert place in registry.failures["bad"]
+    assert registry.failures["bad"].startswith("./bad.py:graph")
+    assert await said(registry, graph_id="good") == "hi"
+    with pytest.raises(BrokenGraph, match="could not be loaded"):
+        registry.require("bad")
+    with pytest.raises(BrokenGraph):
+        await said(registry, graph_id="bad")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("./missing.py:graph", "there is no file"), ("./agent.ts:graph", "only Python graphs")]
+)
+def test_a_file_that_cannot_be_imported_is_a_broken_graph(tmp_path: Path, path: str, reason: str) -> None:
+    registry = registry_of(tmp_path, {"agent.ts": ""}, graphs={"bad": path})
+    assert reason in registry.failures["bad"]
+
+
+async def test_a_factory_that_yields_without_being_a_context_manager_is_told(tmp_path: Path) -> None:
+    registry = one(tmp_path, "async def graph(): yield builder_of('hi')")
+    with pytest.raises(Exception, match="asynccontextmanager"):
+        await said(registry)
+
+
+def test_a_graph_that_is_not_configured_is_unknown(tmp_path: Path) -> None:
+    registry = one(tmp_path, "graph = builder_of('hi')")
+    with pytest.raises(UnknownGraph, match=r"Graph 'nope' not found. Expected one of: \['agent'\]"):
+        registry.require("nope")
+
+
+# --- Loading in the background -------------------------------------------------------------------
+
+
+def test_the_ids_are_known_before_anything_is_imported(tmp_path: Path) -> None:
+    registry = GraphRegistry(read(tmp_path, graphs={"b": "./b.py:graph", "a": "./a.py:graph"}))
+    assert registry.ids == ["b", "a"]
+    assert not registry.is_loaded
+
+
+async def test_a_use_waits_for_its_own_graph_only(tmp_path: Path) -> None:
+    gate = threading.Event()
+    sys.modules["gate_of_test"] = gate  # type: ignore[assignment]
+    files = {
+        "building.py": BUILDER,
+        "quick.py": "from building import *\ngraph = builder_of('hi')",
+        "late.py": "import gate_of_test\ngate_of_test.wait(10)\nfrom building import *\ngraph = builder_of('late')",
+    }
+    config = read(tmp_path, files, graphs={"quick": "./quick.py:graph", "late": "./late.py:graph"})
+    config.apply()
+    registry = GraphRegistry(config)
+    loading = threading.Thread(target=registry.load)
+    loading.start()
+    try:
+        assert await said(registry, graph_id="quick") == "hi"
+        assert not registry.is_loaded
+    finally:
+        gate.set()
+        loading.join()
+        del sys.modules["gate_of_test"]
+    assert await said(registry, graph_id="late") == "late"
+
+
+async def test_a_use_loads_the_graphs_if_nobody_has(tmp_path: Path) -> None:
+    config = read(tmp_path, {"building.py": BUILDER, "agent.py": "from building import *\ngraph = builder_of('hi')"})
+    config.apply()
+    registry = GraphRegistry(config)
+    assert await said(registry) == "hi"
+    await registry.wait_loaded()
+    assert registry.is_loaded
+
+
+# --- Types in checkpoints ------------------------------------------------------------------------
+
+TYPES = """
+from dataclasses import dataclass
+from pydantic import BaseModel
+
+@dataclass
+class Order:
+    number: int
+
+class Customer(BaseModel):
+    name: str
+
+class Stranger(BaseModel):
+    name: str
+
+class Shop(TypedDict, total=False):
+    order: Order
+    customer: Customer
+    bare: dict
+
+async def buy(state: Shop):
+    return {"order": Order(7), "customer": Customer(name="Ann"), "bare": {"who": Stranger(name="Eve")}}
+
+builder = StateGraph(Shop).add_node("buy", buy).add_edge(START, "buy").add_edge("buy", END)
+"""
+
+
+async def shop_state(registry: GraphRegistry) -> dict[str, Any]:
+    """The state of a run, read back by another copy of the graph."""
+    config: Any = {"configurable": {"thread_id": "1"}}
+    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    options: dict[str, Any] = {"checkpointer": saver, "store": None}
+    async with registry.open("agent", config, **options, access="run") as graph:
+        await graph.ainvoke({}, config)
+    async with registry.open("agent", config, **options, access="read") as graph:
+        return (await graph.aget_state(config)).values
+
+
+@pytest.mark.parametrize("tail", ["graph = builder.compile()", "graph = builder", "def graph(): return builder"])
+async def test_types_of_the_graphs_schemas_survive_a_checkpoint_and_others_do_not(tmp_path: Path, tail: str) -> None:
+    values = await shop_state(one(tmp_path, TYPES + tail))
+    module: Any = sys.modules["agent"]
+    assert values["order"] == module.Order(7)
+    assert values["customer"] == module.Customer(name="Ann")
+    assert values["bare"] == {"who": {"name": "Eve"}}
+
+
+async def test_more_types_are_allowed_by_the_configuration(tmp_path: Path) -> None:
+    allowed = {"serde": {"allowed_msgpack_modules": [["agent", "Stranger"]]}}
+    values = await shop_state(one(tmp_path, TYPES + "graph = builder", checkpointer=allowed))
+    assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}  # type: ignore[attr-defined]
+
+
+async def test_the_allowlist_names_the_types_of_the_graph_and_its_subgraphs(tmp_path: Path) -> None:
+    source = TYPES + (
+        "outer = StateGraph(State).add_node('shop', builder.compile()).add_edge(START, 'shop').add_edge('shop', END)\n"
+        "graph = outer.compile()"
+    )
+    registry = one(tmp_path, source)
+    assert {("agent", "Order"), ("agent", "Customer")} <= registry.allowlist("agent")
+    assert ("agent", "Stranger") not in registry.allowlist("agent")
+    saver = InMemorySaver().with_allowlist(registry.allowlist("agent"))
+    async with registry.open("agent", {}, checkpointer=saver, store=None, access="run") as graph:
+        # Nothing is left for LangGraph to add, so it makes no clone of the saver on each run.
+        assert graph._resolve_checkpointer({"configurable": {}}) is saver
+
+
+def test_the_default_assistant_of_a_graph_has_a_fixed_id() -> None:
+    assert str(default_assistant_id("echo")) == "046b5dc7-2108-582c-9c6c-31d556d138f0"
