@@ -18,7 +18,7 @@ from django.db import close_old_connections, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, timestamp
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,14 +142,14 @@ def uuid_param(value: Any) -> Any:
     return value if connection.vendor == "postgresql" else value.hex
 
 
-def stamp(value: Any) -> str | None:
+def moment(value: datetime) -> datetime:
+    """A timestamp column read by raw SQL: SQLite's come without their time zone, which is UTC."""
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def stamp(value: datetime | None) -> str | None:
     """A timestamp column read by raw SQL, as it goes over the wire (see `core.wire.timestamp`)."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        return str(value.astimezone(UTC).isoformat(timespec="microseconds"))
-    # SQLite keeps UTC text and leaves the fraction out where it is zero.
-    return f"{value[:10]}T{value[11:]}{'' if len(value) > 19 else '.000000'}+00:00"
+    return None if value is None else timestamp(moment(value))
 
 
 def moment_param(value: datetime) -> Any:

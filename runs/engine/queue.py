@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from platform_site.core.database import json_param, moment_param, uuid_param
+from platform_site.core.database import json_param, moment, moment_param, uuid_param
 from runs.models import Run, RunAttempt, RunStatus
 
 
@@ -130,8 +130,8 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
         kwargs=orjson.loads(kwargs),
         attempt=attempts + 1,
         lease_owner=lease_owner(worker, _uuid(run_id), attempts + 1),
-        scheduled_at=_moment(due),
-        started_at=_moment(started) if started else now,
+        scheduled_at=moment(due),
+        started_at=moment(started) if started else now,
         attempt_started_at=now,
         baseline=orjson.loads(baseline) if baseline else None,
     )
@@ -155,11 +155,6 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
 
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
-
-
-def _moment(value: Any) -> datetime:
-    """A timestamp of raw SQL: text in UTC on SQLite, aware on PostgreSQL."""
-    return datetime.fromisoformat(value + "+00:00") if isinstance(value, str) else value
 
 
 def next_due() -> datetime | None:
