@@ -1,0 +1,184 @@
+"""Long-term memory: the same behaviour on SQLite and on PostgreSQL, one workspace apart from the other."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+
+class Counted(LoopStores):
+    """Stores that count how often one was opened."""
+
+    opened = 0
+
+    def __init__(self, open_store: Any) -> None:
+        async def counting() -> OpenStore:
+            self.opened += 1
+            opened: OpenStore = await open_store()
+            return opened
+
+        super().__init__(counting)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Counted]:
+    if request.param == "sqlite":
+        from platform_site.core.sqlite_store import open_sqlite_store
+
+        stores = Counted(lambda: open_sqlite_store(tmp_path / "store.sqlite3"))
+        yield stores
+        await stores.close_current()
+    else:
+        from platform_site.core.postgres_pool import LoopPools
+        from platform_site.core.postgres_store import open_postgres_store
+
+        pools = LoopPools(request.getfixturevalue("postgres_url"))
+        stores = Counted(lambda: open_postgres_store(pools))
+        yield stores
+        await stores.close_current()
+        await pools.close_current()
+
+
+@pytest.fixture
+async def store(stores: Counted) -> WorkspaceStore:
+    return WorkspaceStore(stores, uuid4())
+
+
+async def test_nothing_is_opened_before_the_first_operation(stores: Counted) -> None:
+    store = WorkspaceStore(stores, uuid4())
+    assert stores.opened == 0
+
+    await asyncio.gather(store.aget(("users",), "ada"), store.aget(("users",), "bob"))
+
+    assert stores.opened == 1
+
+
+async def test_items_come_back_with_the_namespace_they_were_put_under(store: WorkspaceStore) -> None:
+    await store.aput(("users", "ada"), "colour", {"is": "red"})
+
+    item = await store.aget(("users", "ada"), "colour")
+    found = await store.asearch(("users",))
+
+    assert item is not None
+    assert (item.namespace, item.key, item.value) == (("users", "ada"), "colour", {"is": "red"})
+    assert [(hit.namespace, hit.key) for hit in found] == [(("users", "ada"), "colour")]
+
+
+async def test_a_search_without_a_prefix_finds_everything_of_the_workspace_only(stores: Counted) -> None:
+    ours, theirs = WorkspaceStore(stores, uuid4()), WorkspaceStore(stores, uuid4())
+    await ours.aput(("users",), "ada", {"n": 1})
+    await theirs.aput(("users",), "bob", {"n": 2})
+
+    assert [hit.key for hit in await ours.asearch(())] == ["ada"]
+    assert await ours.aget(("users",), "bob") is None
+    assert await ours.alist_namespaces() == [("users",)]
+    await ours.adelete(("users",), "bob")
+    assert await theirs.aget(("users",), "bob") is not None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({}, [("docs", "a", "draft"), ("docs", "b"), ("draft",)]),
+        ({"prefix": ("docs",)}, [("docs", "a", "draft"), ("docs", "b")]),
+        ({"prefix": ("*", "a")}, [("docs", "a", "draft")]),
+        ({"suffix": ("draft",)}, [("docs", "a", "draft"), ("draft",)]),
+        # The hidden label is no part of a namespace.
+        ({"suffix": ("*", "draft")}, [("docs", "a", "draft")]),
+        ({"prefix": ("docs",), "suffix": ("draft",)}, [("docs", "a", "draft")]),
+        ({"max_depth": 1}, [("docs",), ("draft",)]),
+    ],
+)
+async def test_namespaces_are_matched_as_the_graph_sees_them(
+    store: WorkspaceStore, conditions: dict[str, Any], expected: list[tuple[str, ...]]
+) -> None:
+    for namespace in (("docs", "a", "draft"), ("docs", "b"), ("draft",)):
+        await store.aput(namespace, "key", {"n": 1})
+
+    assert sorted(await store.alist_namespaces(**conditions)) == expected
+
+
+async def test_the_workspace_cannot_be_named(store: WorkspaceStore) -> None:
+    await store.aput(("docs",), "key", {"n": 1})
+
+    assert await store.alist_namespaces(suffix=(store._label, "docs")) == []
+    assert await store.asearch((store._label,)) == []
+
+
+async def test_a_synchronous_node_uses_the_store_from_its_thread(store: WorkspaceStore) -> None:
+    def node() -> Any:
+        store.put(("users",), "ada", {"n": 1})
+        return store.get(("users",), "ada")
+
+    item = await asyncio.to_thread(node)
+
+    assert item.namespace == ("users",)
+
+
+async def test_a_synchronous_call_on_the_event_loop_is_an_error_that_says_what_to_do(store: WorkspaceStore) -> None:
+    with pytest.raises(asyncio.InvalidStateError, match=r"await store\.aget"):
+        store.get(("users",), "ada")
+
+
+async def test_a_cancelled_run_does_not_break_the_store_for_others(store: WorkspaceStore) -> None:
+    for number in range(30):
+        task = asyncio.ensure_future(store.aput(("users",), "ada", {"n": number}))
+        for _ in range(number % 6):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    await store.aput(("users",), "bob", {"n": 1})
+
+    assert await store.aget(("users",), "bob") is not None
+
+
+async def test_two_loops_work_on_the_same_items_at_the_same_time(stores: Counted) -> None:
+    workspace = uuid4()
+
+    async def work(name: str) -> None:
+        store = WorkspaceStore(stores, workspace)
+        for number in range(30):
+            await store.abatch([])
+            await store.aput(("users",), f"{name}-{number}", {"n": number})
+            await store.aget(("users",), f"{name}-{number}")
+
+    async def elsewhere() -> None:
+        await work("theirs")
+        await stores.close_current()
+
+    other = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(elsewhere())))
+    await work("ours")
+    await other
+
+    assert len(await WorkspaceStore(stores, workspace).asearch((), limit=100)) == 60
+    assert stores.opened == 2
+
+
+async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
+    from platform_site.core.sqlite_store import open_sqlite_store
+
+    attempts = 0
+
+    async def second_time_lucky() -> OpenStore:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise OSError("not yet")
+        return await open_sqlite_store(tmp_path / "store.sqlite3")
+
+    stores = LoopStores(second_time_lucky)
+    store = WorkspaceStore(stores, uuid4())
+
+    with pytest.raises(OSError, match="not yet"):
+        await store.aget(("users",), "ada")
+    assert await store.aget(("users",), "ada") is None
+    await stores.close_current()
