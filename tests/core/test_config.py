@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from platform_site.core import config as config_module
 from platform_site.core.config import SAMPLES, ConfigError, load_config
 from tests.core.projects import clean_imports, read, write
 
@@ -227,3 +228,14 @@ def test_null_sections_are_as_good_as_none(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, graphs={"a": "./a.py:graph"}, auth=None, http=None, webhooks=None))
     assert config.auth is None
     assert config.http.cors is None
+
+
+def test_the_configuration_of_the_process_is_read_and_applied_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(config_module, "_current", None)
+    settings.LANGGRAPH_CONFIG = str(write(tmp_path, graphs={"a": "./a.py:graph"}))
+    with clean_imports(tmp_path):
+        assert config_module.config().path == tmp_path / "langgraph.json"
+        assert config_module.config() is config_module.config()
+        assert str(tmp_path) in sys.path

@@ -144,7 +144,7 @@ async def graph():
         log.append('out')
 """,
     )
-    log = sys.modules["agent"].log  # type: ignore[attr-defined]
+    log = sys.modules["agent"].log
     assert log == []
     await said(registry)
     assert log == ["in", "out"]
@@ -412,7 +412,7 @@ async def test_types_of_the_graphs_schemas_survive_a_checkpoint_and_others_do_no
 async def test_more_types_are_allowed_by_the_configuration(tmp_path: Path) -> None:
     allowed = {"serde": {"allowed_msgpack_modules": [["agent", "Stranger"]]}}
     values = await shop_state(one(tmp_path, TYPES + "graph = builder", checkpointer=allowed))
-    assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}  # type: ignore[attr-defined]
+    assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}
 
 
 async def test_the_allowlist_names_the_types_of_the_graph_and_its_subgraphs(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ async def ask(text: str | list[Any]) -> list[Any]:
 async def test_it_greets_word_by_word() -> None:
     words = [
         chunk.text
-        async for chunk, _ in chat.graph.astream({"messages": [("user", "Hi")]}, stream_mode="messages")
+        async for chunk, _ in chat.graph.astream({"messages": [HumanMessage("Hi")]}, stream_mode="messages")
         if isinstance(chunk, AIMessageChunk)
     ]
     assert "".join(words) == GREETING
