@@ -134,7 +134,7 @@ def serializer(allowlist: Allowlist) -> Any:
 
 @cache
 def checkpoints() -> Checkpoints:
-    """The checkpoints of this process, in the database that `DATABASE_URL` names."""
+    """The checkpoints of this process: in Django's PostgreSQL database, else in a file beside the SQLite one."""
     if settings.DATABASE_URL:
         from platform_site.core.postgres_checkpoints import PostgresCheckpoints
         from platform_site.core.postgres_pool import loop_pools

@@ -5,8 +5,9 @@ import threading
 from functools import cache
 from typing import Any
 
-from django.conf import settings
+from django.db import connections
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -68,5 +69,8 @@ class LoopPools:
 
 @cache
 def loop_pools() -> LoopPools:
-    """The pools of this process, on `DATABASE_URL`."""
-    return LoopPools(settings.DATABASE_URL)
+    """The pools of this process, on Django's database: the fence reads its tables."""
+    database = connections["default"].settings_dict
+    place = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    named = {name: database[key] for name, key in place.items() if database.get(key)}
+    return LoopPools(make_conninfo(**named, **database["OPTIONS"]))

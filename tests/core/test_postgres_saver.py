@@ -1,6 +1,9 @@
 """The fenced PostgreSQL saver on a real server: LangGraph's conformance suite and the lease in the database."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import uuid4
 
@@ -131,3 +134,28 @@ async def test_threads_are_deleted_in_the_transaction_of_the_caller(
         connection.commit()
 
     assert await checkpoints.head(thread) is None
+
+
+def test_the_process_wide_checkpoints_are_in_djangos_database(postgres_url: str) -> None:  # noqa: F811
+    script = """
+import asyncio, django
+from uuid import uuid4
+django.setup()
+from django.db import connection
+from platform_site.core.checkpoints import checkpoints
+from tests.core.checkpointing import save, thread_config
+
+async def main():
+    await checkpoints().setup()
+    await save(checkpoints().saver(), thread_config(uuid4()), colour="red")
+    await checkpoints().close()
+
+asyncio.run(main())
+with connection.cursor() as cursor:
+    cursor.execute("SELECT count(*) FROM checkpoints")
+    assert cursor.fetchone() == (1,)
+"""
+    environment = {**os.environ, "DATABASE_URL": postgres_url, "SECRET_KEY": "not secret"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -98,7 +99,8 @@ def test_a_synchronous_caller_uses_the_same_file(saver: GroupCommitSaver) -> Non
 
 
 async def test_a_long_history_is_listed_whole_and_newest_first(saver: GroupCommitSaver) -> None:
-    config, saved = thread_config(uuid4()), []
+    config = thread_config(uuid4())
+    saved: list[RunnableConfig] = []
     for number in range(250):
         saved.append(await save(saver, saved[-1] if saved else config, number=number))
     await saver.aput_writes(saved[7], [("colour", "blue")], "task")
