@@ -72,13 +72,13 @@ async def assistant_set_version(
     request: ApiRequest,
     assistant_id: str,
     version: int | None = None,
-    body: schemas.VersionChange = schemas.VersionChange(),  # noqa: B008
+    body: schemas.VersionChange = schemas.VersionChange(),
 ) -> HttpResponse:
     """Choose the version in use, named in the body or in the query."""
     if not request.body and version is None:
         raise InvalidJSON
     assistant = path_uuid(assistant_id, "assistant")
-    chosen = version if body.version is None else body.version
+    chosen = version if body.chosen is None else body.chosen
     return json_response(await in_db(services.assistant_set_version, request.principal, assistant, chosen))
 
 
@@ -130,6 +130,6 @@ def _xray(text: str) -> bool | int:
     """Whether to draw subgraphs, or how many levels of them."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if text.isdecimal() and text.isascii() and 0 < int(text[:9]):
+    if text.isdecimal() and text.isascii() and int(text[:9]) > 0:
         return int(text[:9])
     raise Unprocessable("Invalid xray value")

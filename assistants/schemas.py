@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import ConfigDict, Field
 
@@ -54,7 +54,7 @@ class Config(Schema):
 
 class AssistantCreate(Schema):
     graph_id: str
-    assistant_id: AssistantId | None = Field(default=None, json_schema_extra={"type": "string", "format": "uuid"})
+    assistant_id: AssistantId = Field(default_factory=uuid4)
     config: Config = Config()
     context: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -75,9 +75,11 @@ class AssistantPatch(Schema):
 
 
 class AssistantCount(Schema):
+    """Empty filters match everything, as absent ones do; null is neither."""
+
     metadata: dict[str, Any] = {}
-    graph_id: str | None = None
-    name: str | None = None
+    graph_id: str = ""
+    name: str = ""
 
 
 class AssistantSearch(AssistantCount):
@@ -85,7 +87,7 @@ class AssistantSearch(AssistantCount):
     offset: Offset = 0
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
     sort_order: Literal["asc", "desc"] = "desc"
-    select: list[Column] | None = None
+    select: list[Column] = []
 
 
 class VersionSearch(Schema):
@@ -95,7 +97,12 @@ class VersionSearch(Schema):
 
 
 class VersionChange(Schema):
-    version: int | None = None
+    version: int = 0
+
+    @property
+    def chosen(self) -> int | None:
+        """The version that was named, if one was."""
+        return self.version if "version" in self.model_fields_set else None
 
 
 class AssistantVersion(Schema):

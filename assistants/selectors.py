@@ -58,7 +58,7 @@ def _matching(principal: Principal, query: AssistantCount) -> "QuerySet[Assistan
     found = assistants_visible(principal)
     if query.metadata:
         found = found.filter(metadata__covers=query.metadata)
-    if query.graph_id is not None:
+    if query.graph_id:
         found = found.filter(graph_id=query.graph_id)
     if query.name:
         found = found.filter(name__icontains=query.name)

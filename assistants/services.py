@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
@@ -78,7 +78,7 @@ def assistant_create(principal: Principal, body: AssistantCreate) -> bytes:
     config, context = mirrored(body.config.given(), body.context)
     now = timezone.now()
     assistant = Assistant(
-        assistant_id=body.assistant_id or uuid4(),
+        assistant_id=body.assistant_id,
         workspace_id=principal.workspace_id,
         graph_id=body.graph_id,
         name=body.name,

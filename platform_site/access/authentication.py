@@ -1,8 +1,8 @@
 """Who calls: `AUTH=open` (everyone on this machine) or `AUTH=keys` (API keys)."""
 
 import asyncio
-import time
 from datetime import datetime
+from time import monotonic
 from typing import NamedTuple
 
 from django.conf import settings
@@ -70,7 +70,7 @@ async def _by_key(key: str) -> Principal:
         raise Unauthorized
     digest = api_key_digest(key)
     known = _known.get(digest)
-    if known is not None and time.monotonic() < known.until:
+    if known is not None and monotonic() < known.until:
         if known.expires_at is None or timezone.now() < known.expires_at:
             return known.principal
         raise Unauthorized
@@ -81,7 +81,7 @@ async def _by_key(key: str) -> Principal:
     if len(_known) >= _KEY_CACHE_SIZE:
         _known.clear()
     principal = principal_of(api_key)
-    _known[digest] = _Known(principal, time.monotonic() + KEY_CACHE_SECONDS, api_key.expires_at)
+    _known[digest] = _Known(principal, monotonic() + KEY_CACHE_SECONDS, api_key.expires_at)
     _note_use(api_key)
     return principal
 

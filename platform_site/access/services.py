@@ -45,7 +45,11 @@ def audit(workspace_id: int | None, actor: str, action: str, target: str = "", *
     An empty actor is the nameless caller of open mode.
     """
     return AuditEntry.objects.create(
-        workspace_id=workspace_id, actor=(actor or "anonymous")[:200], action=action, target=target[:200], details=details
+        workspace_id=workspace_id,
+        actor=(actor or "anonymous")[:200],
+        action=action,
+        target=target[:200],
+        details=details,
     )
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from django.conf import settings
@@ -48,8 +48,8 @@ __all__ = [
 
 logger = logging.getLogger("switchyard.request")
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -164,7 +164,7 @@ class ApiHandler(ASGIHandler):
             if not is_public:
                 request.principal = await self._authenticate(request)
             # Django's `request.body` has a limit of its own; bodies that are there already are left alone.
-            request._body = await _read_body(request, receive)  # type: ignore[attr-defined]
+            request._body = await _read_body(request, receive)
             match = self._routes.match(request.path)
             if match is None:
                 return self._without_slash(request)
@@ -250,7 +250,9 @@ async def _disconnect(receive: Receive) -> None:
 
 
 def _chunks(response: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
-    return response.chunks if isinstance(response, ByteStream) else aiter(response)  # type: ignore[return-value]
+    if isinstance(response, ByteStream):
+        return response.chunks
+    return cast("AsyncGenerator[bytes, None]", aiter(response))
 
 
 async def _send_chunks(response: StreamingHttpResponse, send: Send) -> None:

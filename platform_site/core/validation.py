@@ -88,9 +88,9 @@ def _alternatives_value(body: Any, location: Sequence[str | int], kind: str) -> 
     """
     value = body
     for position, step in enumerate(location):
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+        is_key = isinstance(value, Mapping) and step in value
+        is_index = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if is_key or is_index:
             value = value[step]
         elif kind == "missing" and isinstance(value, Mapping) and position == len(location) - 1:
             return False, None

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from ninja import Schema as NinjaSchema
 from pydantic import BaseModel, ConfigDict
 
 # What a client sees instead of the message of an exception that may tell too much (BEHAVIOUR 13).
@@ -18,8 +17,11 @@ MASKED_MESSAGE = "An internal error occurred"
 _SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError)
 
 
-class Schema(NinjaSchema):
-    """Base of request bodies: types are strict, unknown fields are ignored, null is not absence."""
+class Schema(BaseModel):
+    """Base of request bodies: types are strict, unknown fields are ignored, null is not absence.
+
+    Not ninja's own Schema: that reads attributes of anything, so a list or a string would pass for an object.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -38,9 +40,9 @@ def error_body(error: BaseException) -> dict[str, str]:
 
 def _default(value: Any) -> Any:
     # Not at the top: whoever has such values has imported LangGraph, and commands start a second sooner without it.
-    from langgraph.types import Interrupt
-
-    if isinstance(value, Interrupt):
+    
+    # LangGraph takes a second to import; the server answers before it is there.
+    if type(value).__name__ == "Interrupt" and type(value).__module__ == "langgraph.types":
         return {"value": value.value, "id": value.id, "response_schema": getattr(value, "response_schema", None)}
     if isinstance(value, BaseModel):
         return value.model_dump()

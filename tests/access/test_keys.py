@@ -1,5 +1,6 @@
 """API keys: `AUTH=keys`."""
 
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import StringIO
@@ -71,7 +72,7 @@ async def test_wrong_keys_are_unauthorized(api: ApiClient) -> None:
 
 
 async def test_key_with_strange_characters_is_unauthorized(api: ApiClient) -> None:
-    answer = await api.post("/assistants/search", json={}, headers={"X-Api-Key": "sy_é_ü".encode()})
+    answer = await api.post("/assistants/search", json={}, headers={b"X-Api-Key": "sy_é_ü".encode()})
     assert answer.status_code == 401
 
 
@@ -83,7 +84,7 @@ async def test_key_that_expires_while_it_is_remembered(api: ApiClient, monkeypat
     key = await make_key(expires_at=timezone.now() + timedelta(hours=1))
     assert await status(api, key) == 200
     later = timezone.now() + timedelta(hours=2)
-    monkeypatch.setattr(authentication.timezone, "now", lambda: later)
+    monkeypatch.setattr(timezone, "now", lambda: later)
     assert await status(api, key) == 401
 
 
@@ -98,8 +99,8 @@ async def test_revoked_key_is_refused_once_it_is_no_longer_remembered(
         api_key_revoke(authentication.principal_of(api_key), api_key)
 
     await in_db(revoke)
-    now = authentication.time.monotonic()
-    monkeypatch.setattr(authentication.time, "monotonic", lambda: now + 10)
+    now = time.monotonic()
+    monkeypatch.setattr(authentication, "monotonic", lambda: now + 10)
     assert await status(api, key) == 401
 
 

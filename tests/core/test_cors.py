@@ -14,7 +14,7 @@ PREFLIGHT = {"access_control_request_method": "POST"}
 
 def app(*, is_open: bool = True, **cors: Any) -> ApiHandler:
     return ApiHandler(
-        routes_for_handler,  # type: ignore[arg-type]
+        routes_for_handler,
         origins=OriginPolicy(is_open=is_open, cors=cors or None, pages=frozenset({"/cookies"})),
         authenticate=authenticate,
         authorize=authorize,
@@ -22,7 +22,7 @@ def app(*, is_open: bool = True, **cors: Any) -> ApiHandler:
 
 
 async def get(handler: ApiHandler, path: str = "/status/200", method: str = "GET", **headers: str) -> Answer:
-    return await ask(handler, method, path, **headers)
+    return await ask(handler, method, path, "", b"", **headers)
 
 
 @pytest.mark.parametrize(

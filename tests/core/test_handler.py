@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ def authorize(principal: Principal, method: str, route: str) -> None:
 
 def handler() -> ApiHandler:
     return ApiHandler(
-        routes_for_handler,  # type: ignore[arg-type]
+        routes_for_handler,
         origins=OriginPolicy(is_open=False),
         authenticate=authenticate,
         authorize=authorize,
@@ -54,11 +54,16 @@ def scope(method: str, path: str, query: str = "", **headers: str) -> dict[str, 
     }
 
 
+def connect(app: Any, scope: dict[str, Any]) -> Any:
+    """A client on one connection, that sends and receives ASGI messages."""
+    return ApplicationCommunicator(app, scope)  # type: ignore[no-untyped-call]
+
+
 Answer = tuple[int, dict[str, str], bytes]
 
 
 async def ask(app: Any, method: str, path: str, query: str = "", body: bytes = b"", **headers: str) -> Answer:
-    communicator = ApplicationCommunicator(app, scope(method, path, query, **headers))
+    communicator = connect(app, scope(method, path, query, **headers))
     half = len(body) // 2
     await communicator.send_input({"type": "http.request", "body": body[:half], "more_body": True})
     await communicator.send_input({"type": "http.request", "body": body[half:], "more_body": False})
@@ -122,7 +127,7 @@ async def test_answers_as_djangos_handler_does(
 
 
 async def test_a_complete_answer_is_two_messages_with_its_length() -> None:
-    communicator = ApplicationCommunicator(handler(), scope("GET", "/status/200"))
+    communicator = connect(handler(), scope("GET", "/status/200"))
     await communicator.send_input({"type": "http.request"})
     start = await communicator.receive_output()
     body = await communicator.receive_output()
@@ -236,7 +241,7 @@ async def test_resources_of_a_response_are_closed() -> None:
 
 
 async def test_stream_is_cancelled_when_the_client_goes_away_while_it_waits() -> None:
-    communicator = ApplicationCommunicator(handler(), scope("GET", "/endless"))
+    communicator = connect(handler(), scope("GET", "/endless"))
     await communicator.send_input({"type": "http.request"})
     await communicator.receive_output()
     assert (await communicator.receive_output())["body"] == b"first"
@@ -253,7 +258,7 @@ async def test_stream_is_closed_when_the_client_goes_away_while_it_does_not_read
         await full.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.body":
             full.set()
             await asyncio.Event().wait()
@@ -265,7 +270,7 @@ async def test_stream_is_closed_when_the_client_goes_away_while_it_does_not_read
 
 
 async def test_stream_that_fails_breaks_the_connection(caplog: pytest.LogCaptureFixture) -> None:
-    communicator = ApplicationCommunicator(handler(), scope("GET", "/broken-stream"))
+    communicator = connect(handler(), scope("GET", "/broken-stream"))
     await communicator.send_input({"type": "http.request"})
     await communicator.receive_output()
     assert (await communicator.receive_output())["body"] == b"first"
@@ -275,7 +280,7 @@ async def test_stream_that_fails_breaks_the_connection(caplog: pytest.LogCapture
 
 
 async def test_client_that_goes_away_while_sending_gets_no_answer() -> None:
-    communicator = ApplicationCommunicator(handler(), scope("POST", "/echo/x"))
+    communicator = connect(handler(), scope("POST", "/echo/x"))
     await communicator.send_input({"type": "http.request", "body": b"x", "more_body": True})
     await communicator.send_input({"type": "http.disconnect"})
     await communicator.wait(timeout=5)

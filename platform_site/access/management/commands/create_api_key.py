@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--workspace", default=DEFAULT_WORKSPACE, help="slug of the workspace it belongs to")
 
     def handle(
-        self, name: str, role: str, scope: list[str], expires_days: float | None, workspace: str, **_: Any
+        self, name: str, role: str, scope: list[str], expires_days: float | None, workspace: str, **options: Any
     ) -> None:
         if expires_days is not None and not 0 < expires_days <= 36_500:
             raise CommandError("--expires-days must be more than 0 and at most 36500")
