@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
@@ -32,7 +32,9 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 
 
 @asynccontextmanager
-async def _graph_of(thread: ThreadForState, graph_id: str) -> AsyncIterator[Pregel]:
+async def _graph_of(
+    thread: ThreadForState, graph_id: str, access: Literal["read", "update"] = "read"
+) -> AsyncIterator[Pregel]:
     graphs = registry()
     configurable = dict(thread.config.get("configurable") or {})
     configurable |= {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
@@ -41,7 +43,7 @@ async def _graph_of(thread: ThreadForState, graph_id: str) -> AsyncIterator[Preg
         {"configurable": configurable},
         checkpointer=checkpoints().saver(graphs.allowlist(graph_id)),
         store=store_for(thread.workspace_id),
-        access="read",
+        access=access,
     ) as graph:
         yield graph
 
@@ -128,7 +130,7 @@ async def state_update(
         )
     config = config_at(thread.thread_id, ref)
     config["metadata"] = {"graph_id": thread.graph_id}
-    async with _graph_of(thread, thread.graph_id) as graph:
+    async with _graph_of(thread, thread.graph_id, "update") as graph:
         if as_node is not None and as_node != "__start__" and as_node not in graph.nodes:
             raise BadRequest(f"Node {as_node} does not exist")
         try:

@@ -45,7 +45,10 @@ async def start_of(claim: Claim, lease: Fence, graph: Pregel, config: RunnableCo
         claim.baseline = {"writes": await checkpoints().command_writes(claim.thread_id)}
         if not await in_db(save_baseline, claim, claim.baseline):
             raise LeaseLost(lease)
-    return Start(await _command(command, graph, config), from_fork_point=True)
+    prepared = await _command(command, graph, config)
+    # LangGraph has no empty command; one that asks for nothing goes on where the thread stands.
+    asks = prepared.resume is not None or prepared.update or prepared.goto
+    return Start(prepared if asks else None, from_fork_point=True)
 
 
 async def _not_yet_applied(claim: Claim, command: dict[str, Any]) -> dict[str, Any]:

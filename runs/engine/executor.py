@@ -200,7 +200,9 @@ class Attempt:
         else:
             saver = checkpoints().saver_for_run(self.lease, allowlist)
         store = store_for(claim.workspace_id)
-        async with graphs.open(claim.graph_id, config, checkpointer=saver, store=store, access="run") as graph:
+        async with graphs.open(
+            claim.graph_id, config, checkpointer=saver, store=store, access="run", context=self._context
+        ) as graph:
             yield graph, config
 
     async def _settle(self, graph: Pregel, config: RunnableConfig, rollback: bool) -> Head:
