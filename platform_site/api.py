@@ -120,7 +120,4 @@ def _unhandled(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 for _name in ROUTERS:
-    try:
-        api.add_router("", import_module(_name).router)
-    except ModuleNotFoundError as error:  # while the apps are being built
-        logger.warning("%s is not served: %s", _name, error)
+    api.add_router("", import_module(_name).router)

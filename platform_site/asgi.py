@@ -9,7 +9,7 @@ import django
 django.setup(set_prefix=False)
 
 import asyncio  # noqa: E402
-from collections.abc import Callable, Mapping  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
 from django.conf import settings  # noqa: E402
