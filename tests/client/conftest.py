@@ -1,0 +1,40 @@
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests import live
+
+OTHER_CONFIG = Path(__file__).resolve().parent / "langgraph.json"
+
+
+@pytest.fixture
+def not_the_reference() -> None:
+    """What the recorded server gets wrong and ours must get right."""
+    if "SERVER_URL" in os.environ:
+        pytest.skip("a quirk of the recorded server")
+
+
+@pytest.fixture(scope="session")
+def other_server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer | live.RunningServer:
+    """A server with the graphs of this directory."""
+    if url := os.environ.get("SERVER_URL"):
+        return live.RunningServer(url.rstrip("/"))
+    return start_server(OTHER_CONFIG)
+
+
+@pytest.fixture
+async def other(other_server: live.LiveServer | live.RunningServer) -> AsyncIterator[LangGraphClient]:
+    """A client of the server with the graphs of this directory."""
+    async with get_client(url=other_server.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def thread(client: LangGraphClient) -> str:
+    """A new thread on the shared server."""
+    thread_id: str = (await client.threads.create())["thread_id"]
+    return thread_id
