@@ -26,7 +26,7 @@ SWITCH_INTERVAL = 0.0005
 # Any number will do, as long as every server of this kind takes the same one.
 _MIGRATION_LOCK = 0x5377_6974
 # What a stream says when the server goes before its run has ended.
-SHUTDOWN = {"error": "ServerShutdown", "message": "The server is shutting down; the run goes on when it is back"}
+SHUTDOWN = {"error": "ServerShutdown", "message": "The server is shutting down; the run goes on when it is back."}
 
 _lock = threading.Lock()
 _started = False
@@ -155,8 +155,11 @@ def drain() -> None:
     if not _started:
         return
     from platform_site.core.events import event_log
+    from platform_site.core.loops import state_loop
+    from platform_site.core.stores import close_storage
     from platform_site.core.wire import encode
     from runs.engine.embedded import engine
 
     engine().drain(settings.DRAIN_SECONDS)
+    state_loop().submit(close_storage()).result(timeout=10)
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))

@@ -237,4 +237,3 @@ async def _until_end(subscription: Subscription) -> AsyncGenerator[bytes, None]:
             if not events:
                 yield b"\n"
         yield b"{}"
-

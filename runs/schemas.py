@@ -61,7 +61,7 @@ class RunCreate(Schema):
     langsmith_tracer: Any = None
 
 
-class Run(Schema):
+class Run(Schema):  # type: ignore[no-redef]  # the pydantic plugin takes the field `kwargs` for **kwargs
     run_id: str
     thread_id: str
     assistant_id: str | None

@@ -49,9 +49,7 @@ class _ThreadRow:
     has_title: bool
 
 
-def run_create(
-    principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str
-) -> CreatedRun:
+def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str) -> CreatedRun:
     """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
 
     Raises `NotFound` for the thread or the assistant, `Unprocessable` and `BadRequest` for what cannot be asked.

@@ -62,7 +62,9 @@ class ThreadAdmin(ReadOnly):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.has_perm("threads.delete_thread")  # type: ignore[union-attr]
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
         threads = list(objs)
         named = [format_html("{} with its runs, open questions and checkpoints", str(thread)) for thread in threads]
         return named, {"threads": len(threads)}, set(), []

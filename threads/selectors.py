@@ -147,9 +147,7 @@ def _item(
 
 
 def thread_count(principal: Principal, query: ThreadCount) -> int:
-    where = where_threads(
-        principal.workspace_id, metadata=query.metadata, values=query.values, status=query.status
-    )
+    where = where_threads(principal.workspace_id, metadata=query.metadata, values=query.values, status=query.status)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM threads_thread WHERE {where}", where.params)
         return int(cursor.fetchone()[0])
@@ -180,4 +178,3 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         assistant_id=metadata.get("assistant_id"),
         config=config,
     )
-

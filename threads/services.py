@@ -137,4 +137,3 @@ def title_of(payload: Any) -> str:
             words = " ".join(content.replace("\x00", "").split())
             return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
     return ""
-

@@ -16,6 +16,8 @@ from platform_site.core.stores import store_for
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
 
+AnyPregel = Pregel[Any, Any, Any, Any]
+
 EMPTY_STATE: dict[str, Any] = {
     "values": {},
     "next": [],
@@ -34,7 +36,7 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 @asynccontextmanager
 async def _graph_of(
     thread: ThreadForState, graph_id: str, access: Literal["read", "update"] = "read"
-) -> AsyncIterator[Pregel]:
+) -> AsyncIterator[AnyPregel]:
     graphs = registry()
     configurable = dict(thread.config.get("configurable") or {})
     configurable |= {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}

@@ -7,9 +7,9 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 
 import asyncio
 import threading
-from datetime import UTC, datetime
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 import orjson
@@ -32,17 +32,17 @@ _readers = _writers if IS_POSTGRES else ThreadPoolExecutor(3, thread_name_prefix
 hop_inline = threading.Event()
 
 
-def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    close_old_connections()
-    return function(*args, **kwargs)
-
-
 async def _hop(pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if hop_inline.is_set():
         from asgiref.sync import sync_to_async
 
         return await sync_to_async(function)(*args, **kwargs)
-    return await asyncio.wrap_future(pool.submit(_call, function, *args, **kwargs))
+
+    def call() -> T:
+        close_old_connections()
+        return function(*args, **kwargs)
+
+    return await asyncio.wrap_future(pool.submit(call))
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,13 +111,13 @@ def _json_contains_text(document: str | None, needle: str) -> int | None:
 
 
 @JSONField.register_lookup
-class JSONCovers(models.Lookup):  # type: ignore[type-arg]
+class JSONCovers(models.Lookup):
     """`field__covers={...}`: jsonb containment on PostgreSQL and on SQLite."""
 
     lookup_name = "covers"
     prepare_rhs = False
 
-    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         return "%s", [orjson.dumps(value).decode()]
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]

@@ -80,6 +80,8 @@ class Options(TypedDict):
 
 def configure(options: Options) -> None:
     """Send all logs of the process to stderr. Django calls it once, as its `LOGGING_CONFIG`."""
+    # Warnings of graphs and libraries would otherwise be bare lines among the JSON.
+    logging.captureWarnings(True)
     logging.config.dictConfig(
         {
             "version": 1,

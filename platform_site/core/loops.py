@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("switchyard.loops")
 class BackgroundLoop:
     """An event loop that runs on a daemon thread from `start` to `stop`."""
 
-    def __init__(self, name: str, executor: Callable[[], Executor] | None = None) -> None:
+    def __init__(self, name: str, executor: Callable[[], ThreadPoolExecutor] | None = None) -> None:
         self.name = name
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._executor = executor
@@ -32,7 +32,7 @@ class BackgroundLoop:
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
         if self._executor is not None:
-            self.loop.set_default_executor(self._executor())  # type: ignore[arg-type]
+            self.loop.set_default_executor(self._executor())
         self.loop.call_soon(self._ready.set)
         while not self._stopping:
             try:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from langgraph.store.base import (
@@ -19,6 +18,8 @@ from langgraph.store.base import (
     Result,
     SearchOp,
 )
+
+from platform_site.core.checkpoints import checkpoints
 
 # A store and how to close it.
 OpenStore = tuple[BaseStore, Callable[[], Awaitable[None]]]
@@ -75,7 +76,7 @@ class WorkspaceStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, stores: LoopStores, workspace_id: UUID) -> None:
+    def __init__(self, stores: LoopStores, workspace_id: int) -> None:
         self._stores = stores
         self._label = str(workspace_id)
         self._loop = asyncio.get_running_loop()
@@ -147,6 +148,13 @@ def loop_stores() -> LoopStores:
     return LoopStores(open_store)
 
 
-def store_for(workspace_id: UUID) -> BaseStore:
+def store_for(workspace_id: int) -> BaseStore:
     """The workspace's store, for graphs on the current event loop. Nothing is opened before its first operation."""
     return WorkspaceStore(loop_stores(), workspace_id)
+
+
+async def close_storage() -> None:
+    """Close what the current loop holds of stores and checkpoints: before the loop stops."""
+    await loop_stores().close_current()
+    if settings.DATABASE_URL:
+        await checkpoints().close()

@@ -40,7 +40,7 @@ def error_body(error: BaseException) -> dict[str, str]:
 
 def _default(value: Any) -> Any:
     # Not at the top: whoever has such values has imported LangGraph, and commands start a second sooner without it.
-    
+
     # LangGraph takes a second to import; the server answers before it is there.
     if type(value).__name__ == "Interrupt" and type(value).__module__ == "langgraph.types":
         return {"value": value.value, "id": value.id, "response_schema": getattr(value, "response_schema", None)}

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.pregel import Pregel
 from langgraph.types import Command, Send
 
 from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from runs.engine.queue import Claim, save_baseline
+from threads.state import AnyPregel
 
 RESUME_CHANNEL = "__resume__"
 _FORK_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -29,7 +29,7 @@ class Start:
     from_fork_point: bool
 
 
-async def start_of(claim: Claim, lease: Fence, graph: Pregel, config: RunnableConfig) -> Start:
+async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: RunnableConfig) -> Start:
     """How this attempt begins. Raises `LeaseLost` if the run was taken away meanwhile."""
     command = claim.kwargs.get("command")
     if claim.was_begun and not claim.is_temporary:
@@ -59,14 +59,10 @@ async def _not_yet_applied(claim: Claim, command: dict[str, Any]) -> dict[str, A
     fresh = [key.rpartition("|")[2] for key, digest in now.items() if before.get(key) != digest]
     resumed = RESUME_CHANNEL in fresh
     updated = any(channel != RESUME_CHANNEL for channel in fresh)
-    return {
-        part: value
-        for part, value in command.items()
-        if not (resumed if part == "resume" else updated)
-    }
+    return {part: value for part, value in command.items() if not (resumed if part == "resume" else updated)}
 
 
-async def _command(command: dict[str, Any], graph: Pregel, config: RunnableConfig) -> Command[Any]:
+async def _command(command: dict[str, Any], graph: AnyPregel, config: RunnableConfig) -> Command[Any]:
     resume = command.get("resume")
     if resume is not None and not _is_resume_map(resume):
         # Addressed by id, a resume value is stored with the task that consumes it, and only with that.
@@ -113,11 +109,8 @@ def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[Runnabl
     }
     config["run_id"] = claim.run_id
     config.setdefault("run_name", claim.graph_id)
-    context = claim.kwargs.get("context") or {}
-    if context_keys is not None:
-        context = {key: value for key, value in context.items() if key in context_keys}
-    else:
-        context = {}
+    given = claim.kwargs.get("context") or {}
+    context = {key: value for key, value in given.items() if context_keys and key in context_keys}
     return config, context or None  # type: ignore[return-value]
 
 

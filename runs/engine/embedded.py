@@ -11,6 +11,7 @@ Numbered, so that logs and reviews can refer to it:
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -25,6 +26,7 @@ from django.utils import timezone
 
 from platform_site.core.database import IS_POSTGRES, in_db
 from platform_site.core.loops import BackgroundLoop
+from platform_site.core.stores import close_storage
 from runs.engine import queue
 from runs.engine.executor import Attempt, Stop
 from runs.engine.finish import delete_old_spans
@@ -37,6 +39,8 @@ logger = logging.getLogger("switchyard.engine")
 
 SPAN_FLUSH_SECONDS = 2.0
 RETENTION_SECONDS = 3600.0
+# How long a drain waits for runs that it has stopped.
+GRACE_SECONDS = 10.0
 
 
 class Engine:
@@ -52,10 +56,10 @@ class Engine:
         self._started = False
         self._draining = False
         # On the run loop only:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._executions: set[asyncio.Task[Any]] = set()
         self._wake_up: asyncio.Event | None = None
         self._recovery_lane = False
-        self._idle: asyncio.Event | None = None
         self._stop_heartbeat = threading.Event()
 
     # --- life ---------------------------------------------------------------------------------
@@ -77,21 +81,20 @@ class Engine:
                 return
             self._draining = True
         try:
-            self._loop.submit(self._drain(seconds)).result(timeout=seconds + 15)
+            self._loop.submit(self._drain(seconds)).result(timeout=seconds + GRACE_SECONDS + 5)
         except TimeoutError:
             logger.warning("some runs did not stop in time; they are taken up again after the next start")
         self._stop_heartbeat.set()
         self._loop.stop()
 
     async def _drain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._attempts and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if self._executions:
+            await asyncio.wait(self._executions, timeout=seconds)
         for attempt in list(self._attempts.values()):
             attempt.stop(Stop.DRAIN)
-        grace = time.monotonic() + 10
-        while self._attempts and time.monotonic() < grace:
-            await asyncio.sleep(0.02)
+        if self._executions:
+            await asyncio.wait(self._executions, timeout=GRACE_SECONDS)
+        await close_storage()
 
     @property
     def active(self) -> int:
@@ -116,7 +119,7 @@ class Engine:
         """Execute a claimed run for which a slot was reserved."""
         attempt = self._register(claim)
         self.unreserve()
-        self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt))
+        self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt), self._executions)
 
     def wake(self) -> None:
         """Look for due runs now, and anew at when the next will be due."""
@@ -143,7 +146,7 @@ class Engine:
     # --- on the run loop --------------------------------------------------------------------------
 
     def _register(self, claim: Claim) -> Attempt:
-        attempt = Attempt(claim, self.worker)
+        attempt = Attempt(claim, self._next_worker)
         self._attempts[claim.run_id] = attempt
         return attempt
 
@@ -151,10 +154,13 @@ class Engine:
         if self._wake_up is not None:
             self._wake_up.set()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[Any]]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def _next_worker(self) -> str | None:
+        return None if self._draining else self.worker
 
     async def _execute(self, attempt: Attempt) -> None:
         claims: list[Claim] = []
@@ -162,7 +168,9 @@ class Engine:
         try:
             claims = await attempt.execute()
         except Exception:
-            logger.exception("run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id)
+            logger.exception(
+                "run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id
+            )
         finally:
             with self._lock:
                 was_full = len(self._attempts) + self._reserved >= self.capacity
@@ -175,7 +183,7 @@ class Engine:
     def _take(self, claims: list[Claim]) -> None:
         for claim in claims:
             attempt = self._register(claim)
-            self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt))
+            self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt), self._executions)
 
     async def _recover(self, attempt: Attempt) -> None:
         self._recovery_lane = True
@@ -189,8 +197,8 @@ class Engine:
 
     async def _main(self) -> None:
         self._wake_up = asyncio.Event()
-        self._spawn(self._repeat("spans", SPAN_FLUSH_SECONDS, self._flush_spans))
-        self._spawn(self._repeat("retention", RETENTION_SECONDS, self._apply_retention))
+        self._spawn(self._repeat("spans", SPAN_FLUSH_SECONDS, self._flush_spans), self._background)
+        self._spawn(self._repeat("retention", RETENTION_SECONDS, self._apply_retention), self._background)
         await self._guarded("recovery", self._sweep(everything=not IS_POSTGRES))
         next_sweep = time.monotonic() + settings.SWEEP_SECONDS
         while not self._draining:
@@ -201,10 +209,8 @@ class Engine:
                 next_sweep = time.monotonic() + settings.SWEEP_SECONDS
                 continue
             wait = min(settings.SWEEP_SECONDS if pause is None else pause, max(0.01, next_sweep - time.monotonic()))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_up.wait(), wait)
-            except TimeoutError:
-                pass
 
     async def _guarded(self, what: str, work: Coroutine[Any, Any, Any]) -> Any:
         """One round of a background loop: a failure is logged, and the next round comes."""

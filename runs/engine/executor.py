@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,6 @@ from django.conf import settings
 from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.pregel import Pregel
 
 from platform_site.core import logs, metrics
 from platform_site.core.checkpoints import LeaseLost, checkpoints
@@ -34,6 +33,7 @@ from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
 from threads.head import Head, head_of
+from threads.state import AnyPregel
 
 logger = logging.getLogger("switchyard.runs")
 
@@ -74,11 +74,12 @@ class Lease:
 class Attempt:
     """An attempt in progress. `execute` on the run loop; `stop` from the run loop too."""
 
-    def __init__(self, claim: Claim, worker: str | None) -> None:
+    def __init__(self, claim: Claim, next_worker: Callable[[], str | None]) -> None:
+        """`next_worker` is asked at the end who claims the thread's next run; None leaves it pending."""
         self.claim = claim
         self.lease = Lease(claim)
         self.stopped_by: Stop | None = None
-        self._worker = worker
+        self._next_worker = next_worker
         self._name = str(claim.run_id)
         self._log = event_log()
         self._work = Work()
@@ -155,7 +156,7 @@ class Attempt:
             # The graph could not be opened, or its state not be read.
             return self._failed(error)
 
-    async def _streamed(self, graph: Pregel, config: RunnableConfig) -> Ending:
+    async def _streamed(self, graph: AnyPregel, config: RunnableConfig) -> Ending:
         limit = asyncio.timeout(settings.RUN_TIME_LIMIT_SECONDS)
         try:
             async with limit:
@@ -179,7 +180,7 @@ class Attempt:
         finally:
             await self._threads_done()
 
-    async def _stream(self, graph: Pregel, config: RunnableConfig) -> None:
+    async def _stream(self, graph: AnyPregel, config: RunnableConfig) -> None:
         kwargs = self.claim.kwargs
         start = await start_of(self.claim, self.lease, graph, config)
         if not start.from_fork_point:
@@ -189,7 +190,7 @@ class Attempt:
                 self._emit(name, data)
 
     @contextlib.asynccontextmanager
-    async def _graph(self) -> AsyncIterator[tuple[Pregel, RunnableConfig]]:
+    async def _graph(self) -> AsyncIterator[tuple[AnyPregel, RunnableConfig]]:
         claim, graphs = self.claim, registry()
         config, self._context = attempt_config(claim, graphs.context_keys(claim.graph_id))
         config["callbacks"] = [self._recorder]
@@ -205,22 +206,22 @@ class Attempt:
         ) as graph:
             yield graph, config
 
-    async def _settle(self, graph: Pregel, config: RunnableConfig, rollback: bool) -> Head:
+    async def _settle(self, graph: AnyPregel, config: RunnableConfig, rollback: bool) -> Head:
         if rollback:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         return head_of(await graph.aget_state(without_fork_point(config)))
 
     async def _threads_done(self) -> None:
         """Wait for synchronous nodes that a cancelled or timed out attempt left behind: they still own the thread."""
-        done = asyncio.get_running_loop().create_future()
+        loop, idle = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            done.get_loop().call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+            loop.call_soon_threadsafe(idle.set)
 
         self._work.when_idle(wake)
-        while not done.done():
+        while not idle.is_set():
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(done)
+                await idle.wait()
 
     def _cancelled(self) -> Ending:
         action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
@@ -270,11 +271,11 @@ class Attempt:
         """The finishing transaction, tried again while the database is away and the lease lasts."""
         for pause in FINISH_RETRY_SECONDS:
             try:
-                return await in_db(finish, self.claim, ending, self._worker)
+                return await in_db(finish, self.claim, ending, self._next_worker())
             except DatabaseError:
                 logger.exception("the end of the run could not be written; trying again in %g s", pause)
                 await asyncio.sleep(pause)
-        return await in_db(finish, self.claim, ending, self._worker)
+        return await in_db(finish, self.claim, ending, self._next_worker())
 
     def _outcome(self, ending: Ending) -> bytes:
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
@@ -285,7 +286,7 @@ class Attempt:
 
 
 async def _chunks(
-    graph: Pregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
+    graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
 ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
     """What the graph streams, as (namespace, mode, chunk)."""
     asked = kwargs["stream_mode"]

@@ -208,4 +208,3 @@ def delete_old_spans() -> int:
     horizon = timezone.now() - timedelta(days=settings.SPAN_RETENTION_DAYS)
     deleted, _ = RunSpan.objects.filter(started_at__lt=horizon).delete()
     return deleted
-

@@ -85,9 +85,7 @@ _CLAIM_COLUMNS = """
 """
 
 
-def claim_next(
-    worker: str, *, limit: int, thread_id: UUID | None = None, recoveries: int | None = None
-) -> list[Claim]:
+def claim_next(worker: str, *, limit: int, thread_id: UUID | None = None, recoveries: int | None = None) -> list[Claim]:
     """Claim up to `limit` due runs, oldest first, at most `recoveries` of them crash-recovered ones.
 
     Runs of one thread are taken in order of sequence, one at a time.

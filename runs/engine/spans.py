@@ -135,7 +135,9 @@ def _tokens(response: LLMResult) -> tuple[int, int]:
     given, made = 0, 0
     for generations in response.generations:
         for generation in generations:
-            usage = getattr(generation.message, "usage_metadata", None) if isinstance(generation, ChatGeneration) else None
+            usage = (
+                getattr(generation.message, "usage_metadata", None) if isinstance(generation, ChatGeneration) else None
+            )
             if usage:
                 given += usage.get("input_tokens") or 0
                 made += usage.get("output_tokens") or 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langchain_core.messages import BaseMessageChunk, message_chunk_to_message
 from langgraph.types import StreamMode
 
 from platform_site.core.wire import encode
@@ -27,7 +27,7 @@ class EventEncoder:
     def __init__(self, asked: Sequence[str], *, subgraphs: bool) -> None:
         self._asked = frozenset(asked)
         self._subgraphs = subgraphs
-        self._messages: dict[str, BaseMessage] = {}
+        self._messages: dict[str, Any] = {}
         self._values: Any = None
         self._encoded_values: bytes | None = None
         self.has_values = False
@@ -63,15 +63,16 @@ class EventEncoder:
         if "messages-tuple" in self._asked:
             yield "messages" + suffix, encode((message, metadata))
             return
-        known = self._messages.get(message.id)
+        message_id = str(message.id)
+        known = self._messages.get(message_id)
         if known is None:
-            yield "messages/metadata", encode({message.id: {"metadata": metadata}})
+            yield "messages/metadata", encode({message_id: {"metadata": metadata}})
         if isinstance(message, BaseMessageChunk):
-            whole = message if not isinstance(known, BaseMessageChunk) else known + message
-            self._messages[message.id] = whole  # type: ignore[assignment]
-            yield "messages/partial", encode([message_chunk_to_message(whole)])  # type: ignore[arg-type]
+            whole = known + message if isinstance(known, BaseMessageChunk) else message
+            self._messages[message_id] = whole
+            yield "messages/partial", encode([message_chunk_to_message(whole)])
         else:
-            self._messages[message.id] = message
+            self._messages[message_id] = message
             yield "messages/complete", encode([message])
 
 
