@@ -110,20 +110,25 @@ async def first_token(scale: Scale) -> Metrics:
         }
 
 
-async def streamed(scale: Scale, graph: Any, value: dict[str, Any], mode: str) -> float:
+async def streamed(scale: Scale, graph: Any, value: dict[str, Any], mode: str) -> tuple[float, float]:
+    """Events a second, and microseconds of CPU for one."""
+
     async def stream() -> int:
         return sum([1 async for _ in in_memory(graph).astream(value, thread_config(), stream_mode=mode)])
 
-    began = perf_counter()
-    return sum(await asyncio.gather(*(stream() for _ in range(scale.streams)))) / (perf_counter() - began)
+    cpu, began = process_time(), perf_counter()
+    count = sum(await asyncio.gather(*(stream() for _ in range(scale.streams))))
+    return count / (perf_counter() - began), (process_time() - cpu) * 1e6 / count
 
 
 async def tokens(scale: Scale) -> Metrics:
-    return {"tokens": await streamed(scale, graphs.tokens, {**HAIKU, "tokens": scale.tokens}, "messages")}
+    rate, cpu = await streamed(scale, graphs.tokens, {**HAIKU, "tokens": scale.tokens}, "messages")
+    return {"tokens": rate, "tokens_cpu": cpu}
 
 
 async def custom(scale: Scale) -> Metrics:
-    return {"custom": await streamed(scale, graphs.custom, {"tokens": scale.tokens}, "custom")}
+    rate, cpu = await streamed(scale, graphs.custom, {"tokens": scale.tokens}, "custom")
+    return {"custom": rate, "custom_cpu": cpu}
 
 
 async def asleep(graph: Any, count: int, seconds: float) -> float:

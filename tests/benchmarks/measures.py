@@ -77,23 +77,31 @@ async def at_once(server: Server, count: int, request: bytes) -> tuple[float, fl
 class Streams:
     events: int
     seconds: float
+    server_cpu: float | None
     client_busy: float
 
     @property
     def rate(self) -> float:
         return self.events / self.seconds
 
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU that the server used for one event."""
+        return float("nan") if self.server_cpu is None else self.server_cpu * 1e6 / self.events
+
 
 async def read_streams(server: Server, request: bytes, mark: bytes, count: int, expected: int) -> Streams:
     """`count` streams at once, each read to its end; every one must bring at least `expected` marked events."""
     async with connections(server.address, count) as opened:
-        own, began = process_time(), perf_counter()
+        cpu, own, began = server.cpu_seconds(), process_time(), perf_counter()
         answers = await asyncio.gather(*(connection.send(request, mark) for connection in opened))
         took = perf_counter() - began
         busy = (process_time() - own) / took
+        after = server.cpu_seconds()
+    used = None if cpu is None or after is None else after - cpu
     for answer in answers:
         require_events(answer, expected)
-    return Streams(sum(answer.count for answer in answers), took, busy)
+    return Streams(sum(answer.count for answer in answers), took, used, busy)
 
 
 def require_events(answer: Answer, expected: int) -> None:

@@ -169,14 +169,14 @@ async def tokens(server: Server, scale: Scale) -> Metrics:
     body = run_body("tokens", {**HAIKU, "tokens": scale.tokens}, stream_mode="messages-tuple")
     request = server.address.request("POST", "/runs/stream", body)
     streams = await read_streams(server, request, MESSAGES, scale.streams, scale.tokens)
-    return {"tokens": streams.rate, "client_busy": streams.client_busy}
+    return {"tokens": streams.rate, "tokens_cpu": streams.cpu_us, "client_busy": streams.client_busy}
 
 
 async def custom(server: Server, scale: Scale) -> Metrics:
     body = run_body("custom", {"tokens": scale.tokens}, stream_mode="custom")
     request = server.address.request("POST", "/runs/stream", body)
     streams = await read_streams(server, request, CUSTOM, scale.streams, scale.tokens)
-    return {"custom": streams.rate, "client_busy": streams.client_busy}
+    return {"custom": streams.rate, "custom_cpu": streams.cpu_us, "client_busy": streams.client_busy}
 
 
 # --- Steps and history ------------------------------------------------------------------------------
@@ -270,21 +270,24 @@ ROWS = (
         create_thread,
         (
             Line("create_thread", "create thread, c=32", "/s", 1500, higher=True),
-            Line("create_thread_cpu", "  server CPU", "ms"),
+            Line("create_thread_cpu", "  CPU a request", "ms"),
         ),
         last=True,
     ),
     Row(
         "get_thread",
         get_thread,
-        (Line("get_thread", "get thread, c=32", "/s", 2000, higher=True), Line("get_thread_cpu", "  server CPU", "ms")),
+        (
+            Line("get_thread", "get thread, c=32", "/s", 2000, higher=True),
+            Line("get_thread_cpu", "  CPU a request", "ms"),
+        ),
     ),
     Row(
         "search_threads",
         search_threads,
         (
             Line("search_threads", "search 5,000 threads by metadata, c=32", "/s", 900, higher=True),
-            Line("search_threads_cpu", "  server CPU", "ms"),
+            Line("search_threads_cpu", "  CPU a request", "ms"),
         ),
     ),
     Row(
@@ -298,7 +301,7 @@ ROWS = (
         wait_crowd,
         (
             Line("wait_crowd", "stateless wait, one node, c=256", "/s", 350, higher=True),
-            Line("wait_crowd_cpu", "  server CPU a run", "ms", 3),
+            Line("wait_crowd_cpu", "  CPU a run", "ms", 3),
         ),
         in_process=True,
     ),
@@ -307,7 +310,7 @@ ROWS = (
         wait_thread,
         (
             Line("wait_thread", "threaded wait, one node, c=32", "/s", 200, higher=True),
-            Line("wait_thread_cpu", "  server CPU a run", "ms"),
+            Line("wait_thread_cpu", "  CPU a run", "ms"),
         ),
         in_process=True,
     ),
@@ -323,13 +326,19 @@ ROWS = (
     Row(
         "tokens",
         tokens,
-        (Line("tokens", "model tokens (messages-tuple), 16 x 2,000", "/s", 15000, higher=True),),
+        (
+            Line("tokens", "model tokens (messages-tuple), 16 x 2,000", "/s", 15000, higher=True),
+            Line("tokens_cpu", "  CPU an event", "us"),
+        ),
         in_process=True,
     ),
     Row(
         "custom",
         custom,
-        (Line("custom", "custom events, 16 x 2,000", "/s", 15000, higher=True),),
+        (
+            Line("custom", "custom events, 16 x 2,000", "/s", 15000, higher=True),
+            Line("custom_cpu", "  CPU an event", "us"),
+        ),
         in_process=True,
     ),
     Row("sleep_async", sleep_async, (Line("sleep_async", "300 async sleepers of 1 s", "s", 2),), in_process=True),
