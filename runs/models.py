@@ -49,9 +49,7 @@ class Run(models.Model):
     status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.PENDING)
     kwargs = JSONField(default=dict)
     metadata = JSONField(default=dict)
-    multitask_strategy = models.CharField(
-        max_length=10, choices=MultitaskStrategy, default=MultitaskStrategy.ENQUEUE
-    )
+    multitask_strategy = models.CharField(max_length=10, choices=MultitaskStrategy, default=MultitaskStrategy.ENQUEUE)
     scheduled_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -82,9 +80,7 @@ class Run(models.Model):
             models.Index(fields=["workspace", "-sequence"], name="run_recent"),
             models.Index(fields=["workspace", "status", "-sequence"], name="run_status"),
             models.Index(fields=["assistant", "-sequence"], name="run_of_assistant"),
-            models.Index(
-                fields=["scheduled_at"], condition=Q(status=RunStatus.PENDING), name="run_due"
-            ),
+            models.Index(fields=["scheduled_at"], condition=Q(status=RunStatus.PENDING), name="run_due"),
             models.Index(
                 fields=["lease_owner", "lease_expires_at"],
                 condition=Q(lease_owner__isnull=False),

@@ -8,7 +8,7 @@ from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0)]
+Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Status = Literal["idle", "busy", "interrupted", "error"]
 
 

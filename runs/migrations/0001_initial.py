@@ -2,10 +2,11 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import platform_site.core.database
-import platform_site.core.ids
 from django.conf import settings
 from django.db import migrations, models
+
+import platform_site.core.database
+import platform_site.core.ids
 
 
 class Migration(migrations.Migration):

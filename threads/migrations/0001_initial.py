@@ -2,9 +2,10 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.db import migrations, models
+
 import platform_site.core.database
 import platform_site.core.ids
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
