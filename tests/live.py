@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTRACT_CONFIG = Path(__file__).resolve().parent / "contract" / "transcripts" / "graphs" / "langgraph.json"
 # What a test server inherits: nothing of the settings that a developer's shell may hold.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+
+# The official client. Its types fit Python callers with typed state, not tests that read the JSON.
+Client = Any
+SyncClient = Any
 
 # Every server that this test session started, for the log of a failed test.
 servers: "list[LiveServer]" = []

@@ -33,8 +33,14 @@ async def right(state: Asked) -> Asked:
 
 
 # Two interrupts that wait at the same time.
-both = StateGraph(Asked).add_node("left", left).add_node("right", right)
-both = both.add_edge(START, "left").add_edge(START, "right").compile()
+both = (
+    StateGraph(Asked)
+    .add_node("left", left)
+    .add_node("right", right)
+    .add_edge(START, "left")
+    .add_edge(START, "right")
+    .compile()
+)
 
 
 class Deep(TypedDict, total=False):
@@ -76,8 +82,14 @@ async def work(state: Fan) -> Fan:
 
 
 # One node many times in one step.
-fan = StateGraph(Fan).add_node("plan", plan, destinations=("work",)).add_node("work", work)
-fan = fan.add_edge(START, "plan").add_edge("work", END).compile()
+fan = (
+    StateGraph(Fan)
+    .add_node("plan", plan, destinations=("work",))
+    .add_node("work", work)
+    .add_edge(START, "plan")
+    .add_edge("work", END)
+    .compile()
+)
 
 
 class Failure(TypedDict, total=False):

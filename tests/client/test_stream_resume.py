@@ -4,33 +4,33 @@ import asyncio
 
 import httpx
 import pytest
-from langgraph_sdk.client import LangGraphClient
 
 from tests import live
 from tests.client.streams import collect, data, names
 from tests.client.waiting import until, until_over
+from tests.live import Client
 
 
-async def test_finished_stream_without_replay_is_empty(client: LangGraphClient, thread: str) -> None:
+async def test_finished_stream_without_replay_is_empty(client: Client, thread: str) -> None:
     await client.runs.wait(thread, "counter", input={})
     run = (await client.runs.list(thread))[0]
     assert await collect(client.runs.join_stream(thread, run["run_id"])) == []
 
 
-async def test_running_stream_can_be_joined(client: LangGraphClient, thread: str) -> None:
+async def test_running_stream_can_be_joined(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "slow", input={"ticks": 8, "delay": 0.1}, stream_mode=["custom", "values"])
     parts = await collect(client.runs.join_stream(thread, run["run_id"]))
     assert {"tick": 7} in data(parts, "custom")
     assert parts[-1].data["seen"] == ["warm", "done"]
 
 
-async def test_joined_stream_can_be_narrowed_to_one_mode(client: LangGraphClient, thread: str) -> None:
+async def test_joined_stream_can_be_narrowed_to_one_mode(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "slow", input={"ticks": 5, "delay": 0.1}, stream_mode=["custom", "values"])
     parts = await collect(client.runs.join_stream(thread, run["run_id"], stream_mode="custom"))
     assert set(names(parts)) == {"custom"}
 
 
-async def test_several_readers_get_the_same_events(client: LangGraphClient, thread: str) -> None:
+async def test_several_readers_get_the_same_events(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "slow", input={"ticks": 5, "delay": 0.1}, stream_mode="custom")
     one, two = await asyncio.gather(
         *[collect(client.runs.join_stream(thread, run["run_id"], stream_mode="custom")) for _ in range(2)]
@@ -38,12 +38,12 @@ async def test_several_readers_get_the_same_events(client: LangGraphClient, thre
     assert data(one, "custom")[-3:] == data(two, "custom")[-3:] == [{"tick": 2}, {"tick": 3}, {"tick": 4}]
 
 
-async def test_ordinary_events_have_no_id(client: LangGraphClient, thread: str) -> None:
+async def test_ordinary_events_have_no_id(client: Client, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "counter", input={}))
     assert {part.id for part in parts} <= {None, ""}
 
 
-async def test_resumable_run_is_replayed_from_the_beginning(client: LangGraphClient, thread: str) -> None:
+async def test_resumable_run_is_replayed_from_the_beginning(client: Client, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "counter", input={"count": 1}, stream_resumable=True))
     run_id = parts[0].data["run_id"]
     again = await collect(client.runs.join_stream(thread, run_id, last_event_id="-1"))
@@ -51,7 +51,7 @@ async def test_resumable_run_is_replayed_from_the_beginning(client: LangGraphCli
 
 
 @pytest.mark.usefixtures("not_the_reference")
-async def test_resumable_run_goes_on_after_an_event(client: LangGraphClient, thread: str) -> None:
+async def test_resumable_run_goes_on_after_an_event(client: Client, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "counter", input={"count": 1}, stream_resumable=True))
     run_id = parts[0].data["run_id"]
     again = await collect(client.runs.join_stream(thread, run_id, last_event_id=parts[1].id))
@@ -59,14 +59,14 @@ async def test_resumable_run_goes_on_after_an_event(client: LangGraphClient, thr
 
 
 @pytest.mark.usefixtures("not_the_reference")
-async def test_event_ids_increase(client: LangGraphClient, thread: str) -> None:
+async def test_event_ids_increase(client: Client, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "counter", input={"count": 1}, stream_resumable=True))
     ids = [tuple(int(number) for number in str(part.id).split("-")) for part in parts]
     assert ids == sorted(set(ids))
 
 
 async def test_broken_stream_goes_on_where_it_broke(
-    client: LangGraphClient, thread: str, server: live.LiveServer | live.RunningServer
+    client: Client, thread: str, server: live.LiveServer | live.RunningServer
 ) -> None:
     body = {"assistant_id": "slow", "input": {"ticks": 6, "delay": 0.2}, "stream_mode": "custom"}
     async with (
@@ -86,34 +86,34 @@ async def test_broken_stream_goes_on_where_it_broke(
     assert ticks[0] <= 2
 
 
-async def test_run_goes_on_when_its_reader_goes_away(client: LangGraphClient, thread: str) -> None:
+async def test_run_goes_on_when_its_reader_goes_away(client: Client, thread: str) -> None:
     stream = client.runs.stream(thread, "slow", input={"ticks": 3, "delay": 0.1}, on_disconnect="continue")
     async for _ in stream:
         break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     run = (await client.runs.list(thread))[0]
     assert await until_over(client, thread, run["run_id"]) == "success"
 
 
-async def test_run_is_cancelled_when_its_reader_goes_away(client: LangGraphClient, thread: str) -> None:
+async def test_run_is_cancelled_when_its_reader_goes_away(client: Client, thread: str) -> None:
     stream = client.runs.stream(thread, "slow", input={"ticks": 100, "delay": 0.1}, on_disconnect="cancel")
     async for _ in stream:
         break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     run = (await client.runs.list(thread))[0]
     assert await until_over(client, thread, run["run_id"]) == "interrupted"
 
 
-async def test_run_is_cancelled_when_a_joined_reader_asked_for_it(client: LangGraphClient, thread: str) -> None:
+async def test_run_is_cancelled_when_a_joined_reader_asked_for_it(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "slow", input={"ticks": 100, "delay": 0.1}, stream_mode="custom")
     stream = client.runs.join_stream(thread, run["run_id"], cancel_on_disconnect=True)
     async for _ in stream:
         break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert await until_over(client, thread, run["run_id"]) == "interrupted"
 
 
-async def test_stream_of_a_cancelled_run_ends_without_an_error(client: LangGraphClient, thread: str) -> None:
+async def test_stream_of_a_cancelled_run_ends_without_an_error(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "slow", input={"ticks": 100, "delay": 0.1}, stream_mode="custom")
     reading = asyncio.create_task(collect(client.runs.join_stream(thread, run["run_id"])))
 
@@ -125,6 +125,6 @@ async def test_stream_of_a_cancelled_run_ends_without_an_error(client: LangGraph
     assert "error" not in names(await reading)
 
 
-async def test_stream_of_an_unknown_run_is_an_error_event(client: LangGraphClient, thread: str) -> None:
+async def test_stream_of_an_unknown_run_is_an_error_event(client: Client, thread: str) -> None:
     parts = await collect(client.runs.join_stream(thread, "00000000-0000-7000-8000-000000000000"))
     assert data(parts, "error") == [{"error": "HTTPException", "message": "404: Run not found"}]

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from langgraph_sdk.client import LangGraphClient
+from tests.live import Client
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
@@ -16,7 +16,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -
         await asyncio.sleep(0.02)
 
 
-async def until_over(client: LangGraphClient, thread: str, run: str, seconds: float = 30) -> str:
+async def until_over(client: Client, thread: str, run: str, seconds: float = 30) -> str:
     """The final status of the run, once it has one."""
     status = ""
 
