@@ -23,63 +23,85 @@ class EventRows:
         # Message id to the element its text goes into, and how much of it is there.
         self._texts: dict[str, tuple[str, int]] = {}
         self._nodes: dict[str, str] = {}
+        # In the current batch: what is written into which element, and which elements begin in it.
+        self._added: dict[str, list[str]] = {}
+        self._new: set[str] = set()
 
     def batch(self, events: list[Event]) -> str:
         """The HTML of these events, to be appended to the log."""
         left_out = max(0, len(events) - MAX_ROWS)
-        out: list[str] = []
+        self._added = {}
+        self._new = set()
+        rows: list[tuple[str, str | None]] = []
         if left_out:
-            out.append(f'<li class="break"><span>{left_out:,} earlier events are not shown.</span></li>')
+            rows.append((f'<li class="break"><span>{left_out:,} earlier events are not shown.</span></li>', None))
         for event in events[left_out:]:
-            out.append(self._row(event))
+            rows.extend(self._row(event))
+        # A row of this batch takes its text along; what older rows get is put into them.
+        out = [html if element is None else html.format(self._text_of(element)) for html, element in rows]
+        for element in self._added:
+            if element not in self._new:
+                out.append(f'<span hx-swap-oob="beforeend:#{element}">{self._text_of(element)}</span>')
         return "".join(out)
 
-    def _row(self, event: Event) -> str:
+    def _text_of(self, element: str) -> str:
+        return _one_line(escape("".join(self._added.get(element, []))))
+
+    def _row(self, event: Event) -> list[tuple[str, str | None]]:
+        """The row of an event, with the element whose text is still to be filled in; none if it adds to another."""
         name, _, namespace = event.name.partition("|")
         inside = "".join(f"{part.split(':', 1)[0]} › " for part in namespace.split("|") if part)
         if len(event.data) > MAX_UNPACKED:
-            return self._line(event, name, inside.rstrip(" ›"), f"{size(len(event.data))}, too large to show here")
+            text = f"{size(len(event.data))}, too large to show here"
+            return [(self._line(event, name, inside.rstrip(" ›"), text), None)]
         data = orjson.loads(event.data) if event.data else None
         if name == "messages/metadata":
             self._remember_nodes(data)
-            return ""
+            return []
         if (written := _written(name, data)) is not None:
             return self._message(event, name, inside, *written)
         node, text = summary(name, data)
-        return self._line(event, name, inside + node if node else inside.rstrip(" ›"), text, bad=name == "error")
+        place = inside + node if node else inside.rstrip(" ›")
+        return [(self._line(event, name, place, text, bad=name == "error"), None)]
 
     def _remember_nodes(self, data: Any) -> None:
         for message_id, about in (data if isinstance(data, dict) else {}).items():
             metadata = about.get("metadata", {}) if isinstance(about, dict) else {}
             self._nodes[message_id] = str(metadata.get("langgraph_node", ""))
 
-    def _message(self, event: Event, name: str, inside: str, message: dict[str, Any], node: str, is_delta: bool) -> str:
+    def _message(
+        self, event: Event, name: str, inside: str, message: dict[str, Any], node: str, is_delta: bool
+    ) -> list[tuple[str, str | None]]:
         message_id = str(message.get("id") or "")
         text = message_text(message)
-        node = node or self._nodes.get(message_id, "")
         known = self._texts.get(message_id) if message_id else None
-        if known is None:
-            # Named by its event: unique on the page also when the reader has connected again.
-            element = f"text-{event.id}"
-            if message_id:
-                self._texts[message_id] = (element, len(text))
-            return self._line(event, name.partition("/")[0], inside + node, text, element=element)
-        element, length = known
-        new = text if is_delta else text[length:]
-        self._texts[message_id] = (element, length + len(new))
-        if not new:
-            return ""
-        return f'<span hx-swap-oob="beforeend:#{element}">{_one_line(escape(new))}</span>'
+        if known is not None:
+            element, length = known
+            new = text if is_delta else text[length:]
+            self._texts[message_id] = (element, length + len(new))
+            if new:
+                self._added.setdefault(element, []).append(new)
+            return []
+        # Named by its event: unique on the page also when the reader has connected again.
+        element = f"text-{event.id}"
+        if message_id:
+            self._texts[message_id] = (element, len(text))
+        self._new.add(element)
+        self._added[element] = [text]
+        place = inside + (node or self._nodes.get(message_id, ""))
+        body = f'<span class="flow" id="{element}" aria-live="off">'
+        head = self._head(event, name.partition("/")[0], place)
+        # Braces in what was sent are not places to fill in.
+        return [(f"{head}{body}".replace("{", "{{").replace("}", "}}") + "{}</span></li>", element)]
 
-    def _line(
-        self, event: Event, name: str, node: str, text: str, bad: bool = False, element: str | None = None
-    ) -> str:
-        place = f'class="flow" id="{element}" aria-live="off"' if element else 'class="cut"'
+    def _line(self, event: Event, name: str, node: str, text: str, bad: bool = False) -> str:
+        return f'{self._head(event, name, node, bad)}<span class="cut">{_one_line(escape(text))}</span></li>'
+
+    def _head(self, event: Event, name: str, node: str, bad: bool = False) -> str:
         offset = (int(event.id.partition("-")[0]) - self.begin_ms) / 1000
         return (
-            f'<li{" class=bad" if bad else ""} data-event="{escape(event.id)}"><time>{offset:+.2f}</time>'
+            f"<li{' class=bad' if bad else ''}><time>{offset:+.2f}</time>"
             f'<span class="ev">{_one_line(escape(name))}</span><span class="nd cut">{_one_line(escape(node))}</span>'
-            f"<span {place}>{_one_line(escape(text))}</span></li>"
         )
 
 
@@ -167,4 +189,6 @@ def _item(value: Any, depth: int = 1) -> str:
         return f"[{', '.join(_item(item, depth - 1) for item in value[-3:])}{', …' if len(value) > 3 else ''}]"
     if value is None:
         return "null"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return str(value).lower() if isinstance(value, bool) else str(value)

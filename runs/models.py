@@ -64,6 +64,8 @@ class Run(models.Model):
     # Head checkpoint and special writes of the thread before this run first touched it.
     baseline = JSONField(null=True, blank=True)
     error_class = models.CharField(max_length=200, blank=True)
+    # What clients see, which may be masked, and the full text.
+    error_message = models.TextField(blank=True)
     error_text = models.TextField(blank=True)
     error_traceback = models.TextField(blank=True)
     input_tokens = models.PositiveBigIntegerField(default=0)

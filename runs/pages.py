@@ -24,6 +24,8 @@ from runs.timeline import timeline, tokens_by_node
 from runs.tracebacks import frames
 from threads.browse import find_thread
 
+PARTS = ("course", "after")
+
 
 @page
 def run_list(request: PageRequest) -> HttpResponse:
@@ -52,11 +54,12 @@ def run_list(request: PageRequest) -> HttpResponse:
 
 @page
 def run_detail(request: PageRequest, run_id: UUID) -> HttpResponse:
-    """One run. `?part=after` is what changes when it ends, for the page that has watched it."""
+    """One run. `?part=course` is its timeline, `?part=after` all that changes when it ends, for a page that watches."""
     run = browse.find_run(request.principal, run_id)
     if run is None:
         raise Http404
-    template = "runs/run.html#after" if request.GET.get("part") == "after" else "runs/run.html"
+    part = request.GET.get("part")
+    template = f"runs/run.html#{part}" if part in PARTS else "runs/run.html"
     return render_page(request, template, _run_context(request, run))
 
 

@@ -135,8 +135,8 @@ def run_outcome(principal: Principal, thread_id: UUID, run_id: UUID) -> RunOutco
 
 def _outcome_body(run: Run) -> bytes:
     thread = run.thread
-    if run.status in ("error", "timeout") and thread.error:
-        return orjson.dumps({"__error__": thread.error})
+    if run.status in ("error", "timeout"):
+        return orjson.dumps({"__error__": {"error": run.error_class, "message": run.error_message}})
     values = thread.values if thread.values is not None else {}
     waiting = [
         {**interrupt, "response_schema": None}

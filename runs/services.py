@@ -240,8 +240,8 @@ def _insert(
         cursor.execute(
             "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
             "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
-            "attempt, attempt_started_at, error_class, error_text, error_traceback, input_tokens, output_tokens) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', 0, 0)",
+            "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, output_tokens) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0)",
             [
                 uuid_param(run_id),
                 principal.workspace_id,

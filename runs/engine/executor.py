@@ -38,6 +38,7 @@ from threads.state import AnyPregel
 logger = logging.getLogger("switchyard.runs")
 
 FINISH_RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
+_SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 CANCEL_ERRORS = {
     CancelAction.INTERRUPT: "UserInterrupt",
     CancelAction.ROLLBACK: "UserRollback",
@@ -290,11 +291,15 @@ async def _chunks(
 ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
     """What the graph streams, as (namespace, mode, chunk)."""
     asked = kwargs["stream_mode"]
+    durability = kwargs["durability"]
+    if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
+        # Nobody can read the checkpoints of a stateless run; it makes only the last.
+        durability = "exit"
     options: dict[str, Any] = {
         "stream_mode": graph_modes(asked),
         "subgraphs": kwargs["subgraphs"],
         "context": context,
-        "durability": kwargs["durability"],
+        "durability": durability,
         "interrupt_before": kwargs["interrupt_before"],
         "interrupt_after": kwargs["interrupt_after"],
     }

@@ -78,13 +78,14 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
-            "lease_expires_at = NULL, error_class = %s, error_text = %s, error_traceback = %s, input_tokens = %s, "
+            "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, input_tokens = %s, "
             "output_tokens = %s WHERE run_id = %s AND lease_owner = %s",
             [
                 ending.status.value,
                 moment_param(now),
                 moment_param(now),
                 (ending.error or {}).get("error", "")[:200],
+                _storable((ending.error or {}).get("message", "")),
                 _storable(ending.error_text),
                 _storable(ending.error_traceback),
                 ending.input_tokens,
