@@ -1,0 +1,99 @@
+"""A server that cannot start says why in one sentence and ends with status 1."""
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.serving.conftest import Launch, manage, wait_ok
+
+
+def refused(process: subprocess.CompletedProcess[str]) -> str:
+    """What stderr says about a start that was refused."""
+    assert process.returncode == 1, process.stderr
+    assert "Traceback" not in process.stderr
+    _, prefix, reason = process.stderr.partition("switchyard: ")
+    assert prefix
+    return reason
+
+
+def test_a_second_server_on_a_data_directory_names_the_first(launch: Launch) -> None:
+    first = launch()
+    wait_ok(first)
+    sentence = refused(manage("serve", "--port", "0", "--data-dir", str(first.data_dir)))
+    assert first.process is not None
+    assert f"pid {first.process.pid}" in sentence
+    assert first.url in sentence
+    assert "--data-dir" in sentence
+    assert wait_ok(first).status_code == 200
+
+
+def test_a_killed_server_leaves_no_lock(launch: Launch) -> None:
+    server = launch()
+    wait_ok(server)
+    server.kill()
+    server.launch()
+    assert wait_ok(server).status_code == 200
+
+
+@pytest.mark.parametrize("command", [("serve",), ("serve", "--server", "daphne"), ("runserver", "--noreload")])
+def test_a_port_in_use_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        sentence = refused(manage(*command, PORT=str(port), DATA_DIR=str(tmp_path)))
+    assert f"127.0.0.1 port {port}" in sentence
+    assert "in use" in sentence
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    sentence = refused(manage("serve", "--host", "203.0.113.7", "--data-dir", str(tmp_path)))
+    assert "203.0.113.7" in sentence
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere.json"
+    assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))
+
+
+def test_a_config_with_a_wrong_value_names_file_and_key(tmp_path: Path) -> None:
+    config = tmp_path / "langgraph.json"
+    config.write_text('{"graphs": {"g": 5}}')
+    sentence = refused(manage("serve", "--config", str(config), "--data-dir", str(tmp_path / "data")))
+    assert str(config) in sentence
+    assert "graphs.g" in sentence
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("PORT", "many", "PORT must be a number"),
+        ("AUTH", "maybe", "AUTH must be one of"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, value: str, expected: str) -> None:
+    assert expected in refused(manage("serve", **{"DATA_DIR": str(tmp_path), setting: value}))
+
+
+def test_a_wrong_flag_is_named_as_its_variable(tmp_path: Path) -> None:
+    assert "PORT must be a number" in refused(manage("serve", "--port", "many", "--data-dir", str(tmp_path)))
+
+
+def test_an_auth_handler_is_not_available_yet(tmp_path: Path) -> None:
+    sentence = refused(manage("serve", AUTH="handler", DATA_DIR=str(tmp_path)))
+    assert "AUTH=handler is not available" in sentence
+
+
+def test_an_unknown_flag_shows_the_usage(tmp_path: Path) -> None:
+    process = manage("serve", "--prot", "1", DATA_DIR=str(tmp_path))
+    assert process.returncode == 2
+    assert "usage:" in process.stderr
+
+
+def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    process = manage("serve", DATA_DIR=str(tmp_path / "file" / "data"), SECRET_KEY="x")
+    assert str(tmp_path / "file" / "data") in refused(process)
