@@ -117,7 +117,9 @@ def recent_runs(principal: Principal, count: int) -> list[RunRow]:
 
 def runs_of_thread(principal: Principal, thread_id: UUID, count: int, without: UUID | None = None) -> list[RunRow]:
     """The newest runs of a thread, one left out if asked."""
-    runs = _runs(principal).filter(thread_id=thread_id).exclude(run_id=without)
+    runs = _runs(principal).filter(thread_id=thread_id)
+    if without is not None:
+        runs = runs.exclude(run_id=without)
     now = timezone.now()
     return [run_row(run, now) for run in runs.order_by("-sequence")[:count]]
 

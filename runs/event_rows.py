@@ -115,9 +115,9 @@ def _written(name: str, data: Any) -> tuple[dict[str, Any], str, bool] | None:
     if name == "messages" and isinstance(data, list) and data and isinstance(data[0], dict):
         metadata = data[1] if len(data) > 1 and isinstance(data[1], dict) else {}
         return data[0], str(metadata.get("langgraph_node", "")), str(data[0].get("type", "")).endswith("Chunk")
-    if name in ("messages/partial", "messages/complete") and isinstance(data, list) and data:
-        if isinstance(data[-1], dict):
-            return data[-1], "", False
+    whole = name in ("messages/partial", "messages/complete")
+    if whole and isinstance(data, list) and data and isinstance(data[-1], dict):
+        return data[-1], "", False
     return None
 
 

@@ -13,6 +13,7 @@ _data = tempfile.TemporaryDirectory(prefix="switchyard-tests-")
 os.environ["DATA_DIR"] = _data.name
 os.environ["DJANGO_SETTINGS_MODULE"] = "platform_site.settings"
 
+import django  # noqa: E402
 import httpx  # noqa: E402
 import pytest  # noqa: E402
 from asgiref.sync import sync_to_async  # noqa: E402
@@ -26,6 +27,8 @@ from tests import live  # noqa: E402
 if not settings.DATABASE_URL:
     # A file, so that the threads of the database pools see what the test sees.
     settings.DATABASES["default"]["TEST"] = {"NAME": str(Path(_data.name) / "test.sqlite3")}
+# Now that the settings are right: the conftest files below import models.
+django.setup()
 
 
 @pytest.hookimpl(wrapper=True)

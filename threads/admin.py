@@ -60,7 +60,7 @@ class ThreadAdmin(ReadOnly):
     # Deleting goes through the service, which takes runs and checkpoints along.
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return request.user.has_perm("threads.delete_thread")  # type: ignore[union-attr]
+        return request.user.has_perm("threads.delete_thread")
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -81,7 +81,7 @@ async def _checkpoints(thread_id: UUID) -> list[tuple[str, ...]]:
     """The newest checkpoints of a thread in all namespaces; values are left where they are."""
     await checkpoints().setup()
     saver = checkpoints().saver()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     async for found in saver.alist({"configurable": {"thread_id": str(thread_id)}}, limit=CHECKPOINTS_SHOWN):
         place = found.config["configurable"]
         parent = (found.parent_config or {}).get("configurable", {})

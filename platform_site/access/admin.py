@@ -71,7 +71,7 @@ class ApiKeyAdmin(ReadOnly):
         messages.success(request, f"{len(keys)} revoked. Processes refuse them within ten seconds.")
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("access.change_apikey")  # type: ignore[union-attr]
+        return request.user.has_perm("access.change_apikey")
 
     revoke.allowed_permissions = ("revoke",)  # type: ignore[attr-defined]
 

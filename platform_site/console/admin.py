@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 admin.site.site_header = "Switchyard"
 admin.site.site_title = "Switchyard admin"
+admin.site.site_url = "/dashboard/"
 admin.site.index_title = "Everything that is stored"
 # One door for all: the dashboard's sign-in slows down those who guess.
 admin.site.login = login_required(admin.site.login)  # type: ignore[method-assign]

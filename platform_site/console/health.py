@@ -89,5 +89,7 @@ def _workers(found: Health) -> Check:
     if found.lost:
         return Check("Workers", "late", f"{number(found.lost)} of {number(found.running)} running lost their worker")
     if found.running:
-        return Check("Workers", "ok", f"{number(found.running)} running, {number(settings.CONCURRENCY)} slots a process")
+        return Check(
+            "Workers", "ok", f"{number(found.running)} running, {number(settings.CONCURRENCY)} slots a process"
+        )
     return Check("Workers", "ok", f"Nothing running, {number(settings.CONCURRENCY)} slots a process")

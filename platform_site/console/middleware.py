@@ -5,6 +5,7 @@ from contextvars import Token
 from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction
+from django.core.handlers.asgi import ASGIRequest
 from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
@@ -34,7 +35,8 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
         try:
             response = get_response(request)
             assert isinstance(response, HttpResponseBase)
-            return _mark(request, response)
+            # WhiteNoise is synchronous, and all before it with it: also on an asynchronous server.
+            return _mark(request, _asynchronous(response) if isinstance(request, ASGIRequest) else response)
         finally:
             logs.request_id.reset(token)
 

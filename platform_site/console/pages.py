@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import authenticate, login, logout
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -228,5 +227,8 @@ def bad_csrf(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Without the shell: what failed may be what the shell needs."""
-    context = {"title": "Something went wrong here", "sentence": "It has been logged. Try again, or tell an operator the id below."}
+    context = {
+        "title": "Something went wrong here",
+        "sentence": "It has been logged. Try again, or tell an operator the id below.",
+    }
     return render(request, "errors/error.html", context, status=500)

@@ -78,7 +78,7 @@ def page(
             return render(request, "errors/no_workspace.html", shell(request), status=403)
         return view(request, *args, **kwargs)  # type: ignore[arg-type]
 
-    return guarded
+    return guarded  # type: ignore[return-value]
 
 
 def theme_of(request: HttpRequest) -> str:

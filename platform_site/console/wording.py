@@ -31,6 +31,8 @@ def took(seconds: float | None) -> str:
     if seconds is None:
         return NONE
     seconds = max(0.0, seconds)
+    if seconds < 0.00005:
+        return "0 s"
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 10:

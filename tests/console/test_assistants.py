@@ -1,0 +1,56 @@
+"""The list of assistants."""
+
+from django.test import Client
+
+from assistants.models import Assistant
+from tests.console.conftest import HOSTILE
+
+
+def shown(client: Client, **query: str) -> str:
+    return client.get("/dashboard/assistants", query).content.decode()
+
+
+def test_it_tells_name_graph_version_and_last_run(yard, member):
+    helper = yard.assistant("Refund agent", version=14)
+    yard.run(assistant=helper)
+    newest = yard.run(assistant=helper)
+    page = shown(member)
+    for text in ("Refund agent", "helper", "v14", f"/dashboard/runs/{newest.run_id}"):
+        assert text in page
+
+
+def test_default_assistants_are_seen_by_all_but_not_who_ran_them(elsewhere, yard, member):
+    default = Assistant.objects.create(name="chat", graph_id="chat", workspace=None)
+    theirs = elsewhere.run(assistant=default)
+    page = shown(member)
+    assert ">chat<" in page
+    assert "default" in page
+    assert str(theirs.run_id) not in page
+    assert "never" in page
+
+
+def test_assistants_of_other_workspaces_are_not_listed(elsewhere, yard, member):
+    elsewhere.assistant("Theirs")
+    assert "Theirs" not in shown(member)
+
+
+def test_they_are_found_by_name_graph_and_parts_of_the_id(yard, member):
+    helper = yard.assistant("Refund agent")
+    yard.assistant("Invoice reader")
+    for text in ("refund", str(helper.pk), str(helper.pk)[-6:]):
+        page = shown(member, q=text)
+        assert "Refund agent" in page
+        assert "Invoice reader" not in page
+    assert "No assistant matches" in shown(member, q="zzz")
+
+
+def test_hostile_names_are_escaped(yard, member):
+    yard.assistant(HOSTILE)
+    assert "<script>alert" not in shown(member)
+
+
+def test_more_rows_do_not_mean_more_queries(yard, member, django_assert_max_num_queries):
+    for number in range(30):
+        yard.run(assistant=yard.assistant(str(number)))
+    with django_assert_max_num_queries(8):
+        shown(member)
