@@ -1,0 +1,37 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.victim import CONFIG, Victim
+from tests.live import LiveServer
+
+# Leases that run out quickly, and recovered runs that follow one another without a pause.
+QUICK = {
+    "LEASE_SECONDS": "2",
+    "HEARTBEAT_SECONDS": "0.5",
+    "SWEEP_SECONDS": "0.5",
+    "RECOVERY_PROBATION_SECONDS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def start_victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Victim]]:
+    """Start a server for this module to kill: `start_victim(SETTING="value")`."""
+    started: list[LiveServer] = []
+
+    def start(**environment: str) -> Victim:
+        directory = tmp_path_factory.mktemp("victim")
+        trail = directory / "trail"
+        server = LiveServer(CONFIG, directory, {**QUICK, "TRAIL": str(trail), **environment})
+        started.append(server)
+        server.start()
+        return Victim(server, trail)
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def victim(start_victim: Callable[..., Victim]) -> Victim:
+    return start_victim()
