@@ -59,27 +59,26 @@ def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, re
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
     run_id = uuid7()
-    claim: Claim | None = None
-    reserved = due <= now and engine().reserve()
-    try:
-        with transaction.atomic():
-            assistant = _assistant(principal, assistant_id)
-            if thread_id is None:
-                own_thread, thread = uuid7(), None
-            else:
-                own_thread, thread = thread_id, _thread(principal, thread_id, body)
-            if thread is not None and not thread.is_idle and body.multitask_strategy != "enqueue":
-                raise Unprocessable(
-                    f"The thread has a run in flight and multitask_strategy '{body.multitask_strategy}' is not "
-                    "available in this version of Switchyard; use 'enqueue'"
-                )
-            plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
-            _save_thread(principal, own_thread, thread, plan, assistant, body, now)
-            is_claimed = reserved and (thread is None or thread.is_idle)
-            owner = lease_owner(engine().worker, run_id, 1) if is_claimed else None
-            _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
+    with transaction.atomic():
+        assistant = _assistant(principal, assistant_id)
+        if thread_id is None:
+            own_thread, thread = uuid7(), None
+        else:
+            own_thread, thread = thread_id, _thread(principal, thread_id, body)
+        is_free = thread is None or thread.is_idle
+        if not is_free and body.multitask_strategy != "enqueue":
+            raise Unprocessable(
+                f"The thread has a run in flight and multitask_strategy '{body.multitask_strategy}' is not "
+                "available in this version of Switchyard; use 'enqueue'"
+            )
+        plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
+        _save_thread(principal, own_thread, thread, plan, assistant, body, now)
+        # Claimed in the statement that makes it, where nothing stands in its way.
+        owner = lease_owner(engine().worker, run_id, 1) if is_free and due <= now and engine().has_room() else None
+        sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
+                sequence=sequence,
                 run_id=run_id,
                 thread_id=own_thread,
                 workspace_id=principal.workspace_id,
@@ -91,15 +90,10 @@ def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, re
                 started_at=now,
                 attempt_started_at=now,
             )
-    finally:
-        if reserved and claim is None:
-            engine().unreserve()
-    wire = _wire(run_id, own_thread, assistant_id, plan, body, now, due)
-    if claim is not None:
-        engine().accept(claim)
-    elif thread is None or thread.is_idle or due > now:
-        engine().wake()
-    return CreatedRun(run_id, own_thread, wire)
+            transaction.on_commit(lambda: engine().accept(claim), robust=True)
+        elif is_free or due > now:
+            transaction.on_commit(engine().wake, robust=True)
+    return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
 
 
 def _check(body: RunCreate, *, has_thread: bool) -> None:
@@ -233,15 +227,17 @@ def _insert(
     now: datetime,
     due: datetime,
     owner: str | None,
-) -> None:
-    """Insert the run: pending, or claimed by this process where the thread is idle and a slot is free."""
+) -> int:
+    """Insert the run, pending or claimed by `owner`; its sequence."""
     started = moment_param(now) if owner else None
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
             "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
-            "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, output_tokens) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0)",
+            "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, "
+            "output_tokens) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0) "
+            "RETURNING sequence",
             [
                 uuid_param(run_id),
                 principal.workspace_id,
@@ -261,6 +257,7 @@ def _insert(
                 started,
             ],
         )
+        return int(cursor.fetchone()[0])
 
 
 def _wire(
@@ -304,7 +301,11 @@ def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str 
             _free_thread(thread_id)
             if action == CancelAction.ROLLBACK:
                 run.delete()
-    if is_pending:
+        transaction.on_commit(lambda: _cancelled(run_id, action, is_pending), robust=True)
+
+
+def _cancelled(run_id: UUID, action: str, was_pending: bool) -> None:
+    if was_pending:
         event_log().close(str(run_id), b"{}")
         engine().wake()
     else:
@@ -322,13 +323,17 @@ def _free_thread(thread_id: UUID) -> None:
 
 
 def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> None:
-    """Delete a run, stop it if it runs. Its checkpoints go with `run_checkpoints_delete`. Raises `NotFound`."""
+    """Delete a run, stop it if it runs. Its checkpoints are the caller's to delete. Raises `NotFound`."""
     with transaction.atomic():
         run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
         if run is None:
             raise NotFound("Run not found")
         run.delete()
         _free_thread(thread_id)
+        transaction.on_commit(lambda: _deleted(run_id), robust=True)
+
+
+def _deleted(run_id: UUID) -> None:
     engine().lose([run_id])
     event_log().discard(str(run_id))
     engine().wake()

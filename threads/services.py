@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, Unprocessable
 from platform_site.core.hooks import threads_deleting
 from platform_site.core.ids import uuid7
@@ -34,20 +34,24 @@ def thread_create(principal: Principal, body: ThreadCreate) -> bytes:
     if body.thread_id:
         finish_deletes([thread_id])
     now = timezone.now()
-    thread = Thread(
-        thread_id=thread_id,
-        workspace_id=principal.workspace_id,
-        metadata=body.metadata,
-        created_at=now,
-        updated_at=now,
-        state_updated_at=now,
-    )
-    try:
-        with transaction.atomic():
-            thread.save(force_insert=True)
-    except IntegrityError:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
+            "ttl_strategy, created_at, updated_at, state_updated_at) "
+            "VALUES (%s, %s, '', 'idle', %s, %s, %s, 'delete', %s, %s, %s) ON CONFLICT (thread_id) DO NOTHING",
+            [
+                uuid_param(thread_id),
+                principal.workspace_id,
+                json_param(body.metadata),
+                json_param({}),
+                False,
+                *[moment_param(now)] * 3,
+            ],
+        )
+        is_new = bool(cursor.rowcount)
+    if not is_new:
         if body.if_exists == "raise" or not threads_visible(principal).filter(thread_id=thread_id).exists():
-            raise Conflict(f"Thread with ID {thread_id} already exists") from None
+            raise Conflict(f"Thread with ID {thread_id} already exists")
         return thread_get(principal, thread_id)
     made = timestamp(now)
     return encode(
@@ -102,7 +106,8 @@ def delete_threads(thread_ids: list[UUID], *, workspace_id: int) -> int:
         Thread.objects.filter(thread_id__in=owned).delete()
         if IS_POSTGRES:
             finish_deletes(owned)
-    finish_deletes(owned)
+        else:
+            transaction.on_commit(lambda: finish_deletes(owned), robust=True)
     return len(owned)
 
 

@@ -18,6 +18,7 @@ from django.db import close_old_connections, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from platform_site.core.group_writer import GroupWriter
 from platform_site.core.wire import encode, timestamp
 
 P = ParamSpec("P")
@@ -25,14 +26,20 @@ T = TypeVar("T")
 
 IS_POSTGRES = bool(settings.DATABASE_URL)
 # SQLite has one writer; more threads only wait for its lock.
-_writers = ThreadPoolExecutor(12 if IS_POSTGRES else 1, thread_name_prefix="db-write")
-_readers = _writers if IS_POSTGRES else ThreadPoolExecutor(3, thread_name_prefix="db-read")
+_writers: ThreadPoolExecutor | GroupWriter
+if IS_POSTGRES:
+    _writers = _readers = ThreadPoolExecutor(12, thread_name_prefix="db")
+else:
+    _writers = GroupWriter("db-write")
+    _readers = ThreadPoolExecutor(3, thread_name_prefix="db-read")
 
 # Tests that run inside one transaction set this, so that hops share the test's connection.
 hop_inline = threading.Event()
 
 
-async def _hop(pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _hop(
+    pool: ThreadPoolExecutor | GroupWriter, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     if hop_inline.is_set():
         from asgiref.sync import sync_to_async
 
@@ -46,7 +53,11 @@ async def _hop(pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function that may write on a database thread and return its result."""
+    """Run a function that may write on a database thread; its result, once that is committed.
+
+    On SQLite functions that wait together share a transaction (see `group_writer`): an effect outside of the database
+    belongs into `transaction.on_commit(..., robust=True)`.
+    """
     return await _hop(_writers, function, *args, **kwargs)
 
 

@@ -52,7 +52,6 @@ class Engine:
         self._loop = BackgroundLoop("runs", lambda: NodeThreads(settings.CONCURRENCY, thread_name_prefix="node"))
         self._lock = threading.Lock()
         self._attempts: dict[UUID, Attempt] = {}
-        self._reserved = 0
         self._started = False
         self._draining = False
         # On the run loop only:
@@ -103,22 +102,13 @@ class Engine:
 
     # --- from services ---------------------------------------------------------------------------
 
-    def reserve(self) -> bool:
-        """Take a slot for a run that the caller is about to claim; give it to `accept` or to `unreserve`."""
-        with self._lock:
-            if not self._started or self._draining or len(self._attempts) + self._reserved >= self.capacity:
-                return False
-            self._reserved += 1
-            return True
-
-    def unreserve(self) -> None:
-        with self._lock:
-            self._reserved -= 1
+    def has_room(self) -> bool:
+        """Whether a run may be claimed for this process now. Those of one group of writes may overshoot together."""
+        return self._started and not self._draining and len(self._attempts) < self.capacity
 
     def accept(self, claim: Claim) -> None:
-        """Execute a claimed run for which a slot was reserved."""
+        """Execute a claimed run."""
         attempt = self._register(claim)
-        self.unreserve()
         self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt), self._executions)
 
     def wake(self) -> None:
@@ -172,10 +162,9 @@ class Engine:
                 "run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id
             )
         finally:
-            with self._lock:
-                was_full = len(self._attempts) + self._reserved >= self.capacity
-                if self._attempts.get(attempt.claim.run_id) is attempt:
-                    del self._attempts[attempt.claim.run_id]
+            was_full = len(self._attempts) >= self.capacity
+            if self._attempts.get(attempt.claim.run_id) is attempt:
+                del self._attempts[attempt.claim.run_id]
         self._take(claims)
         if was_full:
             self._set_wake_up()
@@ -228,8 +217,7 @@ class Engine:
     async def _dispatch(self) -> float | None:
         """Claim what is due while slots are free; seconds until the next run is due, None if none is."""
         while not self._draining:
-            with self._lock:
-                free = self.capacity - len(self._attempts) - self._reserved
+            free = self.capacity - len(self._attempts)
             if free <= 0:
                 return None
             recoveries = 0 if self._recovery_lane else 1

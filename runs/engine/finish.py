@@ -54,32 +54,37 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     """
     now = timezone.now()
     with transaction.atomic():
-        if not _end_run(claim, ending, now):
+        if not (_forget(claim) if claim.is_temporary else _keep(claim, ending, now)):
             return Finished(written=False, next_claims=[])
-        if claim.is_temporary:
-            _forget(claim)
-        elif ending.rollback:
-            Run.objects.filter(run_id=claim.run_id).delete()
-        else:
-            record_attempt(claim, REASONS[ending.status])
-            save_spans(claim, ending.spans)
+        _count(claim, ending, now)
         busy = _has_more(claim)
         if not claim.is_temporary:
             status = "busy" if busy else _thread_status(ending)
             thread_mirror(claim.thread_id, ending.head, status=status, error=ending.error)
-        if ending.head is not None:
-            _reconcile_interrupts(claim, ending.head, now)
-        _count(claim, ending, now)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
     return Finished(written=True, next_claims=claims)
+
+
+def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
+    """Write how the run ended, or remove it if it is rolled back. False if the lease is lost."""
+    if not _end_run(claim, ending, now):
+        return False
+    if ending.rollback:
+        Run.objects.filter(sequence=claim.sequence).delete()
+    else:
+        record_attempt(claim, REASONS[ending.status])
+        save_spans(claim, ending.spans)
+        if ending.head is not None:
+            _reconcile_interrupts(claim, ending.head, now)
+    return True
 
 
 def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
-            "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, input_tokens = %s, "
-            "output_tokens = %s WHERE run_id = %s AND lease_owner = %s",
+            "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
+            "input_tokens = %s, output_tokens = %s WHERE sequence = %s AND lease_owner = %s",
             [
                 ending.status.value,
                 moment_param(now),
@@ -90,7 +95,7 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
                 _storable(ending.error_traceback),
                 ending.input_tokens,
                 ending.output_tokens,
-                uuid_param(claim.run_id),
+                claim.sequence,
                 claim.lease_owner,
             ],
         )
@@ -102,20 +107,23 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def _forget(claim: Claim) -> None:
-    """Delete a stateless run with its thread: it was promised to leave nothing."""
+def _forget(claim: Claim) -> bool:
+    """Delete a stateless run with its thread: it was promised to leave nothing. False if the lease is lost."""
     with connection.cursor() as cursor:
+        if claim.is_recovery:
+            cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
         cursor.execute(
-            "DELETE FROM runs_runattempt WHERE run_id IN (SELECT sequence FROM runs_run WHERE run_id = %s)",
-            [uuid_param(claim.run_id)],
+            "DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s", [claim.sequence, claim.lease_owner]
         )
-        cursor.execute("DELETE FROM runs_run WHERE run_id = %s", [uuid_param(claim.run_id)])
+        if not cursor.rowcount:
+            return False
         # Somebody may have put a run of their own on the hidden thread; then it stays.
         cursor.execute(
             "DELETE FROM threads_thread WHERE thread_id = %s "
             "AND NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = threads_thread.thread_id)",
             [uuid_param(claim.thread_id)],
         )
+        return True
 
 
 def _has_more(claim: Claim) -> bool:
@@ -137,12 +145,12 @@ def save_spans(claim: Claim, spans: list[RunSpan]) -> None:
     """Store spans that have ended."""
     if not spans:
         return
-    sequence = Run.objects.filter(run_id=claim.run_id).values_list("sequence", flat=True).first()
-    if sequence is None:
-        return
-    for span in spans:
-        span.run_id = sequence
-    RunSpan.objects.bulk_create(spans, batch_size=200)
+    with transaction.atomic():
+        # The run may have been deleted meanwhile; the constraint would say so only at the commit.
+        if Run.objects.select_for_update().filter(sequence=claim.sequence).exists():
+            for span in spans:
+                span.run_id = claim.sequence
+            RunSpan.objects.bulk_create(spans, batch_size=200)
 
 
 def _reconcile_interrupts(claim: Claim, head: Head, now: datetime) -> None:
@@ -152,26 +160,33 @@ def _reconcile_interrupts(claim: Claim, head: Head, now: datetime) -> None:
         for task_id, interrupts in head.interrupts.items()
         for interrupt in interrupts
     }
-    known: set[tuple[str, str]] = set()
-    for row in PendingInterrupt.objects.filter(thread_id=claim.thread_id, answered_at=None):
-        if (row.interrupt_id, row.task_id) in waiting:
-            known.add((row.interrupt_id, row.task_id))
-            continue
-        row.answered_at, row.answered_by = now, claim.configurable.get("user_id") or ""
-        row.save(update_fields=["answered_at", "answered_by"])
-    for (interrupt_id, task_id), value in waiting.items():
-        if (interrupt_id, task_id) not in known:
-            PendingInterrupt.objects.create(
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, interrupt_id, task_id FROM runs_pendinginterrupt WHERE thread_id = %s AND answered_at IS NULL",
+            [uuid_param(claim.thread_id)],
+        )
+        known = {(interrupt_id, task_id): pk for pk, interrupt_id, task_id in cursor.fetchall()}
+    if answered := [pk for key, pk in known.items() if key not in waiting]:
+        who = claim.configurable.get("user_id") or ""
+        PendingInterrupt.objects.filter(pk__in=answered).update(answered_at=now, answered_by=who)
+    if new := waiting.keys() - known.keys():
+        # As the run's row has it now: the assistant may have been deleted meanwhile.
+        assistant_id = Run.objects.values_list("assistant_id", flat=True).get(sequence=claim.sequence)
+        PendingInterrupt.objects.bulk_create(
+            PendingInterrupt(
                 workspace_id=claim.workspace_id,
                 thread_id=claim.thread_id,
                 run_id=claim.run_id,
-                assistant_id=claim.assistant_id,
+                assistant_id=assistant_id,
                 interrupt_id=interrupt_id,
                 task_id=task_id,
                 node=head.nodes.get(task_id, ""),
-                value=value,
+                value=waiting[interrupt_id, task_id],
                 created_at=now,
             )
+            for interrupt_id, task_id in waiting
+            if (interrupt_id, task_id) in new
+        )
 
 
 def bucket(seconds: float) -> int:

@@ -25,6 +25,7 @@ from runs.models import Run, RunAttempt, RunStatus
 class Claim:
     """A run that this process owns, with all that its execution needs."""
 
+    sequence: int
     run_id: UUID
     thread_id: UUID
     workspace_id: int
@@ -121,6 +122,7 @@ def claim_next(worker: str, *, limit: int, thread_id: UUID | None = None, recove
 def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Claim | None:
     sequence, run_id, thread_id, workspace_id, assistant_id, kwargs, attempts, due, started, baseline = row
     claim = Claim(
+        sequence=sequence,
         run_id=_uuid(run_id),
         thread_id=_uuid(thread_id),
         workspace_id=workspace_id,
@@ -195,14 +197,14 @@ def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO runs_runattempt (run_id, number, worker, started_at, ended_at, reason) "
-            "SELECT sequence, %s, %s, %s, %s, %s FROM runs_run WHERE run_id = %s",
+            "VALUES (%s, %s, %s, %s, %s, %s)",
             [
+                claim.sequence,
                 claim.attempt,
                 claim.lease_owner.partition("/")[0],
                 moment_param(claim.attempt_started_at),
                 moment_param(timezone.now()),
                 reason.value,
-                uuid_param(claim.run_id),
             ],
         )
 
@@ -247,6 +249,7 @@ def take_over(run: Run, worker: str) -> Claim | None:
 def claim_of(run: Run, owner: str) -> Claim:
     """A claim on a run that `owner` holds."""
     return Claim(
+        sequence=run.sequence,
         run_id=run.run_id,
         thread_id=run.thread_id,
         workspace_id=run.workspace_id,
