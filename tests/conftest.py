@@ -26,7 +26,7 @@ from tests import live  # noqa: E402
 
 if not settings.DATABASE_URL:
     # A file, so that the threads of the database pools see what the test sees.
-    settings.DATABASES["default"]["TEST"] = {"NAME": str(Path(_data.name) / "test.sqlite3")}
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(Path(_data.name) / "test.sqlite3")
 # Now that the settings are right: the conftest files below import models.
 django.setup()
 

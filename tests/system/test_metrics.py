@@ -1,0 +1,98 @@
+"""`/metrics`: for Prometheus as text, in short as JSON."""
+
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from platform_site.access.services import ensure_first_start
+from platform_site.core.database import in_db
+from platform_site.system.selectors import queue_figures
+from runs.models import Run, RunStatus
+from tests.api_client import ApiClient
+from tests.api_client import api as api
+from threads.models import Thread
+
+
+def add_run(
+    *, waited: float, status: str = RunStatus.PENDING, thread: Thread | None = None, leased: bool = False
+) -> Run:
+    workspace_id = ensure_first_start().pk
+    due = timezone.now() - timedelta(seconds=waited)
+    return Run.objects.create(
+        workspace_id=workspace_id,
+        thread=thread or Thread.objects.create(workspace_id=workspace_id),
+        status=status,
+        scheduled_at=due,
+        lease_owner="somebody" if leased else None,
+    )
+
+
+@pytest.mark.parametrize("query", ["", "?format=prometheus", "?format=whatever"])
+async def test_is_text_for_prometheus_unless_json_is_asked_for(api: ApiClient, query: str) -> None:
+    answer = await api.get("/metrics" + query)
+    assert answer.headers["content-type"].startswith("text/plain")
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert {"switchyard_http_requests", "switchyard_runs_pending", "switchyard_run_wait_seconds"} <= names
+
+
+async def test_json_of_an_idle_server(api: ApiClient) -> None:
+    figures = (await api.get("/metrics?format=json")).json()
+    assert figures["queue"] == {
+        "n_pending": 0,
+        "pending_runs_wait_time_max_secs": None,
+        "pending_runs_wait_time_med_secs": None,
+        "pending_unblocked_runs_wait_time_max_secs": None,
+        "n_running": 0,
+    }
+    assert figures["workers"] == {"max": settings.CONCURRENCY, "active": 0, "available": settings.CONCURRENCY}
+
+
+async def test_requests_are_counted_by_route_template(api: ApiClient) -> None:
+    thread = (await api.post("/threads", json={})).json()
+    await api.get(f"/threads/{thread['thread_id']}")
+    await api.get("/no/such/path")
+    counted = (await api.get("/metrics?format=json")).json()["api"]["http_requests_total"]
+    paths = {entry["path"] for entry in counted}
+    assert "/threads/{thread_id}" in paths
+    assert not [path for path in paths if thread["thread_id"] in path or "such" in path]
+
+
+async def test_the_queue_in_both_forms(api: ApiClient) -> None:
+    await in_db(add_run, waited=5)
+    await in_db(add_run, waited=0, status=RunStatus.RUNNING, leased=True)
+    queue = (await api.get("/metrics?format=json")).json()["queue"]
+    assert (queue["n_pending"], queue["n_running"]) == (1, 1)
+    families = {family.name: family for family in text_string_to_metric_families((await api.get("/metrics")).text)}
+    assert families["switchyard_runs_pending"].samples[0].value == 1
+    assert families["switchyard_runs_running"].samples[0].value == 1
+
+
+@pytest.mark.django_db
+def test_waits_are_those_of_due_runs() -> None:
+    for waited in (10, 20, 90):
+        add_run(waited=waited)
+    add_run(waited=-60)
+    figures = queue_figures()
+    assert figures.pending == 4
+    assert figures.longest_wait == pytest.approx(90, abs=5)
+    assert figures.median_wait == pytest.approx(20, abs=5)
+
+
+@pytest.mark.django_db
+def test_a_run_behind_a_running_one_is_blocked() -> None:
+    busy = add_run(waited=0, status=RunStatus.RUNNING, leased=True)
+    add_run(waited=90, thread=busy.thread)
+    add_run(waited=10)
+    figures = queue_figures()
+    assert figures.longest_wait == pytest.approx(90, abs=5)
+    assert figures.longest_unblocked_wait == pytest.approx(10, abs=5)
+
+
+@pytest.mark.django_db
+def test_when_every_waiting_run_is_blocked_there_is_no_unblocked_wait() -> None:
+    busy = add_run(waited=0, status=RunStatus.RUNNING, leased=True)
+    add_run(waited=90, thread=busy.thread)
+    assert queue_figures().longest_unblocked_wait is None
