@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# Trust what the system trusts, as pip does: companies have certificates of their own.
+export UV_SYSTEM_CERTS ?= 1
 export VIRTUAL_ENV := $(abspath $(VENV))
 # The user's langgraph.json; without one the samples are served.
 CONFIG ?=
