@@ -172,10 +172,11 @@ class Engine:
     def _take(self, claims: list[Claim]) -> None:
         for claim in claims:
             attempt = self._register(claim)
+            # Before the next claim, which may come sooner than the task that is made here begins.
+            self._recovery_lane = self._recovery_lane or claim.is_recovery
             self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt), self._executions)
 
     async def _recover(self, attempt: Attempt) -> None:
-        self._recovery_lane = True
         execution = asyncio.get_running_loop().create_task(self._execute(attempt))
         try:
             await asyncio.wait({execution}, timeout=settings.RECOVERY_PROBATION_SECONDS)
