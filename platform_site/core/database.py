@@ -46,7 +46,9 @@ async def _hop(
         return await sync_to_async(function)(*args, **kwargs)
 
     def call() -> T:
-        close_old_connections()
+        if isinstance(pool, ThreadPoolExecutor):
+            # The group writer does so between its transactions.
+            close_old_connections()
         return function(*args, **kwargs)
 
     return await asyncio.wrap_future(pool.submit(call))

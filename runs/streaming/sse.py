@@ -9,6 +9,8 @@ from platform_site.core.events import Event, Subscription
 
 # A stream that flows is sent in chunks at least this far apart: one by one, tokens cost several times as much.
 GATHER_SECONDS = 0.005
+# It flows after this many chunks in a row that came closer; a first token is never held back.
+FLOWS_AFTER = 8
 HEARTBEAT = b": heartbeat\r\n\r\n"
 
 
@@ -38,10 +40,12 @@ async def follow(
 ) -> AsyncGenerator[bytes, None]:
     """The frames of a run until its log is closed, with a heartbeat in every silence."""
     clock = asyncio.get_running_loop().time
-    last = 0.0
+    last, close_together = 0.0, 0
     async with subscription:
         while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
-            if events and (pause := last + GATHER_SECONDS - clock()) > 0:
+            pause = last + GATHER_SECONDS - clock()
+            close_together = close_together + 1 if pause > 0 else 0
+            if events and close_together > FLOWS_AFTER:
                 await asyncio.sleep(pause)
                 events += await subscription.batch(0) or []
             chunk = frames(events, with_ids=with_ids, only=only) if events else HEARTBEAT
