@@ -96,7 +96,7 @@ one_node = StateGraph(AskState).add_node("both", both).add_edge(START, "both").c
 
 async def poisoned(state: AskState, config: RunnableConfig) -> AskState:
     mark(config, "poisoned")
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1)
     os._exit(9)
 
 
