@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
 from platform_site.core.database import moment_param, uuid_param
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode
+from threads.models import Thread, ThreadStatus
 from threads.state import interrupts_by_task
 
 
@@ -55,6 +56,10 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
 
 
 def thread_state_changed(thread_id: UUID, head: Head) -> None:
-    """Mirror a change of state that a person or program made, and announce it."""
-    thread_mirror(thread_id, head, status=head.status)
-    state_updated.send(thread_id)
+    """Mirror a change of state that a person or program made, and announce it. A busy thread stays busy."""
+    with transaction.atomic():
+        status = Thread.objects.values_list("status", flat=True).filter(thread_id=thread_id).first()
+        if status is None:
+            return
+        thread_mirror(thread_id, head, status=status if status == ThreadStatus.BUSY else head.status)
+        state_updated.send(thread_id)

@@ -11,7 +11,8 @@ from django.utils import timezone
 from platform_site.core.database import moment_param, uuid_param
 from platform_site.core.ids import parse_uuid
 from runs.engine.queue import Claim, claim_next, record_attempt
-from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
+from runs.interrupts import interrupts_reconcile
+from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, thread_mirror
 
 REASONS = {
@@ -75,7 +76,7 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
         record_attempt(claim, REASONS[ending.status])
         save_spans(claim, ending.spans)
         if ending.head is not None:
-            _reconcile_interrupts(claim, ending.head, now)
+            interrupts_reconcile(claim, ending.head)
     return True
 
 
@@ -151,42 +152,6 @@ def save_spans(claim: Claim, spans: list[RunSpan]) -> None:
             for span in spans:
                 span.run_id = claim.sequence
             RunSpan.objects.bulk_create(spans, batch_size=200)
-
-
-def _reconcile_interrupts(claim: Claim, head: Head, now: datetime) -> None:
-    """Open a row for each new interrupt of the head state and close the rows of those it no longer has."""
-    waiting = {
-        (interrupt["id"], task_id): interrupt["value"]
-        for task_id, interrupts in head.interrupts.items()
-        for interrupt in interrupts
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, interrupt_id, task_id FROM runs_pendinginterrupt WHERE thread_id = %s AND answered_at IS NULL",
-            [uuid_param(claim.thread_id)],
-        )
-        known = {(interrupt_id, task_id): pk for pk, interrupt_id, task_id in cursor.fetchall()}
-    if answered := [pk for key, pk in known.items() if key not in waiting]:
-        who = claim.configurable.get("user_id") or ""
-        PendingInterrupt.objects.filter(pk__in=answered).update(answered_at=now, answered_by=who)
-    if new := waiting.keys() - known.keys():
-        # As the run's row has it now: the assistant may have been deleted meanwhile.
-        assistant_id = Run.objects.values_list("assistant_id", flat=True).get(sequence=claim.sequence)
-        PendingInterrupt.objects.bulk_create(
-            PendingInterrupt(
-                workspace_id=claim.workspace_id,
-                thread_id=claim.thread_id,
-                run_id=claim.run_id,
-                assistant_id=assistant_id,
-                interrupt_id=interrupt_id,
-                task_id=task_id,
-                node=head.nodes.get(task_id, ""),
-                value=waiting[interrupt_id, task_id],
-                created_at=now,
-            )
-            for interrupt_id, task_id in waiting
-            if (interrupt_id, task_id) in new
-        )
 
 
 def bucket(seconds: float) -> int:
