@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -29,6 +30,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # How long after the drain an answer may take to reach its reader before the connection is cut.
 _LAST_WORDS_SECONDS = 2.0
+# `make` passes a signal on that its process group was sent: two of them within this time are one wish.
+_SAME_SIGNAL_SECONDS = 0.5
 _STARTING = b'{"ok":true,"services":{},"graphs":"loading"}'
 
 
@@ -89,6 +92,22 @@ async def _send_json(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+class Signals:
+    """Handles SIGTERM and SIGINT: the first asks for the end, a later one ends the process without another word."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._asked_at: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            self._end()
+        elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
+            os._exit(1)
+
+
 class HttpServer(Protocol):
     """A server on a bound socket."""
 
@@ -131,10 +150,15 @@ class UvicornServer:
 
 
 class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._signals = Signals(self._end)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not remembered as captured: uvicorn would raise the signal again at the end, and the status would not be 0.
-        if self.should_exit:
-            end_now()
+        self._signals(sig, frame)
+
+    def _end(self) -> None:
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -182,25 +206,18 @@ class DaphneServer:
             signal_handlers=False,
             server_name="switchyard",
         )
-        self._stopping = False
 
     def run(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
+                signal.signal(number, Signals(self.stop))
         self._server.run()
 
     def stop(self) -> None:
         from twisted.internet import reactor
 
-        self._stopping = True
         reactor.callFromThread(self._stop_listening)
         threading.Thread(target=self._drain_and_stop, name="drain", daemon=True).start()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stopping:
-            end_now()
-        self.stop()
 
     def _stop_listening(self) -> None:
         for listener in self._server.listeners:
@@ -213,8 +230,3 @@ class DaphneServer:
             serving.drain()
         # Daphne cancels what is still being answered: the last events of the drain need a moment to leave.
         reactor.callFromThread(reactor.callLater, 0.5, self._server.stop)
-
-
-def end_now() -> None:
-    """End the process without another word, as a second signal asks."""
-    os._exit(1)

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,19 @@ def test_a_second_signal_ends_the_process_at_once(launch: Launch, tmp_path: Path
     assert server.process is not None
     server.process.send_signal(signal.SIGTERM)
     wait_refused(server)
+    time.sleep(1)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) != 0
+
+
+@pytest.mark.parametrize("http_server", ["uvicorn", "daphne"])
+def test_a_signal_that_arrives_twice_at_once_is_one(launch: Launch, tmp_path: Path, http_server: str) -> None:
+    server = start(launch, tmp_path, seconds=1.5, drain=30, server=http_server)
+    stream, _ = begin_run(server, tmp_path)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    assert server.terminate() == 0
+    assert stream.events()[-1] == ("values", {"answer": "one"})
 
 
 def test_a_node_that_blocks_does_not_hold_up_the_exit(launch: Launch, tmp_path: Path) -> None:
