@@ -2,7 +2,6 @@
 
 import logging
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
+from platform_site import __version__
 from platform_site.core.errors import ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
@@ -54,16 +54,9 @@ class Api(NinjaAPI):
         return ValidationError(errors)
 
 
-def _version() -> str:
-    try:
-        return version("switchyard")
-    except PackageNotFoundError:
-        return "0.0.0"
-
-
 api = Api(
     title="Switchyard",
-    version=_version(),
+    version=__version__,
     description="A self-hosted Agent Server: assistants, threads, runs and memory for LangGraph graphs.",
     # The handler authenticates before it looks for a route; the pages for people are in `api_urls`.
     docs_url=None,

@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
+from platform_site.core import metrics
 from platform_site.core.database import IS_POSTGRES, in_db
 from platform_site.core.loops import BackgroundLoop
 from platform_site.core.stores import close_storage
@@ -69,6 +70,7 @@ class Engine:
             if self._started:
                 return
             self._started = True
+        metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
         threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
         self._loop.submit(self._main())
@@ -217,6 +219,7 @@ class Engine:
 
     async def _dispatch(self) -> float | None:
         """Claim what is due while slots are free; seconds until the next run is due, None if none is."""
+        now = timezone.now()
         while not self._draining:
             free = self.capacity - len(self._attempts)
             if free <= 0:
@@ -226,17 +229,14 @@ class Engine:
             self._take(claims)
             if not claims:
                 break
-        due = await in_db(queue.next_due)
-        if due is None:
-            return None
-        seconds = (due - timezone.now()).total_seconds()
-        # What is due and was not claimed waits for its thread or its lane, and for the event that frees it.
-        return seconds if seconds > 0 else None
+        # What was due and was not claimed waits for its thread or its lane, and for the event that frees it.
+        due = await in_db(queue.next_due, now)
+        return None if due is None else max(0.0, (due - timezone.now()).total_seconds())
 
     async def _sweep(self, *, everything: bool) -> None:
         """Take back runs whose owner is gone, end those that may not be tried again, finish half-done deletes."""
         alive = {attempt.lease.lease_owner for attempt in list(self._attempts.values())}
-        for run in await in_db(queue.expired_runs, alive=alive, everything=everything):
+        for run in await in_db(queue.expired_runs, worker=self.worker, alive=alive, everything=everything):
             if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
                 claim = await in_db(queue.take_over, run, self.worker)
                 if claim is not None:
