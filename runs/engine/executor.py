@@ -27,12 +27,12 @@ from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, save_spans
-from runs.engine.queue import Claim, release
+from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.spans import SpanRecorder
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
-from threads.head import Head, head_of
+from threads.head import head_of
 from threads.state import AnyPregel
 
 logger = logging.getLogger("switchyard.runs")
@@ -84,6 +84,7 @@ class Attempt:
         self._name = str(claim.run_id)
         self._log = event_log()
         self._work = Work()
+        # What a stop cancels, while there is something to stop.
         self._task: asyncio.Task[Any] | None = None
         self._recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary)
         self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
@@ -102,6 +103,7 @@ class Attempt:
         """Run the attempt to its end; the claims that its end made on the thread's next run."""
         current_work.set(self._work)
         logs.run_id.set(self._name)
+        self._deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
         metrics.run_claimed((self.claim.attempt_started_at - self.claim.scheduled_at).total_seconds())
         if self.claim.kwargs["resumable"]:
             self._log.mark_resumable(self._name)
@@ -118,16 +120,16 @@ class Attempt:
     async def abandon(self, status: RunStatus, error: dict[str, str] | None, *, rollback: bool = False) -> list[Claim]:
         """End a run without another attempt, keeping the state it reached."""
         logs.run_id.set(self._name)
-        head = None
+        text = error["message"] if error else ""
+        ending = Ending(status, error=error, error_text=text, rollback=rollback)
         try:
-            async with self._graph() as (graph, config):
-                head = await self._settle(graph, config, rollback)
+            async with self._graph() as opened:
+                await self._settle(ending, opened)
         except LeaseLost:
             return []
         except Exception:
             logger.exception("the state of an abandoned run cannot be read")
-        text = error["message"] if error else ""
-        return await self._finish(Ending(status, head=head, error=error, error_text=text, rollback=rollback))
+        return await self._finish(ending)
 
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far, for those who watch."""
@@ -139,26 +141,51 @@ class Attempt:
         self._log.append(self._name, name, data)
 
     async def _attempt(self) -> Ending | None:
-        """Stream the graph; how it ended. None: stopped without an end of the run."""
+        """Open and stream the graph; how it ended. None: stopped without an end of the run."""
         try:
-            async with self._graph() as (graph, config):
-                ending = await self._streamed(graph, config)
+            async with contextlib.AsyncExitStack() as stack:
+                opened = await self._opened(stack)
+                ending = opened if isinstance(opened, Ending) else await self._streamed(*opened)
                 if self.stopped_by is Stop.LOST:
                     return None
                 if self.stopped_by is Stop.DRAIN and ending.status is RunStatus.INTERRUPTED:
-                    await self._give_back()
-                    return None
+                    if await self._gave_back():
+                        return None
+                    # Somebody has cancelled the run meanwhile, or it is no longer ours: then nothing is written.
+                    self.claim.cancel_action = await in_db(cancel_asked, self.claim)
+                    ending = self._cancelled()
                 if not self.claim.is_temporary:
-                    ending.head = await self._settle(graph, config, ending.rollback)
+                    await self._settle(ending, None if isinstance(opened, Ending) else opened)
                 return ending
         except LeaseLost:
             raise
-        except Exception as error:
-            # The graph could not be opened, or its state not be read.
+        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+            # The graph could not be opened or closed, or its state not be read.
             return self._failed(error)
 
+    async def _opened(self, stack: contextlib.AsyncExitStack) -> tuple[AnyPregel, RunnableConfig] | Ending:
+        """The graph, open until `stack` closes; or how the run ended while its graph was being made."""
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                if self.stopped_by is not None:
+                    return self._cancelled()
+                return await stack.enter_async_context(self._graph())
+        except asyncio.CancelledError:
+            if self.stopped_by is None:
+                raise
+            task.uncancel()
+            return self._cancelled()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return self._timed_out()
+        finally:
+            self._task = None
+
     async def _streamed(self, graph: AnyPregel, config: RunnableConfig) -> Ending:
-        limit = asyncio.timeout(settings.RUN_TIME_LIMIT_SECONDS)
+        limit = asyncio.timeout_at(self._deadline)
         try:
             async with limit:
                 self._task = asyncio.create_task(self._stream(graph, config))
@@ -166,18 +193,20 @@ class Attempt:
                     self._task.cancel()
                 await self._task
             return Ending(RunStatus.SUCCESS)
-        except asyncio.CancelledError:
-            if self.stopped_by is None:
-                raise
-            return self._cancelled()
         except LeaseLost:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if self.stopped_by is not None:
+                # However the graph took it: a node may turn its cancellation into an exception of its own.
+                return self._cancelled()
             if limit.expired():
                 return self._timed_out()
+            # A node may also raise `CancelledError` by itself.
             return self._failed(error)
         except SystemExit as error:
             return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
+        except KeyboardInterrupt:
+            return self._failed(RuntimeError("The graph raised KeyboardInterrupt"))
         finally:
             await self._threads_done()
 
@@ -207,10 +236,13 @@ class Attempt:
         ) as graph:
             yield graph, config
 
-    async def _settle(self, graph: AnyPregel, config: RunnableConfig, rollback: bool) -> Head:
-        if rollback:
+    async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
+        """Undo a run that is rolled back, and put the state that the thread has now into the ending."""
+        if ending.rollback:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
-        return head_of(await graph.aget_state(without_fork_point(config)))
+        if opened is not None:
+            graph, config = opened
+            ending.head = head_of(await graph.aget_state(without_fork_point(config)))
 
     async def _threads_done(self) -> None:
         """Wait for synchronous nodes that a cancelled or timed out attempt left behind: they still own the thread."""
@@ -245,16 +277,23 @@ class Attempt:
             error_traceback="".join(traceback.format_exception(error)),
         )
 
-    async def _give_back(self) -> None:
-        await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED)
+    async def _gave_back(self) -> bool:
+        if not await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
+            return False
         self.lease.lose()
         self._emit("error", encode(DRAINED))
         self._log.close(self._name, encode({"__error__": DRAINED}))
+        return True
 
     async def _finish(self, ending: Ending) -> list[Claim]:
         ending.spans = self._recorder.take()
         ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
         finished = await self._written(ending)
+        if not finished.written and (action := await in_db(cancel_asked, self.claim)):
+            # Somebody cancelled the run after its graph had ended, and was told that it will be.
+            self.claim.cancel_action = action
+            ending = self._cancelled()
+            return await self.abandon(ending.status, ending.error, rollback=ending.rollback)
         self.lease.lose()
         if not finished.written:
             logger.warning("the end of the run was refused: its lease is lost")

@@ -51,7 +51,8 @@ class Finished:
 def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     """End the run if the lease is still held: run, thread, interrupts, spans, statistics, the next claim.
 
-    `worker` claims the thread's next due run in the same transaction; None leaves it to others.
+    A run that somebody has cancelled ends here as cancelled only: they were told that it will. `worker` claims the
+    thread's next due run in the same transaction; None leaves it to others.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -85,7 +86,8 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
         cursor.execute(
             "UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
             "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
-            "input_tokens = %s, output_tokens = %s WHERE sequence = %s AND lease_owner = %s",
+            "input_tokens = %s, output_tokens = %s WHERE sequence = %s AND lease_owner = %s"
+            + ("" if ending.status is RunStatus.INTERRUPTED else " AND cancel_action IS NULL"),
             [
                 ending.status.value,
                 moment_param(now),
@@ -150,7 +152,8 @@ def save_spans(claim: Claim, spans: list[RunSpan]) -> None:
         # The run may have been deleted meanwhile; the constraint would say so only at the commit.
         if Run.objects.select_for_update().filter(sequence=claim.sequence).exists():
             for span in spans:
-                span.run_id = claim.sequence
+                # A key from a transaction that was rolled back may be another's by now.
+                span.pk, span.run_id = None, claim.sequence
             RunSpan.objects.bulk_create(spans, batch_size=200)
 
 

@@ -38,6 +38,8 @@ class Claim:
     attempt_started_at: datetime
     baseline: dict[str, Any] | None = None
     cancel_action: str | None = None
+    # Whether there was an attempt before, lost or drained.
+    was_begun: bool = False
 
     @property
     def configurable(self) -> dict[str, Any]:
@@ -56,11 +58,6 @@ class Claim:
     def is_recovery(self) -> bool:
         """Whether an earlier attempt was lost with its process."""
         return self.attempt > 1
-
-    @property
-    def was_begun(self) -> bool:
-        """Whether there was an attempt before, lost or drained."""
-        return self.attempt_started_at > self.started_at
 
 
 def lease_owner(worker: str, run_id: UUID, attempt: int) -> str:
@@ -134,6 +131,7 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
         started_at=moment(started) if started else now,
         attempt_started_at=now,
         baseline=orjson.loads(baseline) if baseline else None,
+        was_begun=started is not None,
     )
     cursor.execute(
         "UPDATE runs_run SET status = 'running', lease_owner = %s, lease_expires_at = %s, attempt = %s, "
@@ -157,11 +155,10 @@ def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
-def next_due() -> datetime | None:
-    """When the earliest pending run becomes due, now or later."""
-    return Run.objects.filter(status=RunStatus.PENDING).order_by("scheduled_at").values_list(
-        "scheduled_at", flat=True
-    ).first()  # fmt: skip
+def next_due(after: datetime) -> datetime | None:
+    """When the first of the runs that are pending and were not due at `after` becomes due."""
+    due = Run.objects.filter(status=RunStatus.PENDING, scheduled_at__gt=after).order_by("scheduled_at")
+    return due.values_list("scheduled_at", flat=True).first()
 
 
 def renew(owners: list[str]) -> dict[UUID, str | None]:
@@ -178,9 +175,13 @@ def renew(owners: list[str]) -> dict[UUID, str | None]:
 
 
 def release(claim: Claim, *, counts: bool, reason: RunAttempt.Reason) -> bool:
-    """Give a run back to pending. An attempt that does not count (a drain) may be made again."""
+    """Give a run back to pending; False if the lease is lost or somebody has cancelled the run.
+
+    An attempt that does not count (a drain) may be made again.
+    """
+    held = Run.objects.filter(sequence=claim.sequence, lease_owner=claim.lease_owner, cancel_action=None)
     with transaction.atomic():
-        released = Run.objects.filter(run_id=claim.run_id, lease_owner=claim.lease_owner).update(
+        released = held.update(
             status=RunStatus.PENDING,
             lease_owner=None,
             lease_expires_at=None,
@@ -190,6 +191,12 @@ def release(claim: Claim, *, counts: bool, reason: RunAttempt.Reason) -> bool:
         if released:
             record_attempt(claim, reason)
     return bool(released)
+
+
+def cancel_asked(claim: Claim) -> str | None:
+    """How the run was asked to end, if it was and the lease is still held."""
+    held = Run.objects.filter(sequence=claim.sequence, lease_owner=claim.lease_owner)
+    return held.values_list("cancel_action", flat=True).first()
 
 
 def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
@@ -209,20 +216,24 @@ def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
         )
 
 
-def expired_runs(*, alive: set[str], everything: bool) -> list[Run]:
-    """Leased runs whose owner is gone. `everything`: no other process can be alive, so every lease has ended."""
+def expired_runs(*, worker: str, alive: set[str], everything: bool) -> list[Run]:
+    """Leased runs whose owner is gone. `everything`: no other process can be alive, so all leases of others have ended.
+
+    `alive` are this process's leases as of a moment ago; what `worker` has claimed since then has not run out yet.
+    """
     leased = Run.objects.filter(lease_owner__isnull=False)
-    if not everything:
+    if everything:
+        leased = leased.exclude(lease_owner__startswith=f"{worker}/")
+    else:
         leased = leased.filter(lease_expires_at__lt=timezone.now())
     return [run for run in leased if run.lease_owner not in alive]
 
 
 def requeue_lost(run: Run) -> bool:
-    """Take a lost run's lease away and make it pending again; False if somebody else was faster."""
+    """Take a lost run's lease away and make it pending again; False if somebody was faster or cancelled it."""
+    held = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner, cancel_action=None)
     with transaction.atomic():
-        lost = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner).update(
-            status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now()
-        )
+        lost = held.update(status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now())
         if lost:
             RunAttempt.objects.create(
                 run=run,
@@ -262,6 +273,7 @@ def claim_of(run: Run, owner: str) -> Claim:
         attempt_started_at=run.attempt_started_at or run.created_at,
         baseline=run.baseline,
         cancel_action=run.cancel_action,
+        was_begun=run.started_at is not None,
     )
 
 

@@ -1,0 +1,375 @@
+"""The queue: who may execute which run, and whose writes count."""
+
+import threading
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from runs.engine import queue
+from runs.engine.finish import Ending, finish
+from runs.models import Run, RunAttempt, RunStatus
+from tests.runs.conftest import claim, create
+
+DRAINED, LOST = RunAttempt.Reason.DRAINED, RunAttempt.Reason.LOST
+
+
+def change(run: Run, **columns: Any) -> Run:
+    Run.objects.filter(pk=run.pk).update(**columns)
+    run.refresh_from_db()
+    return run
+
+
+def same_thread(principal: Principal, count: int) -> list[Run]:
+    first = create(principal)
+    return [first, *(create(principal, thread_id=first.thread_id) for _ in range(count - 1))]
+
+
+def claimed_ids(**options: Any) -> list[UUID]:
+    return [claimed.run_id for claimed in queue.claim_next("worker", **{"limit": 10, **options})]
+
+
+# --- claiming ------------------------------------------------------------------------------------
+
+
+def test_claimed_run_is_running_and_leased(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.lease_owner) == ("running", 1, claimed.lease_owner)
+    assert run.started_at == run.attempt_started_at == claimed.started_at
+    left = (run.lease_expires_at - timezone.now()).total_seconds()  # type: ignore[operator]
+    assert 0 < left <= settings.LEASE_SECONDS
+
+
+def test_claim_brings_all_that_execution_needs(principal: Principal) -> None:
+    run = create(principal, input={"log": ["x"]})
+    claimed = claim(run)
+    assert (claimed.run_id, claimed.thread_id, claimed.workspace_id) == (run.run_id, run.thread_id, run.workspace_id)
+    assert (claimed.assistant_id, claimed.graph_id, claimed.kwargs) == (run.assistant_id, "log", run.kwargs)
+    assert claimed.scheduled_at == run.scheduled_at
+
+
+def test_claimed_run_is_not_claimed_again(principal: Principal) -> None:
+    claim(create(principal))
+    assert claimed_ids() == []
+
+
+def test_claim_is_lost_if_another_worker_was_faster(principal: Principal) -> None:
+    # Two workers have read the same pending row; the compare-and-set lets one of them through.
+    run = create(principal)
+    row = (run.pk, run.run_id, run.thread_id, run.workspace_id, run.assistant_id, "{}", 0, run.scheduled_at, None, None)
+    with connection.cursor() as cursor:
+        assert queue._take(cursor, "first", row, timezone.now()) is not None
+        assert queue._take(cursor, "second", row, timezone.now()) is None
+    run.refresh_from_db()
+    assert str(run.lease_owner).startswith("first/")
+
+
+def test_leases_of_two_attempts_have_different_owners(principal: Principal) -> None:
+    run = create(principal)
+    first = claim(run)
+    queue.release(first, counts=True, reason=LOST)
+    assert claim(run).lease_owner != first.lease_owner
+
+
+def test_concurrent_claims_never_claim_a_run_twice(principal: Principal) -> None:
+    runs = [create(principal) for _ in range(40)]
+    barrier, claimed, failures = threading.Barrier(4), Counter[UUID](), []
+
+    def work(name: str) -> None:
+        try:
+            barrier.wait()
+            while found := queue.claim_next(name, limit=3):
+                claimed.update(one.run_id for one in found)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(f"worker{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert claimed == Counter(run.run_id for run in runs)
+
+
+# --- order and one owner ---------------------------------------------------------------------------
+
+
+def test_runs_are_claimed_in_order_of_sequence(principal: Principal) -> None:
+    runs = [create(principal) for _ in range(3)]
+    assert claimed_ids() == [run.run_id for run in runs]
+
+
+def test_sequence_counts_and_not_the_clock(principal: Principal) -> None:
+    first, second = same_thread(principal, 2)
+    earlier = timezone.now() - timedelta(hours=1)
+    change(second, created_at=earlier, scheduled_at=earlier)
+    assert claimed_ids() == [first.run_id]
+
+
+def test_one_run_of_a_thread_at_a_time(principal: Principal) -> None:
+    first, second = same_thread(principal, 2)
+    assert claimed_ids() == [first.run_id]
+    assert claimed_ids() == []
+    finish(queue.claim_of(Run.objects.get(pk=first.pk), str(Run.objects.get(pk=first.pk).lease_owner)),
+           Ending(RunStatus.SUCCESS), None)  # fmt: skip
+    assert claimed_ids() == [second.run_id]
+
+
+def test_a_cancelled_run_holds_its_thread_until_it_has_let_go(principal: Principal) -> None:
+    first, _ = same_thread(principal, 2)
+    claim(first)
+    change(first, status=RunStatus.INTERRUPTED)
+    assert claimed_ids() == []
+
+
+def test_the_database_refuses_two_leases_on_a_thread(principal: Principal) -> None:
+    first, second = same_thread(principal, 2)
+    claim(first)
+    with pytest.raises(IntegrityError):
+        change(second, lease_owner="somebody")
+
+
+def test_runs_of_other_threads_do_not_wait(principal: Principal) -> None:
+    first, _, other = *same_thread(principal, 2), create(principal)
+    assert claimed_ids() == [first.run_id, other.run_id]
+
+
+def test_no_more_than_the_limit(principal: Principal) -> None:
+    runs = [create(principal) for _ in range(3)]
+    assert claimed_ids(limit=2) == [run.run_id for run in runs[:2]]
+
+
+def test_claims_of_one_thread_only(principal: Principal) -> None:
+    _, wanted = create(principal), create(principal)
+    assert claimed_ids(thread_id=wanted.thread_id) == [wanted.run_id]
+
+
+# --- delayed runs ----------------------------------------------------------------------------------
+
+
+def test_delayed_run_is_claimed_when_it_is_due(principal: Principal) -> None:
+    run = create(principal, after_seconds=60)
+    assert claimed_ids() == []
+    change(run, scheduled_at=timezone.now())
+    assert claimed_ids() == [run.run_id]
+
+
+def test_delayed_run_does_not_hold_up_later_runs_of_its_thread(principal: Principal) -> None:
+    delayed, later = same_thread(principal, 2)
+    change(delayed, scheduled_at=timezone.now() + timedelta(hours=1))
+    assert claimed_ids() == [later.run_id]
+
+
+def test_next_due_is_the_earliest_run_that_is_not_due_yet(principal: Principal) -> None:
+    now = timezone.now()
+    # Overdue, and pending still: it waits for its thread. Nobody has to wake up for it.
+    change(create(principal), scheduled_at=now - timedelta(minutes=1))
+    change(create(principal), scheduled_at=now + timedelta(minutes=2))
+    soon = change(create(principal), scheduled_at=now + timedelta(minutes=1))
+    assert queue.next_due(now) == soon.scheduled_at
+
+
+def test_nothing_is_due_when_nothing_is_pending(principal: Principal) -> None:
+    claim(create(principal))
+    assert queue.next_due(timezone.now()) is None
+
+
+# --- recoveries ------------------------------------------------------------------------------------
+
+
+def lost_runs(principal: Principal, count: int) -> list[Run]:
+    return [change(create(principal), attempt=1, started_at=timezone.now()) for _ in range(count)]
+
+
+def test_recoveries_are_claimed_up_to_their_limit(principal: Principal) -> None:
+    lost = lost_runs(principal, 3)
+    fresh = create(principal)
+    assert claimed_ids(recoveries=1) == [lost[0].run_id, fresh.run_id]
+
+
+def test_recoveries_do_not_crowd_out_other_runs(principal: Principal) -> None:
+    lost_runs(principal, 3)
+    fresh = create(principal)
+    assert claimed_ids(recoveries=0, limit=1) == [fresh.run_id]
+
+
+# --- leases ----------------------------------------------------------------------------------------
+
+
+def test_renewed_lease_lasts_longer(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    before = change(run, lease_expires_at=timezone.now()).lease_expires_at
+    assert queue.renew([claimed.lease_owner]) == {run.run_id: None}
+    run.refresh_from_db()
+    assert run.lease_expires_at > before  # type: ignore[operator]
+
+
+def test_heartbeat_learns_of_cancels(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    change(run, cancel_action="rollback")
+    assert queue.renew([claimed.lease_owner]) == {run.run_id: "rollback"}
+
+
+def test_heartbeat_learns_of_lost_leases(principal: Principal) -> None:
+    claimed = claim(create(principal))
+    queue.release(claimed, counts=True, reason=LOST)
+    assert queue.renew([claimed.lease_owner]) == {}
+
+
+def test_heartbeat_without_runs_asks_nobody(django_assert_num_queries: Any, principal: Principal) -> None:
+    with django_assert_num_queries(0):
+        assert queue.renew([]) == {}
+
+
+def expire(run: Run) -> Run:
+    return change(run, lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def expired(**options: Any) -> list[UUID]:
+    given: dict[str, Any] = {"alive": set(), "everything": False, "worker": "me"} | options
+    return [run.run_id for run in queue.expired_runs(**given)]
+
+
+def test_lease_that_ran_out_is_found(principal: Principal) -> None:
+    run, other = create(principal), create(principal)
+    claim(run)
+    claim(other)
+    expire(run)
+    assert expired() == [run.run_id]
+
+
+def test_attempt_that_lives_is_not_lost_though_its_lease_ran_out(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    expire(run)
+    assert expired(alive={claimed.lease_owner}) == []
+
+
+def test_at_the_start_every_lease_of_others_has_ended(principal: Principal) -> None:
+    run = create(principal)
+    claim(run, worker="died")
+    assert expired(everything=True) == [run.run_id]
+
+
+def test_at_the_start_what_this_worker_has_claimed_meanwhile_is_alive(principal: Principal) -> None:
+    claim(create(principal), worker="me")
+    assert expired(everything=True) == []
+
+
+def test_lost_run_is_pending_again_and_the_attempt_is_kept(principal: Principal) -> None:
+    run = create(principal)
+    claim(run, worker="died")
+    run.refresh_from_db()
+    assert queue.requeue_lost(run)
+    run.refresh_from_db()
+    assert (run.status, run.lease_owner, run.attempt) == ("pending", None, 1)
+    attempt = run.attempts.get()
+    assert (attempt.number, attempt.worker, attempt.reason) == (1, "died", "lost")
+    assert claim(run).attempt == 2
+
+
+def test_lost_run_is_requeued_once(principal: Principal) -> None:
+    run = create(principal)
+    claim(run)
+    run.refresh_from_db()
+    assert queue.requeue_lost(run)
+    claim(run)
+    assert not queue.requeue_lost(run)
+
+
+def test_run_that_was_cancelled_meanwhile_is_not_requeued(principal: Principal) -> None:
+    run = create(principal)
+    claim(run)
+    run.refresh_from_db()
+    Run.objects.filter(pk=run.pk).update(cancel_action="interrupt", status=RunStatus.INTERRUPTED)
+    assert not queue.requeue_lost(run)
+    run.refresh_from_db()
+    assert run.status == "interrupted"
+
+
+def test_exhausted_run_is_taken_over_to_be_ended(principal: Principal) -> None:
+    run = create(principal)
+    first = claim(run)
+    run.refresh_from_db()
+    taken = queue.take_over(run, "sweeper")
+    assert taken is not None
+    assert (taken.attempt, taken.run_id) == (1, run.run_id)
+    assert queue.take_over(run, "another") is None
+    assert not finish(first, Ending(RunStatus.SUCCESS), None).written
+    assert finish(taken, Ending(RunStatus.ERROR), None).written
+
+
+# --- giving back and fence -------------------------------------------------------------------------
+
+
+def test_drain_does_not_count_as_an_attempt(principal: Principal) -> None:
+    run = create(principal)
+    assert queue.release(claim(run), counts=False, reason=DRAINED)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.lease_owner) == ("pending", 0, None)
+    assert run.attempts.get().reason == "drained"
+    again = claim(run)
+    assert (again.attempt, again.is_recovery, again.was_begun) == (1, False, True)
+
+
+def test_first_attempt_has_begun_nothing(principal: Principal) -> None:
+    assert not claim(create(principal)).was_begun
+
+
+def test_a_clock_that_went_back_does_not_hide_the_first_attempt(principal: Principal) -> None:
+    run = create(principal)
+    queue.release(claim(run), counts=False, reason=DRAINED)
+    change(run, started_at=timezone.now() + timedelta(hours=1))
+    assert claim(run).was_begun
+
+
+def test_run_that_was_cancelled_meanwhile_is_not_given_back(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    change(run, cancel_action="interrupt", status=RunStatus.INTERRUPTED)
+    assert not queue.release(claimed, counts=False, reason=DRAINED)
+    run.refresh_from_db()
+    assert (run.status, run.lease_owner) == ("interrupted", claimed.lease_owner)
+
+
+def test_late_finish_of_a_lost_attempt_writes_nothing(principal: Principal) -> None:
+    run = create(principal)
+    first = claim(run)
+    run.refresh_from_db()
+    queue.requeue_lost(run)
+    second = claim(run)
+    before = Run.objects.values().get(pk=run.pk)
+    assert not finish(first, Ending(RunStatus.ERROR, error={"error": "X", "message": "x"}), "worker").written
+    assert Run.objects.values().get(pk=run.pk) == before
+    assert finish(second, Ending(RunStatus.SUCCESS), None).written
+
+
+def test_lost_attempt_cannot_give_the_run_back(principal: Principal) -> None:
+    run = create(principal)
+    first = claim(run)
+    run.refresh_from_db()
+    queue.requeue_lost(run)
+    claim(run)
+    assert not queue.release(first, counts=False, reason=DRAINED)
+
+
+def test_lost_attempt_cannot_save_its_baseline(principal: Principal) -> None:
+    run = create(principal)
+    first = claim(run)
+    assert queue.save_baseline(first, {"writes": {}})
+    queue.release(first, counts=True, reason=LOST)
+    assert not queue.save_baseline(first, {"writes": {"x": "y"}})
+    assert claim(run).baseline == {"writes": {}}

@@ -1,0 +1,184 @@
+"""Graphs for the tests of runs: what their nodes do is said by the test."""
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.tools import tool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+# What the nodes `work` (asynchronous) and `thread` (synchronous) do, by the name the run's input gives.
+SCRIPTS: dict[str, Callable[..., Any]] = {}
+
+
+@contextmanager
+def script(name: str, function: Callable[..., Any]) -> Iterator[str]:
+    """Have the scripted graphs do `function(state, config)` for the input `{"do": name}`."""
+    SCRIPTS[name] = function
+    try:
+        yield name
+    finally:
+        del SCRIPTS[name]
+
+
+class Log(TypedDict, total=False):
+    """A state that shows what was done, and how often."""
+
+    log: Annotated[list[Any], operator.add]
+
+
+def _says(word: str) -> Callable[[Log], Any]:
+    async def say(state: Log) -> Log:
+        return {"log": [word]}
+
+    return say
+
+
+def _graph(*nodes: tuple[str, Any], edges: list[tuple[str, str]]) -> StateGraph[Any]:
+    builder = StateGraph(Log)
+    for name, node in nodes:
+        builder.add_node(name, node)
+    for start, end in edges:
+        builder.add_edge(start, end)
+    return builder
+
+
+# start -> one -> two -> end; `aside` is reached by a command's goto only.
+log = _graph(
+    ("one", _says("one")),
+    ("two", _says("two")),
+    ("aside", _says("aside")),
+    edges=[(START, "one"), ("one", "two"), ("two", END), ("aside", END)],
+).compile()
+
+
+async def _ask_twice(state: Log) -> Log:
+    first = interrupt("first?")
+    second = interrupt("second?")
+    return {"log": [first, second]}
+
+
+def _asks(question: str) -> Callable[[Log], Any]:
+    async def ask(state: Log) -> Log:
+        return {"log": [interrupt(question)]}
+
+    return ask
+
+
+# One node that asks two questions, one after the other.
+ask_twice = _graph(("ask", _ask_twice), edges=[(START, "ask"), ("ask", END)]).compile()
+
+# Two nodes that ask one question each, one after the other.
+ask_in_turn = _graph(
+    ("left", _asks("left?")), ("right", _asks("right?")), edges=[(START, "left"), ("left", "right"), ("right", END)]
+).compile()
+
+# Two nodes that ask at the same time.
+ask_both = _graph(
+    ("left", _asks("left?")), ("right", _asks("right?")), edges=[(START, "left"), (START, "right")]
+).compile()
+
+# A subgraph that asks twice, between two nodes that do not ask.
+ask_below = _graph(
+    ("before", _says("before")),
+    ("child", ask_in_turn),
+    ("after", _says("after")),
+    edges=[(START, "before"), ("before", "child"), ("child", "after"), ("after", END)],
+).compile()
+
+
+class Scripted(TypedDict, total=False):
+    do: str
+    done: Any
+    log: Annotated[list[Any], operator.add]
+
+
+def _scripted(node: Any) -> Any:
+    return (
+        StateGraph(Scripted)
+        .add_node("begin", lambda state: {"log": ["begun"]})
+        .add_node("work", node)
+        .add_edge(START, "begin")
+        .add_edge("begin", "work")
+        .add_edge("work", END)
+        .compile()
+    )
+
+
+async def _work(state: Scripted, config: RunnableConfig) -> Scripted:
+    done = SCRIPTS[state["do"]](state, config)
+    if hasattr(done, "__await__"):
+        done = await done
+    return {"done": done}
+
+
+def _work_in_thread(state: Scripted, config: RunnableConfig) -> Scripted:
+    return {"done": SCRIPTS[state["do"]](state, config)}
+
+
+scripted = _scripted(_work)
+scripted_thread = _scripted(_work_in_thread)
+
+
+def made(config: RunnableConfig) -> Any:
+    """A factory that does what the run's configuration names before it makes the graph."""
+    if name := config["configurable"].get("factory"):
+        return SCRIPTS[name](config)
+    return scripted
+
+
+class Counted(GenericFakeChatModel):
+    """A fake model that tells its usage, whole or with the last chunk."""
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="Hel"))
+        last = AIMessageChunk(content="lo", usage_metadata={"input_tokens": 7, "output_tokens": 2, "total_tokens": 9})
+        yield ChatGenerationChunk(message=last)
+
+
+class Talk(TypedDict, total=False):
+    messages: Annotated[list[BaseMessage], add_messages]
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def _model() -> Counted:
+    usage = {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9}
+    return Counted(messages=iter([AIMessage("Hello", usage_metadata=usage)]))  # type: ignore[arg-type]
+
+
+async def _talk(state: Talk, config: RunnableConfig) -> Talk:
+    # A runnable inside the node, which is no span of its own.
+    model = RunnableLambda(lambda messages: messages) | _model()
+    return {"messages": [await model.ainvoke(state["messages"], config)]}
+
+
+async def _calculate(state: Talk) -> Talk:
+    await add.ainvoke({"a": 1, "b": 2})
+    return {}
+
+
+_child = StateGraph(Talk).add_node("talk", _talk).add_edge(START, "talk").compile()
+# A node that asks a model, one that calls a tool, and a subgraph that asks a model.
+models = (
+    StateGraph(Talk)
+    .add_node("talk", _talk)
+    .add_node("calculate", _calculate)
+    .add_node("child", _child)
+    .add_edge(START, "talk")
+    .add_edge("talk", "calculate")
+    .add_edge("calculate", "child")
+    .compile()
+)
