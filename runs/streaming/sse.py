@@ -7,10 +7,13 @@ from django.conf import settings
 
 from platform_site.core.events import Event, Subscription
 
-# A stream that flows is sent in chunks at least this far apart: one by one, tokens cost several times as much.
-GATHER_SECONDS = 0.005
-# It flows after this many chunks in a row that came closer; a first token is never held back.
+# Tokens that come faster than a person sees are gathered: a chunk for each would cost several times as much. A stream
+# flows after so many events in a row that came this close together, so that a first token is never held back, and
+# until a chunk gathers fewer than a few.
 FLOWS_AFTER = 8
+FLOW_GAP_SECONDS = 0.005
+GATHER_SECONDS = 0.02
+GATHERS_AT_LEAST = 4
 HEARTBEAT = b": heartbeat\r\n\r\n"
 
 
@@ -41,13 +44,16 @@ async def follow(
     """The frames of a run until its log is closed, with a heartbeat in every silence."""
     clock = asyncio.get_running_loop().time
     last, close_together = 0.0, 0
+    flows = False
     async with subscription:
         while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
-            pause = last + GATHER_SECONDS - clock()
-            close_together = close_together + 1 if pause > 0 else 0
-            if events and close_together > FLOWS_AFTER:
-                await asyncio.sleep(pause)
+            if events and flows:
+                await asyncio.sleep(GATHER_SECONDS)
                 events += await subscription.batch(0) or []
+                flows = len(events) >= GATHERS_AT_LEAST
+            else:
+                close_together = close_together + 1 if clock() - last < FLOW_GAP_SECONDS else 0
+                flows = close_together > FLOWS_AFTER
             chunk = frames(events, with_ids=with_ids, only=only) if events else HEARTBEAT
             if chunk:
                 yield chunk
