@@ -43,9 +43,10 @@ class Run(models.Model):
 
     sequence = models.BigAutoField(primary_key=True)
     run_id = models.UUIDField(unique=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="runs")
-    thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs")
-    assistant = models.ForeignKey(Assistant, models.SET_NULL, null=True, related_name="runs")
+    # Their indexes are below, each with the order that its lists have.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="runs", db_index=False)
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs", db_index=False)
+    assistant = models.ForeignKey(Assistant, models.SET_NULL, null=True, related_name="runs", db_index=False)
     status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.PENDING)
     kwargs = JSONField(default=dict)
     metadata = JSONField(default=dict)
@@ -189,7 +190,7 @@ class RunStatistic(models.Model):
     `wait_bucket` and `run_bucket` are `round(4 * log2(milliseconds + 1))`: percentiles to within a fifth.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
     assistant_id = models.UUIDField()
     minute = models.DateTimeField()
     status = models.CharField(max_length=12, choices=RunStatus)

@@ -24,7 +24,7 @@ class Thread(models.Model):
     """`values`, `interrupts`, `error` and `status` mirror the head checkpoint as of the last run or update."""
 
     thread_id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="threads")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="threads", db_index=False)
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
     metadata = JSONField(default=dict, blank=True)
