@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from platform_site.console.shell import enter
+from platform_site.core.database import read_db
 from platform_site.core.events import BEGIN, Subscription, event_log
 from runs.browse import find_run
 from runs.event_rows import EventRows
@@ -64,7 +65,13 @@ async def _stream(run: Run, after: str) -> AsyncIterator[str]:
             subscription = event_log().subscribe(str(run.run_id), BEGIN)
         async for chunk in _rows(run, subscription, finished):
             yield chunk
-    yield "event: end\ndata: end\n\n"
+    # Without an end the browser comes back: a server that drains closes its streams, but the run goes on elsewhere.
+    if finished or await read_db(_is_over, run.run_id):
+        yield "event: end\ndata: end\n\n"
+
+
+def _is_over(run_id: UUID) -> bool:
+    return not Run.objects.filter(run_id=run_id).exclude(status__in=FINISHED, lease_owner=None).exists()
 
 
 def _may_have_log(run: Run) -> bool:

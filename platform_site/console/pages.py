@@ -142,7 +142,7 @@ def _charts(found: Figures, name: str) -> dict[str, Any]:
     wait_top, time_top = charts.shared_top(*waits), charts.shared_top(*times)
     rate_now = found.per_minute
     return {
-        "axis": charts.axis(found.begin, found.now),
+        "axis": charts.axis(found.begin, found.begin + len(found.points) * found.step),
         "rate": f"{rate_now:.1f}" if rate_now >= 0.1 or not rate_now else f"{rate_now:.2f}",
         "rate_top": f"{max(rate):.1f}",
         "rate_line": charts.line(rate),

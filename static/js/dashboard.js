@@ -28,6 +28,12 @@
     fetch(button.form.action, { method: "POST", body: form, redirect: "manual" });
   });
 
+  // What worked is told for six seconds, or as long as somebody points at it; what failed stays.
+  all(".toast:not(.is-failure)").forEach((toast) => {
+    const leave = () => { if (toast.matches(":hover, :focus-within")) setTimeout(leave, 1000); else toast.remove(); };
+    setTimeout(leave, 6000);
+  });
+
   // Keys: Ctrl K and / search, j and k move through a list, Enter opens. None of them in fields.
   const isTyping = (element) => element.closest("input, textarea, select, [contenteditable]");
   document.addEventListener("keydown", (event) => {
@@ -110,6 +116,7 @@
       if (!lostAt) lostAt = performance.now();
       say("Connection lost, trying again");
     });
+    watch.addEventListener("htmx:sseOpen", () => { if (following.isConnected) say(isPaused ? "Paused" : "Following"); });
     watch.addEventListener("htmx:sseClose", () => {
       following.remove();
       if (!isPaused) pause.remove();

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
+from tests.live import LiveServer
 
 Start = Callable[..., str]
 STEPS = {"context": {"steps": 4, "delay": 0.4}, "stream_mode": ["custom", "updates"]}
@@ -61,6 +62,19 @@ def test_a_connection_that_is_made_anew_goes_on_where_the_last_one_stopped(open_
     assert "step: 2," not in first
     expect(rows.filter(has_text="step: 8,")).to_have_count(1)
     expect(rows.filter(has_text="step: 1,")).to_have_count(1)
+
+
+def test_a_page_survives_a_restart_of_the_server(open_page: Open, start: Start, yard_server: LiveServer):
+    address = start("slow", {"task": "Sort it"}, **{**STEPS, "context": {"steps": 12, "delay": 0.3}})
+    page = open_page(address, tolerate=r"ERR_|htmx:sendError|htmx:sseError|^\[object Event\]$")
+    rows = page.locator("[data-log] > li")
+    expect(rows.filter(has_text="step: 2,")).to_have_count(1)
+    yard_server.restart()
+    # The second attempt begins the node again: its events follow those of the first.
+    expect(rows.filter(has_text="attempt 2")).to_have_count(1, timeout=60_000)
+    expect(rows.filter(has_text="Connection lost for")).to_have_count(1)
+    expect(rows.filter(has_text="step: 2,")).to_have_count(2)
+    expect(page.locator("#run-status")).to_have_text("Done", timeout=30_000)
 
 
 def test_a_run_is_cancelled_after_a_question(open_page: Open, start: Start):

@@ -28,7 +28,8 @@ def pages(finished: Finished) -> dict[str, str]:
         _pages.update({
             "overview": "/dashboard/", "runs": "/dashboard/runs", "threads": "/dashboard/threads",
             "assistants": "/dashboard/assistants", "search": "/dashboard/search?q=a", "nothing found":
-            "/dashboard/runs?q=zzzz", "run": run, "thread": thread, "question": asked, "thread that waits": asked_thread,
+            "/dashboard/runs?q=zzzz", "run": run, "thread": thread, "question": asked,
+            "thread that waits": asked_thread,
             "failed run": failed,
         })  # fmt: skip
     return _pages
@@ -128,6 +129,7 @@ def test_lists_are_walked_with_the_keyboard(open_page: Open, pages: dict[str, st
     expect(page.locator("tr.is-cursor")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    page.wait_for_load_state()
     page.keyboard.press("Control+k")
     expect(page.get_by_label("Search threads, runs and assistants")).to_be_focused()
 

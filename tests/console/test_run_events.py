@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
+from django.utils import timezone
 
 from platform_site.core.events import event_log
 from runs.models import Run, RunStatus
@@ -27,12 +28,19 @@ def mara(yard: Yard) -> AsyncClient:
     return client
 
 
+def ended(run: Run) -> None:
+    """The run ends as the engine does it: the row first, then the log."""
+    Run.objects.filter(pk=run.pk).update(status=RunStatus.SUCCESS, finished_at=timezone.now())
+    event_log().close(str(run.run_id), b"null")
+
+
 async def read(answer) -> str:
     return "".join([part.decode() async for part in answer.streaming_content])
 
 
 async def test_what_was_recorded_comes_as_rows_and_then_the_end(running, mara, recorded):
-    recorded(running, ("metadata", b'{"attempt":1}'), ("updates", b'{"triage":{"kind":"<b>"}}'), close=True)
+    recorded(running, ("metadata", b'{"attempt":1}'), ("updates", b'{"triage":{"kind":"<b>"}}'))
+    await sync_to_async(ended)(running)
     answer = await mara.get(f"/dashboard/runs/{running.run_id}/events")
     assert answer["Content-Type"].startswith("text/event-stream")
     assert answer["Cache-Control"] == "no-store"
@@ -54,8 +62,23 @@ async def test_events_come_while_the_run_goes_on(running, mara, recorded):
     await asyncio.sleep(0)
     event_log().append(name, "custom", b'"two"')
     assert b"two" in await waiting
-    event_log().close(name, b"null")
+    await sync_to_async(ended)(running)
     assert b"event: end" in await anext(stream)
+
+
+async def test_a_log_that_ends_before_its_run_makes_the_browser_come_back(running, mara, recorded):
+    recorded(running, ("custom", b'"one"'), close=True)
+    text = await read(await mara.get(f"/dashboard/runs/{running.run_id}/events"))
+    assert "one" in text
+    assert "event: end" not in text
+
+
+async def test_a_run_that_was_deleted_meanwhile_is_over(running, mara, recorded):
+    recorded(running)
+    answer = await mara.get(f"/dashboard/runs/{running.run_id}/events")
+    await sync_to_async(running.delete)()
+    event_log().discard(str(running.run_id))
+    assert "event: end" in await read(answer)
 
 
 async def test_silence_is_filled_with_heartbeats(running, mara, recorded, settings):

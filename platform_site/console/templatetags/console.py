@@ -48,11 +48,13 @@ def when(moment: datetime | None) -> SafeString | str:
 @register.simple_tag
 def waiting_since(moment: datetime) -> SafeString:
     """For how long, the exact time in its title."""
+    seconds = int((timezone.now() - moment).total_seconds())
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(timespec="seconds"),
         f"since {moment:%Y-%m-%d %H:%M:%S} UTC",
-        wording.took(int((timezone.now() - moment).total_seconds())),
+        # From a minute on, seconds would only make the list restless.
+        wording.took(seconds - seconds % 60 if seconds >= 60 else seconds),
     )
 
 
