@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Send
+from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
 from platform_site.core.database import in_db
@@ -36,7 +36,7 @@ async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: Runnabl
         if await checkpoints().has_checkpoint_of_run(claim.thread_id, claim.run_id):
             return Start(None, from_fork_point=False)
         if command and claim.baseline is not None:
-            command = await _not_yet_applied(claim, command)
+            command = await _not_yet_applied(claim, command, graph, config)
             if not command:
                 return Start(None, from_fork_point=False)
     if not command:
@@ -51,15 +51,37 @@ async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: Runnabl
     return Start(prepared if asks else None, from_fork_point=True)
 
 
-async def _not_yet_applied(claim: Claim, command: dict[str, Any]) -> dict[str, Any]:
+async def _not_yet_applied(
+    claim: Claim, command: dict[str, Any], graph: AnyPregel, config: RunnableConfig
+) -> dict[str, Any]:
     """The parts of the command of which an earlier attempt has stored nothing."""
     assert claim.baseline is not None
     before: dict[str, str] = claim.baseline["writes"]
     now = await checkpoints().command_writes(claim.thread_id)
-    fresh = [key.rpartition("|")[2] for key, digest in now.items() if before.get(key) != digest]
-    resumed = RESUME_CHANNEL in fresh
-    updated = any(channel != RESUME_CHANNEL for channel in fresh)
-    return {part: value for part, value in command.items() if not (resumed if part == "resume" else updated)}
+    # namespace, which may hold any character, | checkpoint | task | index | channel
+    fresh = [key.rsplit("|", 4) for key, digest in now.items() if before.get(key) != digest]
+    resumed = {task for _, _, task, _, channel in fresh if channel == RESUME_CHANNEL}
+    updated = any(channel != RESUME_CHANNEL for *_, channel in fresh)
+    left = {part: value for part, value in command.items() if part == "resume" or not updated}
+    if resumed and "resume" in left:
+        answers = left.pop("resume")
+        if _is_resume_map(answers):
+            # Each answer is stored with the task that took it: those of tasks that took none are still to be given.
+            waiting = _waiting(await graph.aget_state(config, subgraphs=True), resumed)
+            if unused := {key: value for key, value in answers.items() if key in waiting}:
+                left["resume"] = unused
+    return left
+
+
+def _waiting(snapshot: StateSnapshot, resumed: set[str]) -> set[str]:
+    """The interrupts of tasks that took no answer, in subgraphs too."""
+    found: set[str] = set()
+    for task in snapshot.tasks:
+        if isinstance(task.state, StateSnapshot):
+            found |= _waiting(task.state, resumed)
+        elif task.id not in resumed:
+            found |= {interrupt.id for interrupt in task.interrupts}
+    return found
 
 
 async def _command(command: dict[str, Any], graph: AnyPregel, config: RunnableConfig) -> Command[Any]:

@@ -156,7 +156,7 @@ def add(a: int, b: int) -> int:
 
 def _model() -> Counted:
     usage = {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9}
-    return Counted(messages=iter([AIMessage("Hello", usage_metadata=usage)]))  # type: ignore[arg-type]
+    return Counted(messages=iter([AIMessage("Hello", usage_metadata=usage)]))
 
 
 async def _talk(state: Talk, config: RunnableConfig) -> Talk:
