@@ -128,17 +128,22 @@ def thread_is_busy(thread_id: UUID) -> bool:
 
 
 def title_of(payload: Any) -> str:
-    """A title from the first words a person says in a run's input, empty where there are none."""
-    messages = payload.get("messages") if isinstance(payload, dict) else None
-    if isinstance(messages, (str, dict)):
-        messages = [messages]
-    for message in messages if isinstance(messages, list) else []:
+    """A title from a run's input: the first words a person says, else its longest text; empty where there is none."""
+    if not isinstance(payload, dict):
+        return _shortened(payload) if isinstance(payload, str) else ""
+    messages = payload.get("messages")
+    for message in messages if isinstance(messages, list) else [messages]:
         content = message.get("content") if isinstance(message, dict) else message
         if isinstance(content, list):
             content = " ".join(
                 part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
             )
-        if isinstance(content, str) and content.strip():
-            words = " ".join(content.replace("\x00", "").split())
-            return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
-    return ""
+        if isinstance(content, str) and (title := _shortened(content)):
+            return title
+    texts = [value for value in payload.values() if isinstance(value, str)]
+    return _shortened(max(texts, key=len, default=""))
+
+
+def _shortened(text: str) -> str:
+    words = " ".join(text[: TITLE_LENGTH * 8].replace("\x00", "").split())
+    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
