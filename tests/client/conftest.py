@@ -11,13 +11,6 @@ from tests import live
 OTHER_CONFIG = Path(__file__).resolve().parent / "langgraph.json"
 
 
-@pytest.fixture
-def not_the_reference() -> None:
-    """What the recorded server gets wrong and ours must get right."""
-    if "SERVER_URL" in os.environ:
-        pytest.skip("a quirk of the recorded server")
-
-
 @pytest.fixture(scope="session")
 def other_server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer | live.RunningServer:
     """A server with the graphs of this directory."""

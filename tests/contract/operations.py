@@ -1,0 +1,270 @@
+"""Every operation that is due, and bodies that it refuses.
+
+In paths `{a}`, `{t}` and `{r}` stand for an assistant, a thread and a finished run of it, `{u}` for an id that
+nothing has. A refused body comes with the first line of the answer's detail; None where the wording is free.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    # A body that is accepted; None for operations without one.
+    body: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+RUN = {"assistant_id": "counter", "input": {}}
+OPERATIONS = [
+    Operation("POST", "/assistants", {"graph_id": "counter"}),
+    Operation("POST", "/assistants/search", {}),
+    Operation("POST", "/assistants/count", {}),
+    Operation("GET", "/assistants/{a}"),
+    Operation("PATCH", "/assistants/{a}", {}),
+    Operation("DELETE", "/assistants/{a}"),
+    Operation("POST", "/assistants/{a}/versions", {}),
+    Operation("POST", "/assistants/{a}/latest", {"version": 1}),
+    Operation("GET", "/assistants/{a}/graph"),
+    Operation("GET", "/assistants/{a}/schemas"),
+    Operation("GET", "/assistants/{a}/subgraphs"),
+    Operation("GET", "/assistants/{a}/subgraphs/x"),
+    Operation("POST", "/threads", {}),
+    Operation("POST", "/threads/search", {}),
+    Operation("POST", "/threads/count", {}),
+    Operation("GET", "/threads/{t}"),
+    Operation("PATCH", "/threads/{t}", {"metadata": {}}),
+    Operation("DELETE", "/threads/{t}"),
+    Operation("GET", "/threads/{t}/state"),
+    Operation("POST", "/threads/{t}/state", {"values": {}}),
+    Operation("GET", "/threads/{t}/state/x"),
+    Operation("POST", "/threads/{t}/state/checkpoint", {"checkpoint": {}}),
+    Operation("GET", "/threads/{t}/history"),
+    Operation("POST", "/threads/{t}/history", {}),
+    Operation("POST", "/threads/{t}/runs", RUN),
+    Operation("POST", "/threads/{t}/runs/wait", RUN),
+    Operation("POST", "/threads/{t}/runs/stream", RUN),
+    Operation("GET", "/threads/{t}/runs"),
+    Operation("GET", "/threads/{t}/runs/{r}"),
+    Operation("DELETE", "/threads/{t}/runs/{r}"),
+    Operation("POST", "/threads/{t}/runs/{r}/cancel"),
+    Operation("GET", "/threads/{t}/runs/{r}/join"),
+    Operation("GET", "/threads/{t}/runs/{r}/stream"),
+    Operation("POST", "/runs", RUN),
+    Operation("POST", "/runs/wait", RUN),
+    Operation("POST", "/runs/stream", RUN),
+]
+
+# Operation, body and the first line of the answer's detail.
+Refusal = tuple[str, dict[str, Any], str | None]
+OBJECT, STRING, ARRAY, INTEGER, NUMBER, BOOLEAN = "object", "string", "array", "integer", "number", "boolean"
+
+
+def wrong_type(value: str, wanted: str) -> str:
+    return f'{value} is not of type "{wanted}"'
+
+
+def no_schema(value: str) -> str:
+    return f"{value} is not valid under any of the schemas listed in the 'anyOf' keyword"
+
+
+def paged(path: str) -> list[Refusal]:
+    return [
+        (path, {"limit": 0}, "0 is less than the minimum of 1"),
+        (path, {"limit": 1001}, "1001 is greater than the maximum of 1000"),
+        (path, {"limit": "x"}, wrong_type('"x"', INTEGER)),
+        (path, {"metadata": 5}, wrong_type("5", OBJECT)),
+    ]
+
+
+def searched(path: str) -> list[Refusal]:
+    return [
+        *paged(path),
+        (path, {"limit": 1.5}, wrong_type("1.5", INTEGER)),
+        (path, {"limit": True}, wrong_type("true", INTEGER)),
+        (path, {"offset": -1}, "-1 is less than the minimum of 0"),
+        (path, {"sort_by": "zz"}, None),
+        (path, {"sort_order": "up"}, '"up" is not one of "asc" or "desc"'),
+        (path, {"select": ["zz"]}, None),
+        (path, {"select": "x"}, wrong_type('"x"', ARRAY)),
+    ]
+
+
+def runs(path: str) -> list[Refusal]:
+    fields: list[tuple[str, Any, str | None]] = [
+        ("assistant_id", 5, None),
+        ("assistant_id", None, None),
+        ("command", 5, None),
+        ("command", {"goto": 5}, None),
+        ("command", {"update": 5}, None),
+        ("config", 5, wrong_type("5", OBJECT)),
+        ("config", None, wrong_type("null", OBJECT)),
+        ("config", {"recursion_limit": "x"}, wrong_type('"x"', INTEGER)),
+        ("config", {"tags": 5}, wrong_type("5", ARRAY)),
+        ("config", {"configurable": 5}, wrong_type("5", OBJECT)),
+        ("context", 5, wrong_type("5", OBJECT)),
+        ("metadata", 5, wrong_type("5", OBJECT)),
+        ("metadata", None, wrong_type("null", OBJECT)),
+        ("checkpoint", 5, wrong_type("5", OBJECT)),
+        ("checkpoint", {"checkpoint_id": 5}, wrong_type("5", STRING)),
+        ("checkpoint_id", 5, None),
+        ("interrupt_before", "inc", no_schema('"inc"')),
+        ("interrupt_before", 5, no_schema("5")),
+        ("interrupt_after", [5], no_schema("[5]")),
+        ("stream_mode", "zzz", no_schema('"zzz"')),
+        ("stream_mode", ["values", 5], no_schema('["values",5]')),
+        ("stream_mode", ["tools"], no_schema('["tools"]')),
+        ("stream_mode", "lifecycle", no_schema('"lifecycle"')),
+        ("stream_subgraphs", "x", wrong_type('"x"', BOOLEAN)),
+        ("stream_resumable", 5, wrong_type("5", BOOLEAN)),
+        ("if_not_exists", "x", '"x" is not one of "create" or "reject"'),
+        ("durability", "x", '"x" is not one of "sync", "async" or "exit"'),
+        ("multitask_strategy", "x", '"x" is not one of "reject", "rollback" or 2 other candidates'),
+        ("after_seconds", "x", wrong_type('"x"', NUMBER)),
+        ("checkpoint_during", "x", wrong_type('"x"', BOOLEAN)),
+        ("feedback_keys", 5, wrong_type("5", ARRAY)),
+        ("webhook", 5, wrong_type("5", STRING)),
+    ]
+    missing: Refusal = (path, {"input": {}}, '"assistant_id" is a required property')
+    return [missing, *((path, {**RUN, field: value}, line) for field, value, line in fields)]
+
+
+# Bodies that are answered with 422, and the first line of the detail.
+REFUSED: list[Refusal] = [
+    ("POST /assistants", {}, '"graph_id" is a required property'),
+    ("POST /assistants", {"graph_id": 5}, wrong_type("5", STRING)),
+    ("POST /assistants", {"graph_id": "echo", "metadata": 5}, wrong_type("5", OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "metadata": None}, wrong_type("null", OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "config": "x"}, wrong_type('"x"', OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "config": None}, wrong_type("null", OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "config": {"recursion_limit": "x"}}, wrong_type('"x"', INTEGER)),
+    ("POST /assistants", {"graph_id": "echo", "config": {"tags": "x"}}, wrong_type('"x"', ARRAY)),
+    ("POST /assistants", {"graph_id": "echo", "config": {"configurable": 5}}, wrong_type("5", OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "context": 5}, wrong_type("5", OBJECT)),
+    ("POST /assistants", {"graph_id": "echo", "name": None}, wrong_type("null", STRING)),
+    ("POST /assistants", {"graph_id": "echo", "description": 5}, None),
+    ("POST /assistants", {"graph_id": "echo", "assistant_id": 5}, wrong_type("5", STRING)),
+    ("POST /assistants", {"graph_id": "echo", "assistant_id": "x"}, "Invalid assistant ID: must be a UUID"),
+    ("POST /assistants", {"graph_id": "echo", "if_exists": "x"}, '"x" is not one of "raise" or "do_nothing"'),
+    ("POST /assistants", {"graph_id": "echo", "if_exists": None}, None),
+    ("PATCH /assistants/{a}", {"metadata": []}, wrong_type("[]", OBJECT)),
+    ("PATCH /assistants/{a}", {"name": None}, wrong_type("null", STRING)),
+    ("PATCH /assistants/{a}", {"graph_id": 5}, wrong_type("5", STRING)),
+    *searched("POST /assistants/search"),
+    ("POST /assistants/search", {"graph_id": 5}, wrong_type("5", STRING)),
+    ("POST /assistants/search", {"name": 5}, wrong_type("5", STRING)),
+    ("POST /assistants/count", {"metadata": 5}, wrong_type("5", OBJECT)),
+    ("POST /assistants/count", {"graph_id": 5}, wrong_type("5", STRING)),
+    *paged("POST /assistants/{a}/versions"),
+    ("POST /assistants/{a}/latest", {"version": "1"}, wrong_type('"1"', INTEGER)),
+    ("POST /threads", {"metadata": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads", {"metadata": None}, wrong_type("null", OBJECT)),
+    ("POST /threads", {"thread_id": "x"}, "Invalid thread ID: must be a UUID"),
+    ("POST /threads", {"thread_id": 5}, wrong_type("5", STRING)),
+    ("POST /threads", {"if_exists": "x"}, '"x" is not one of "raise" or "do_nothing"'),
+    ("POST /threads", {"ttl": 5}, wrong_type("5", OBJECT)),
+    ("PATCH /threads/{t}", {"metadata": 5}, wrong_type("5", OBJECT)),
+    *searched("POST /threads/search"),
+    ("POST /threads/search", {"values": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads/search", {"status": "zz"}, '"zz" is not one of "idle", "busy" or 2 other candidates'),
+    ("POST /threads/search", {"ids": "x"}, wrong_type('"x"', ARRAY)),
+    ("POST /threads/search", {"extract": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads/search", {"extract": {"a": 5}}, wrong_type("5", STRING)),
+    ("POST /threads/search", {"extract": {str(number): "values.x" for number in range(11)}}, None),
+    ("POST /threads/count", {"status": "zz"}, '"zz" is not one of "idle", "busy" or 2 other candidates'),
+    ("POST /threads/count", {"metadata": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads/{t}/state", {"values": "str"}, no_schema('"str"')),
+    ("POST /threads/{t}/state", {"values": 5}, no_schema("5")),
+    ("POST /threads/{t}/state", {"values": {}, "as_node": 5}, wrong_type("5", STRING)),
+    ("POST /threads/{t}/state", {"values": {}, "checkpoint": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads/{t}/state/checkpoint", {}, '"checkpoint" is a required property'),
+    ("POST /threads/{t}/state/checkpoint", {"checkpoint": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads/{t}/state/checkpoint", {"checkpoint": {"checkpoint_id": 5}}, wrong_type("5", STRING)),
+    *paged("POST /threads/{t}/history"),
+    ("POST /threads/{t}/history", {"before": 5}, None),
+    ("POST /threads/{t}/history", {"checkpoint": 5}, wrong_type("5", OBJECT)),
+    *runs("POST /threads/{t}/runs"),
+    *runs("POST /threads/{t}/runs/wait"),
+    *runs("POST /threads/{t}/runs/stream"),
+    *runs("POST /runs"),
+    *runs("POST /runs/wait"),
+    *runs("POST /runs/stream"),
+    ("POST /runs", {**RUN, "on_completion": "x"}, '"x" is not one of "delete" or "keep"'),
+]
+# The recorded server takes these without a look on stateless runs, or fails on them.
+UNCHECKED_BY_REFERENCE = {
+    "checkpoint",
+    "checkpoint_id",
+    "interrupt_before",
+    "interrupt_after",
+    "if_not_exists",
+    "multitask_strategy",
+}
+
+NO_GRAPH = "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'counter', 'ctx', 'echo', 'failing', "
+NO_GRAPH += "'memory', 'nested', 'slow']"
+NO_RUN_TARGET = "Thread or assistant not found."
+NO_THREAD = "Thread with ID {u} not found"
+NO_THREAD_ID = "You must provide a thread_id when resuming."
+NOT_FINISHED = "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+NOT_FINISHED += "and the runs haven't been deleted or completed."
+
+# Requests for what is not there or does not fit, with status and detail.
+ANSWERS: list[tuple[str, Any, int, str | None]] = [
+    ("POST /assistants", {"graph_id": "nope"}, 404, NO_GRAPH),
+    ("GET /assistants/{u}", None, 404, "Not Found"),
+    ("PATCH /assistants/{u}", {}, 404, "Assistant {u} not found"),
+    ("PATCH /assistants/{a}", {"graph_id": "nope"}, 404, NO_GRAPH),
+    ("DELETE /assistants/{u}", None, 404, "Assistant with ID {u} not found"),
+    ("POST /assistants/{u}/versions", {}, 404, "Assistant {u} not found"),
+    ("POST /assistants/{u}/latest", {"version": 1}, 404, "Assistant {u} not found"),
+    ("POST /assistants/{a}/latest", {"version": 99}, 404, "Version 99 not found for assistant {a}"),
+    ("POST /assistants/{a}/latest", {}, 404, "Version None not found for assistant {a}"),
+    ("GET /assistants/{u}/graph", None, 404, "Not Found"),
+    ("GET /assistants/{u}/schemas", None, 404, "Not Found"),
+    ("GET /assistants/{u}/subgraphs", None, 404, "Not Found"),
+    ("GET /assistants/nope/graph", None, 422, "Invalid assistant ID: must be a UUID"),
+    ("GET /assistants/{a}/graph?xray=abc", None, 422, "Invalid xray value"),
+    ("GET /assistants/{a}/graph?xray=-1", None, 422, "Invalid xray value"),
+    ("GET /threads/{u}", None, 404, NO_THREAD),
+    ("PATCH /threads/{u}", {"metadata": {}}, 404, "Not Found"),
+    ("DELETE /threads/{u}", None, 404, NO_THREAD),
+    ("GET /threads/{u}/state", None, 404, NO_THREAD),
+    ("GET /threads/{u}/state/{u}", None, 404, NO_THREAD),
+    ("POST /threads/{u}/state", {"values": {}}, 404, NO_THREAD),
+    ("POST /threads/{u}/state/checkpoint", {"checkpoint": {"checkpoint_id": "x"}}, 404, NO_THREAD),
+    ("POST /threads/{t}/state", {"values": {"count": 1}, "as_node": "zzz"}, 400, "Node zzz does not exist"),
+    ("POST /threads/{t}/state", {"values": {"count": 1}, "as_node": "__end__"}, 400, "Node __end__ does not exist"),
+    ("POST /threads/{t}/state", {"values": [1]}, 400, None),
+    ("GET /threads/{u}/history", None, 404, NO_THREAD),
+    ("POST /threads/{u}/history", {}, 404, NO_THREAD),
+    ("POST /threads/search", {"ids": ["bad"]}, 400, "Invalid thread ID bad"),
+    ("GET /threads/{u}/runs", None, 404, NO_THREAD),
+    ("GET /threads/{t}/runs?limit=x", None, 400, "invalid literal for int() with base 10: 'x'"),
+    ("GET /threads/{t}/runs?select=zz", None, 422, None),
+    ("GET /threads/{t}/runs?select=run_id,status", None, 422, None),
+    ("GET /threads/{t}/runs/{u}", None, 404, "Not Found"),
+    ("DELETE /threads/{t}/runs/{u}", None, 404, "Run not found"),
+    ("POST /threads/{t}/runs/{u}/cancel", None, 404, "No runs found to cancel."),
+    ("POST /threads/{t}/runs/{r}/cancel", None, 404, NOT_FINISHED),
+    ("POST /threads/{u}/runs", RUN, 404, NO_RUN_TARGET),
+    ("POST /threads/{u}/runs/wait", RUN, 404, NO_RUN_TARGET),
+    ("POST /threads/{u}/runs/stream", RUN, 404, NO_RUN_TARGET),
+    ("POST /threads/{t}/runs", {**RUN, "assistant_id": "{u}"}, 404, NO_RUN_TARGET),
+    ("POST /runs", {**RUN, "assistant_id": "{u}"}, 404, NO_RUN_TARGET),
+    ("POST /runs", {**RUN, "assistant_id": "nope"}, 422, None),
+    (
+        "POST /runs/wait",
+        {"assistant_id": "counter", "command": {"resume": 1}},
+        400,
+        "You must provide a thread_id when resuming.",
+    ),
+    ("GET /nope", None, 404, "Not Found"),
+    ("GET /threads/{t}/nope", None, 404, "Not Found"),
+    ("GET /runs/{u}", None, 404, "Not Found"),
+    ("PUT /threads", {}, 405, "Method Not Allowed"),
+    ("GET /threads", None, 405, "Method Not Allowed"),
+    ("GET /runs", None, 405, "Method Not Allowed"),
+]

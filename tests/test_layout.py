@@ -1,0 +1,138 @@
+"""The layout that `docs/architecture.md` describes: who may import whom, what lies at the top, how long files are."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# From the ground up: a layer may import what stands before it.
+LAYERS = ["core", "access", "threads", "assistants", "runs", "crons", "store", "roof"]
+MAY_IMPORT = {
+    "core": set(),
+    "access": {"core"},
+    "threads": {"core", "access"},
+    "store": {"core", "access"},
+    "assistants": {"core", "access", "threads"},
+    "runs": {"core", "access", "threads", "assistants"},
+    "crons": {"core", "access", "threads", "assistants", "runs"},
+    "roof": set(LAYERS),
+}
+# Modules that stand on the roof of their app: they may use any service.
+ROOF_MODULES = {"api", "pages", "urls", "admin"}
+RESOURCE_APPS = {"threads", "assistants", "runs", "crons", "store"}
+TOP_LEVEL = {
+    *RESOURCE_APPS,
+    "platform_site", "templates", "static", "tests", "docs", "manage.py", "pyproject.toml", "constraints.txt",
+    "README.md", "LICENSE", "Makefile", "Dockerfile", "compose.yaml", "langgraph.json", ".ci", ".gitignore",
+    ".dockerignore",
+}  # fmt: skip
+MAX_LINES = 450
+
+
+def sources() -> Iterator[Path]:
+    """Every Python file of the product, but not generated migrations."""
+    for package in ("platform_site", *sorted(RESOURCE_APPS)):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield path
+
+
+def layer_of(module: str) -> str | None:
+    """The layer that a module belongs to; None for what is not ours."""
+    parts = module.split(".")
+    if parts[0] in RESOURCE_APPS:
+        return "roof" if len(parts) > 1 and parts[1] in ROOF_MODULES else parts[0]
+    if parts[0] != "platform_site":
+        return None
+    if len(parts) > 1 and parts[1] in ("core", "access"):
+        return "roof" if len(parts) > 2 and parts[2] in ROOF_MODULES else parts[1]
+    # Settings, wiring, console, system, gateways, samples and commands.
+    return "roof"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it; imports for type checking are no imports."""
+    tree = ast.parse(path.read_text())
+    ignored = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    package = module_of(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(tree):
+        if id(node) in ignored:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [start, node.module]))
+            # `from runs import services` imports runs.services.
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path: Path) -> None:
+    layer = layer_of(module_of(path))
+    assert layer is not None
+    if layer == "roof":
+        return
+    upward = {
+        imported
+        for imported in imports_of(path)
+        if (target := layer_of(imported)) and target != layer and target not in MAY_IMPORT[layer]
+    }
+    assert not upward, f"{layer} must not import {sorted(upward)}"
+
+
+def test_only_the_roof_imports_views() -> None:
+    for path in sources():
+        if layer_of(module_of(path)) == "roof":
+            continue
+        views = {name for name in imports_of(path) if name.split(".")[0] in RESOURCE_APPS and layer_of(name) == "roof"}
+        assert not views, f"{path.relative_to(ROOT)} imports {views}"
+
+
+def test_the_top_level_is_fixed() -> None:
+    tracked = {path.split("/")[0] for path in _git_files()}
+    assert tracked <= TOP_LEVEL, f"not part of the layout: {sorted(tracked - TOP_LEVEL)}"
+
+
+def _git_files() -> list[str]:
+    """The files of the repository; of an unpacked archive, all that a bare tree has."""
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0 and listed.stdout:
+        return listed.stdout.splitlines()
+    own = {".venv", ".switchyard", ".git", "staticfiles", "build"}
+    return [path.name for path in ROOT.iterdir() if path.name not in own and "cache" not in path.name]
+
+
+def test_every_resource_app_has_the_same_inner_shape() -> None:
+    for app in sorted(RESOURCE_APPS):
+        if (ROOT / app / "models.py").exists():
+            files = {path.stem for path in (ROOT / app).glob("*.py")}
+            wanted = {"models", "services", "selectors", "schemas", "api", "pages", "urls", "admin"}
+            assert wanted <= files, f"{app} lacks {sorted(wanted - files)}"
+
+
+@pytest.mark.parametrize(
+    "path", [*sources(), *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_files_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_nothing_is_called_utils() -> None:
+    assert not [path for path in sources() if path.stem in ("utils", "helpers", "misc", "common")]
