@@ -140,8 +140,8 @@ def test_unknown_checkpoint_is_an_empty_state_that_echoes_the_id(things: Things)
 @pytest.mark.parametrize(
     ("query", "count"), [("limit=0", 0), ("limit=1001", 1), ("status=zz", 0), ("status=success", 1)]
 )
-def test_list_of_runs_takes_any_limit_and_status(things: Things, query: str, count: int) -> None:
-    answer = things.ask(f"GET /threads/{{t}}/runs?{query}")
+def test_list_of_runs_takes_any_limit_and_status(own_things: Things, query: str, count: int) -> None:
+    answer = own_things.ask(f"GET /threads/{{t}}/runs?{query}")
     assert (answer.status_code, len(answer.json())) == (200, count)
 
 
