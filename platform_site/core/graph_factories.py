@@ -57,7 +57,7 @@ class Factory:
             made = self.function(*positional, **values)
         else:
             # It may read files or call services: never on a loop that runs other graphs.
-            made = await asyncio.to_thread(self.function, *positional, **values)
+            made = await asyncio.to_thread(_without_stop_iteration, self.function, *positional, **values)
         async with contextlib.AsyncExitStack() as stack:
             yield await _entered(made, stack)
 
@@ -74,6 +74,14 @@ class Factory:
         if self.context_type is not None and isinstance(context, Mapping):
             context = TypeAdapter(self.context_type).validate_python(context)
         return _ExecutionRuntime(access_context=_ACCESS_CONTEXTS[access], user=user, store=store, context=context)
+
+
+def _without_stop_iteration(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        # No future can carry it: whoever waits for this thread would wait for ever.
+        raise RuntimeError("the function that makes the graph raised StopIteration") from error
 
 
 def factory(function: Callable[..., Any]) -> Factory:

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from platform_site.core import metrics
@@ -262,6 +262,8 @@ class Engine:
         finally:
             self._attempts.pop(claim.run_id, None)
         self._take(claims)
+        # Beside the dispatcher, which must not wait for the code of a graph.
+        self._spawn(attempt.show_state(), self._background)
 
     async def _flush_spans(self) -> None:
         for attempt in list(self._attempts.values()):
@@ -280,11 +282,11 @@ class Engine:
             try:
                 close_old_connections()
                 renewed = queue.renew(list(held))
-            except DatabaseError:
+                for attempt in held.values():
+                    self._judge(attempt, renewed)
+            except Exception:
+                # Whatever it is: without this thread every lease would run out.
                 logger.exception("the heartbeat failed; leases last %g s without one", settings.LEASE_SECONDS)
-                continue
-            for attempt in held.values():
-                self._judge(attempt, renewed)
         connection.close()
 
     def _judge(self, attempt: Attempt, renewed: dict[UUID, str | None]) -> None:

@@ -26,7 +26,7 @@ from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, start_of, without_fork_point
-from runs.engine.finish import Ending, Finished, finish, save_spans
+from runs.engine.finish import Ending, Finished, finish, save_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.spans import SpanRecorder
 from runs.engine.threads import Work, current_work
@@ -118,18 +118,24 @@ class Attempt:
         return await self._finish(ending)
 
     async def abandon(self, status: RunStatus, error: dict[str, str] | None, *, rollback: bool = False) -> list[Claim]:
-        """End a run without another attempt, keeping the state it reached."""
+        """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
         logs.run_id.set(self._name)
+        if rollback:
+            await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         text = error["message"] if error else ""
-        ending = Ending(status, error=error, error_text=text, rollback=rollback)
+        return await self._finish(Ending(status, error=error, error_text=text, rollback=rollback))
+
+    async def show_state(self) -> None:
+        """After `abandon`: let the thread show the state that the run reached, if its graph can be opened."""
+        if self.claim.is_temporary:
+            return
         try:
-            async with self._graph() as opened:
-                await self._settle(ending, opened)
-        except LeaseLost:
-            return []
+            async with self._graph() as (graph, config):
+                head = head_of(await graph.aget_state(without_fork_point(config)))
         except Exception:
             logger.exception("the state of an abandoned run cannot be read")
-        return await self._finish(ending)
+            return
+        await in_db(show_state, self.claim, head)
 
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far, for those who watch."""
@@ -159,7 +165,7 @@ class Attempt:
                 return ending
         except LeaseLost:
             raise
-        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
             # The graph could not be opened or closed, or its state not be read.
             return self._failed(error)
 
@@ -195,18 +201,16 @@ class Attempt:
             return Ending(RunStatus.SUCCESS)
         except LeaseLost:
             raise
-        except (Exception, asyncio.CancelledError) as error:
+        except SystemExit as error:
+            return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
+        except BaseException as error:
             if self.stopped_by is not None:
                 # However the graph took it: a node may turn its cancellation into an exception of its own.
                 return self._cancelled()
             if limit.expired():
                 return self._timed_out()
-            # A node may also raise `CancelledError` by itself.
+            # Of any kind: a node may raise `CancelledError` or `KeyboardInterrupt` by itself.
             return self._failed(error)
-        except SystemExit as error:
-            return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
-        except KeyboardInterrupt:
-            return self._failed(RuntimeError("The graph raised KeyboardInterrupt"))
         finally:
             await self._threads_done()
 
@@ -293,7 +297,9 @@ class Attempt:
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
             ending = self._cancelled()
-            return await self.abandon(ending.status, ending.error, rollback=ending.rollback)
+            async with self._graph() as opened:
+                await self._settle(ending, opened)
+            return await self._finish(ending)
         self.lease.lose()
         if not finished.written:
             logger.warning("the end of the run was refused: its lease is lost")

@@ -11,9 +11,11 @@ from django.utils import timezone
 from platform_site.core.database import moment_param, uuid_param
 from platform_site.core.ids import parse_uuid
 from runs.engine.queue import Claim, claim_next, record_attempt
-from runs.interrupts import interrupts_reconcile
+from runs.engine.spans import storable
+from runs.interrupts import interrupts_close_stale, interrupts_reconcile
 from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, thread_mirror
+from threads.models import Thread, ThreadStatus
 
 REASONS = {
     RunStatus.SUCCESS: RunAttempt.Reason.FINISHED,
@@ -67,6 +69,20 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     return Finished(written=True, next_claims=claims)
 
 
+def show_state(claim: Claim, head: Head) -> None:
+    """Mirror the state that was read after a run had ended, unless its thread has moved on. An error stays."""
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().filter(thread_id=claim.thread_id).first()
+        if thread is None or thread.status == ThreadStatus.BUSY:
+            return
+        status = thread.status if thread.status == ThreadStatus.ERROR else head.status
+        thread_mirror(claim.thread_id, head, status=status, error=thread.error)
+        if Run.objects.filter(sequence=claim.sequence).exists():
+            interrupts_reconcile(claim, head)
+        else:
+            interrupts_close_stale(claim.thread_id)
+
+
 def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
     """Write how the run ended, or remove it if it is rolled back. False if the lease is lost."""
     if not _end_run(claim, ending, now):
@@ -93,9 +109,9 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
                 moment_param(now),
                 moment_param(now),
                 (ending.error or {}).get("error", "")[:200],
-                _storable((ending.error or {}).get("message", "")),
-                _storable(ending.error_text),
-                _storable(ending.error_traceback),
+                storable((ending.error or {}).get("message", "")),
+                storable(ending.error_text),
+                storable(ending.error_traceback),
                 ending.input_tokens,
                 ending.output_tokens,
                 claim.sequence,
@@ -103,11 +119,6 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
             ],
         )
         return bool(cursor.rowcount)
-
-
-def _storable(text: str) -> str:
-    """Text columns of PostgreSQL hold no NUL, and no lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _forget(claim: Claim) -> bool:

@@ -14,6 +14,11 @@ NAME_LENGTH = 200
 NAMESPACE_LENGTH = 500
 
 
+def storable(text: str) -> str:
+    """What a text column can hold: PostgreSQL's no NUL, and neither database lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 class SpanRecorder(BaseCallbackHandler):
     """Collects spans of nodes, models and tools, and counts tokens.
 
@@ -65,8 +70,8 @@ class SpanRecorder(BaseCallbackHandler):
             parent_id=parent,
             attempt=self._attempt,
             kind=kind,
-            name=name[:NAME_LENGTH],
-            namespace=str((metadata or {}).get("langgraph_checkpoint_ns") or "")[:NAMESPACE_LENGTH],
+            name=storable(name)[:NAME_LENGTH],
+            namespace=storable(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))[:NAMESPACE_LENGTH],
             started_at=datetime.now(UTC),
         )
 
@@ -79,7 +84,7 @@ class SpanRecorder(BaseCallbackHandler):
         span.ended_at = datetime.now(UTC)
         span.input_tokens, span.output_tokens = tokens
         if error is not None and type(error).__name__ not in ("GraphInterrupt", "ParentCommand"):
-            span.error = f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+            span.error = storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH]
         self._ended.append(span)
 
     def on_chain_start(
@@ -103,7 +108,7 @@ class SpanRecorder(BaseCallbackHandler):
         self, serialized: Any, messages: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         metadata = kwargs.get("metadata") or {}
-        name = metadata.get("ls_model_name") or kwargs.get("name") or "model"
+        name = metadata.get("ls_model_name") or kwargs.get("name") or (serialized or {}).get("name") or "model"
         self._start(RunSpan.Kind.MODEL, str(name), run_id, parent_run_id, metadata)
 
     def on_llm_start(

@@ -48,6 +48,11 @@ class NodeThreads(ThreadPoolExecutor):
         if work is None:
             return super().submit(function, *args, **kwargs)
         work.begin()
-        future = super().submit(function, *args, **kwargs)
+        try:
+            future = super().submit(function, *args, **kwargs)
+        except RuntimeError:
+            # The pool is shutting down.
+            work.end()
+            raise
         future.add_done_callback(lambda _: work.end())
         return future

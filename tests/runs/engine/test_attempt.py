@@ -323,7 +323,7 @@ async def test_drained_answer_is_not_given_to_the_next_question(principal: Princ
 
     attempt.lease = lease = CutLease(attempt.claim, None)
     first = asyncio.ensure_future(attempt.execute())
-    while not lease.writes and not first.done():
+    while not lease.writes and not first.done():  # noqa: ASYNC110 - counted on another thread
         await asyncio.sleep(0.001)
     attempt.stop(Stop.DRAIN)
     await first
@@ -337,7 +337,7 @@ async def test_all_attempts_carry_the_id_of_the_run(principal: Principal) -> Non
     run = await dies_and_recovers(await in_db(create, principal, input={"log": []}), 2)
     saver = checkpoints().saver()
     config: Any = {"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}}
-    found = [item.metadata async for item in saver.alist(config)]
+    found: list[Any] = [item.metadata async for item in saver.alist(config)]
     assert {item["run_id"] for item in found} == {str(run.run_id)}
     assert {item["run_attempt"] for item in found} == {1, 2}
 
