@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
@@ -23,7 +24,7 @@ from runs.models import FINISHED, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate
 from runs.selectors import runs_visible
 from threads.models import Thread
-from threads.services import title_of
+from threads.services import finish_deletes, title_of
 
 NOT_FOUND = "Thread or assistant not found."
 NOTHING_TO_CANCEL = (
@@ -191,6 +192,9 @@ def _save_thread(
         "assistant_id": str(assistant.assistant_id),
     }
     if thread is None:
+        if body.if_not_exists == "create":
+            # The client's own id: what is left of a deleted thread that had it goes first.
+            finish_deletes([thread_id])
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
@@ -313,8 +317,9 @@ def _cancelled(run_id: UUID, action: str, was_pending: bool) -> None:
 
 
 def _free_thread(thread_id: UUID) -> None:
-    """A thread whose last pending run was cancelled goes back to what its state says."""
-    if Run.objects.filter(thread_id=thread_id, status__in=("pending", "running")).exists():
+    """A thread whose last run was cancelled or deleted goes back to what its state says; not while one still holds it."""
+    in_flight = Q(status__in=("pending", "running")) | Q(lease_owner__isnull=False)
+    if Run.objects.filter(in_flight, thread_id=thread_id).exists():
         return
     thread = Thread.objects.get(thread_id=thread_id)
     thread.status = "interrupted" if thread.interrupts else "idle"

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import close_old_connections, connection, models
+from django.db import close_old_connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -45,10 +47,11 @@ async def _hop(
 
         return await sync_to_async(function)(*args, **kwargs)
 
+    if isinstance(pool, GroupWriter):
+        return await pool.run(partial(function, *args, **kwargs))
+
     def call() -> T:
-        if isinstance(pool, ThreadPoolExecutor):
-            # The group writer does so between its transactions.
-            close_old_connections()
+        close_old_connections()
         return function(*args, **kwargs)
 
     return await asyncio.wrap_future(pool.submit(call))
@@ -66,12 +69,6 @@ async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 async def read_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function that only reads on a database thread and return its result."""
     return await _hop(_readers, function, *args, **kwargs)
-
-
-def close_database_threads() -> None:
-    """Wait for running hops and close the connections of the database threads. For shutdown."""
-    for pool in {_writers, _readers}:
-        pool.shutdown(wait=True)
 
 
 class JSONField(models.JSONField):
@@ -150,9 +147,9 @@ def _register_functions(connection: BaseDatabaseWrapper, **_: Any) -> None:
 connection_created.connect(_register_functions)
 
 
-def uuid_param(value: Any) -> Any:
+def uuid_param(value: UUID) -> Any:
     """A UUID as Django stores it: char(32) on SQLite, uuid on PostgreSQL. For raw SQL."""
-    return value if connection.vendor == "postgresql" else value.hex
+    return value if IS_POSTGRES else value.hex
 
 
 def moment(value: datetime) -> datetime:
@@ -166,5 +163,5 @@ def stamp(value: datetime | None) -> str | None:
 
 
 def moment_param(value: datetime) -> Any:
-    """A point in time as a parameter for raw SQL."""
-    return connection.ops.adapt_datetimefield_value(value)
+    """A point in time as a parameter for raw SQL, as Django stores it: text in UTC on SQLite."""
+    return value if IS_POSTGRES else value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -34,6 +35,7 @@ _UNNAMED = "LangGraph"
 TypeName = tuple[str, ...]
 
 
+@cache
 def default_assistant_id(graph_id: str) -> UUID:
     """The fixed id of the assistant that every graph has from the start."""
     return uuid5(DEFAULT_ASSISTANT_NAMESPACE, graph_id)

@@ -4,11 +4,12 @@ A commit writes every page that was touched to the log; calls that touch the sam
 so that a commit for many costs little more than a commit for one.
 """
 
+import asyncio
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import close_old_connections, connection, transaction
 
@@ -17,88 +18,108 @@ T = TypeVar("T")
 LARGEST_GROUP = 64
 
 
+class _Call(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+    function: Callable[[], Any]
+
+
+class _Outcome(NamedTuple):
+    result: Any
+    failure: BaseException | None
+
+
 class GroupWriter:
     """Runs calls one after the other on a thread of its own.
 
-    A call's future is resolved after the commit of its group. A call that raises is rolled back alone; if a commit
-    fails, the calls of its group are made again, one by one. So a call must be good to be made twice, and what it does
-    outside of the database it gives to `transaction.on_commit(..., robust=True)`.
+    A call is answered after the commit of its group. A call that raises is rolled back alone; if a commit fails, the
+    calls of its group are made again, one by one. So a call must be good to be made twice, and what it does outside of
+    the database it gives to `transaction.on_commit(..., robust=True)`.
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._start = threading.Lock()
         self._started = False
 
-    def submit(self, call: Callable[[], T]) -> "Future[T]":
-        """Run the call on the writer's thread, after those that were submitted before it."""
+    async def run(self, function: Callable[[], T]) -> T:
+        """The function's result, in turn. A caller that gives up does not stop it."""
         if not self._started:
             with self._start:
                 if not self._started:
                     self._thread.start()
                     self._started = True
-        future: Future[T] = Future()
-        self._calls.put((future, call))
-        return future
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._calls.put(_Call(loop, future, function))
+        return await future
 
-    def shutdown(self, wait: bool = True) -> None:
-        """End the thread after what was submitted."""
+    def shutdown(self) -> None:
+        """End the thread after what waits."""
         self._calls.put(None)
-        if wait and self._started:
+        if self._started:
             self._thread.join()
 
     def _run(self) -> None:
         going_on = True
         while going_on:
-            item = self._calls.get()
-            group = []
-            while item is not None:
-                if item[0].set_running_or_notify_cancel():
-                    group.append(item)
+            group: list[_Call] = []
+            call = self._calls.get()
+            while call is not None:
+                group.append(call)
                 if len(group) == LARGEST_GROUP or self._calls.empty():
                     break
-                item = self._calls.get()
-            going_on = item is not None
+                call = self._calls.get()
+            going_on = call is not None
             if group:
                 close_old_connections()
-                self._write(group)
+                _answer(group, _write(group))
         connection.close()
 
-    def _write(self, group: list[tuple[Future[Any], Callable[[], Any]]]) -> None:
-        if len(group) == 1:
-            future, call = group[0]
-            _settle(future, *_outcome(call))
-            return
+
+def _write(group: list[_Call]) -> list[_Outcome]:
+    if len(group) > 1:
         try:
             with transaction.atomic():
-                outcomes = [_outcome(_in_savepoint(call)) for _, call in group]
+                return [_outcome(_in_savepoint(call.function)) for call in group]
         except Exception:
-            # Nothing of the group was written, and who spoiled the commit is not known: each on its own.
-            for future, call in group:
-                _settle(future, *_outcome(call))
-            return
-        for (future, _), outcome in zip(group, outcomes, strict=True):
-            _settle(future, *outcome)
+            # Nothing was written, and who spoiled the commit is not known: each on its own.
+            close_old_connections()
+    return [_outcome(call.function) for call in group]
 
 
-def _in_savepoint(call: Callable[[], T]) -> Callable[[], T]:
+def _in_savepoint(function: Callable[[], T]) -> Callable[[], T]:
     def guarded() -> T:
         with transaction.atomic():
-            return call()
+            return function()
 
     return guarded
 
 
-def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _outcome(function: Callable[[], Any]) -> _Outcome:
     try:
-        return call(), None
+        return _Outcome(function(), None)
     except BaseException as failure:
-        return None, failure
+        return _Outcome(None, failure)
 
 
-def _settle(future: "Future[Any]", result: Any, failure: BaseException | None) -> None:
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(result)
+def _answer(group: list[_Call], outcomes: list[_Outcome]) -> None:
+    """Give the outcomes to their loops: one wake-up for each loop, however many calls."""
+    answers: defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]] = defaultdict(list)
+    for call, outcome in zip(group, outcomes, strict=True):
+        answers[call.loop].append((call.future, outcome))
+    for loop, answer in answers.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, answer)
+
+
+def _settle(answers: "list[tuple[asyncio.Future[Any], _Outcome]]") -> None:
+    for future, (result, failure) in answers:
+        if future.done():
+            # Its caller gave up.
+            continue
+        if failure is not None:
+            future.set_exception(failure)
+        else:
+            future.set_result(result)

@@ -26,7 +26,7 @@ from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, start_of, without_fork_point
-from runs.engine.finish import Ending, Finished, finish, save_spans, show_state
+from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.spans import SpanRecorder
 from runs.engine.threads import Work, current_work
@@ -140,7 +140,7 @@ class Attempt:
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far, for those who watch."""
         if self._recorder.has_ended_spans and not self.claim.is_temporary:
-            await in_db(save_spans, self.claim, self._recorder.take())
+            await in_db(flush_spans, self.claim, self._recorder.take())
 
     def _emit(self, name: str, data: bytes) -> None:
         self._events += 1

@@ -91,7 +91,7 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
         Run.objects.filter(sequence=claim.sequence).delete()
     else:
         record_attempt(claim, REASONS[ending.status])
-        save_spans(claim, ending.spans)
+        _save_spans(claim, ending.spans)
         if ending.head is not None:
             interrupts_reconcile(claim, ending.head)
     return True
@@ -155,17 +155,39 @@ def _thread_status(ending: Ending) -> str:
     return ending.head.status if ending.head is not None else "idle"
 
 
-def save_spans(claim: Claim, spans: list[RunSpan]) -> None:
-    """Store spans that have ended."""
+def flush_spans(claim: Claim, spans: list[RunSpan]) -> None:
+    """Store spans that have ended of a run that goes on, unless it was deleted meanwhile."""
+    with transaction.atomic():
+        # A constraint would say so only at the commit.
+        if Run.objects.select_for_update().filter(sequence=claim.sequence).exists():
+            _save_spans(claim, spans)
+
+
+def _save_spans(claim: Claim, spans: list[RunSpan]) -> None:
     if not spans:
         return
-    with transaction.atomic():
-        # The run may have been deleted meanwhile; the constraint would say so only at the commit.
-        if Run.objects.select_for_update().filter(sequence=claim.sequence).exists():
-            for span in spans:
-                # A key from a transaction that was rolled back may be another's by now.
-                span.pk, span.run_id = None, claim.sequence
-            RunSpan.objects.bulk_create(spans, batch_size=200)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO runs_runspan (run_id, span_id, parent_id, attempt, kind, name, namespace, started_at, "
+            "ended_at, input_tokens, output_tokens, error) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                (
+                    claim.sequence,
+                    uuid_param(span.span_id),
+                    uuid_param(span.parent_id) if span.parent_id else None,
+                    span.attempt,
+                    span.kind,
+                    span.name,
+                    span.namespace,
+                    moment_param(span.started_at),
+                    moment_param(span.ended_at),
+                    span.input_tokens,
+                    span.output_tokens,
+                    span.error,
+                )
+                for span in spans
+            ],
+        )
 
 
 def bucket(seconds: float) -> int:

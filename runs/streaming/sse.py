@@ -43,7 +43,7 @@ async def follow(
 ) -> AsyncGenerator[bytes, None]:
     """The frames of a run until its log is closed, with a heartbeat in every silence."""
     clock = asyncio.get_running_loop().time
-    last, close_together = 0.0, 0
+    begun, last, close_together = clock(), 0.0, 0
     flows = False
     async with subscription:
         while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
@@ -55,6 +55,9 @@ async def follow(
                 close_together = close_together + 1 if clock() - last < FLOW_GAP_SECONDS else 0
                 flows = close_together > FLOWS_AFTER
             chunk = frames(events, with_ids=with_ids, only=only) if events else HEARTBEAT
+            if not chunk and clock() - max(begun, last) >= settings.STREAM_HEARTBEAT_SECONDS:
+                # Events that this reader does not want are silence to it.
+                chunk = HEARTBEAT
             if chunk:
                 yield chunk
                 last = clock()
