@@ -1,0 +1,148 @@
+"""SQLite's one writer: groups, failures inside them, failures of them."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from platform_site.access.models import Workspace
+from platform_site.core.group_writer import GroupWriter
+from threads.models import Thread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def writer() -> Iterator[GroupWriter]:
+    writer = GroupWriter("test-write")
+    yield writer
+    writer.shutdown()
+
+
+class Gate:
+    """Holds the writer's thread in a first call, so that those after it wait together."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.entered.set()
+        assert self.open.wait(10)
+
+
+async def together(writer: GroupWriter, *calls):
+    """Run the calls as one group; results and exceptions in order."""
+    gate = Gate()
+    first = asyncio.ensure_future(writer.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    waiting = [asyncio.ensure_future(writer.run(call)) for call in calls]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await first
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def workspaces() -> set[str]:
+    return set(Workspace.objects.values_list("slug", flat=True))
+
+
+def make(slug: str):
+    return lambda: Workspace.objects.create(slug=slug, name=slug).slug
+
+
+async def test_calls_that_wait_together_share_a_transaction(writer):
+    depths: list[int] = []
+
+    def call() -> None:
+        depths.append(len(connection.savepoint_ids))
+
+    await together(writer, call, call, call)
+    assert depths == [1, 1, 1]
+
+
+async def test_a_call_alone_has_no_transaction_around_it(writer):
+    assert await writer.run(lambda: connection.in_atomic_block) is False
+
+
+async def test_results_come_back_to_their_callers(writer):
+    assert await together(writer, *[make(f"w{number}") for number in range(5)]) == [f"w{number}" for number in range(5)]
+    assert await writer.run(workspaces) >= {f"w{number}" for number in range(5)}
+
+
+async def test_a_call_that_raises_is_rolled_back_alone(writer):
+    def fail() -> None:
+        make("half")()
+        raise ValueError("no")
+
+    before, failed, after = await together(writer, make("before"), fail, make("after"))
+    assert (before, after) == ("before", "after")
+    assert isinstance(failed, ValueError)
+    assert {"before", "after"} <= await writer.run(workspaces)
+    assert "half" not in await writer.run(workspaces)
+
+
+async def test_what_follows_a_commit_happens_after_the_commit_of_the_group(writer):
+    seen: list[set[str]] = []
+
+    def call() -> None:
+        make("first")()
+        transaction.on_commit(lambda: seen.append(workspaces()), robust=True)
+
+    await together(writer, call, make("second"))
+    assert {"first", "second"} <= seen[0]
+
+
+async def test_what_follows_a_commit_is_dropped_with_a_call_that_raises(writer):
+    seen: list[str] = []
+
+    def fail() -> None:
+        transaction.on_commit(lambda: seen.append("never"), robust=True)
+        raise ValueError("no")
+
+    await together(writer, fail, make("other"))
+    assert seen == []
+
+
+async def test_if_the_commit_fails_each_call_is_made_again_alone(writer):
+    def spoil() -> None:
+        # A deferred foreign key is looked at by the commit.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
+                "ttl_strategy, created_at, updated_at, state_updated_at) VALUES ('00', 999999, '', 'idle', '{}', '{}', "
+                "0, 'delete', '2026-01-01', '2026-01-01', '2026-01-01')"
+            )
+
+    def spoil_in_a_transaction() -> None:
+        with transaction.atomic():
+            spoil()
+
+    good, spoiled = await together(writer, make("good"), spoil_in_a_transaction)
+    assert good == "good"
+    assert isinstance(spoiled, IntegrityError)
+    assert "good" in await writer.run(workspaces)
+    assert await writer.run(Thread.objects.count) == 0
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_others(writer):
+    gate = Gate()
+    first = asyncio.ensure_future(writer.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    gone = asyncio.ensure_future(writer.run(make("gone")))
+    stays = asyncio.ensure_future(writer.run(make("stays")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    gate.open.set()
+    await first
+    assert await stays == "stays"
+    assert {"gone", "stays"} <= await writer.run(workspaces)
+
+
+async def test_callers_on_several_loops_are_answered_on_their_own(writer):
+    def elsewhere() -> str:
+        return asyncio.run(writer.run(make("elsewhere")))
+
+    answers = await asyncio.gather(asyncio.to_thread(elsewhere), writer.run(make("here")))
+    assert answers == ["elsewhere", "here"]
