@@ -317,7 +317,7 @@ def _cancelled(run_id: UUID, action: str, was_pending: bool) -> None:
 
 
 def _free_thread(thread_id: UUID) -> None:
-    """A thread whose last run was cancelled or deleted goes back to what its state says; not while one still holds it."""
+    """A thread whose last run was cancelled or deleted goes back to what its state says, unless one holds it."""
     in_flight = Q(status__in=("pending", "running")) | Q(lease_owner__isnull=False)
     if Run.objects.filter(in_flight, thread_id=thread_id).exists():
         return

@@ -58,6 +58,7 @@ class Engine:
         # On the run loop only:
         self._background: set[asyncio.Task[Any]] = set()
         self._executions: set[asyncio.Task[Any]] = set()
+        self._dispatcher: asyncio.Task[Any] | None = None
         self._wake_up: asyncio.Event | None = None
         self._recovery_lane = False
         self._stop_heartbeat = threading.Event()
@@ -82,19 +83,26 @@ class Engine:
                 return
             self._draining = True
         try:
-            self._loop.submit(self._drain(seconds)).result(timeout=seconds + GRACE_SECONDS + 5)
+            self._loop.submit(self._drain(seconds)).result(timeout=seconds + 2 * GRACE_SECONDS + 5)
         except TimeoutError:
             logger.warning("some runs did not stop in time; they are taken up again after the next start")
         self._stop_heartbeat.set()
         self._loop.stop()
 
     async def _drain(self, seconds: float) -> None:
+        # What the dispatcher is just claiming is among the executions when it has ended.
+        self._set_wake_up()
+        if self._dispatcher is not None:
+            await asyncio.wait({self._dispatcher}, timeout=GRACE_SECONDS)
         if self._executions:
             await asyncio.wait(self._executions, timeout=seconds)
         for attempt in list(self._attempts.values()):
             attempt.stop(Stop.DRAIN)
         if self._executions:
             await asyncio.wait(self._executions, timeout=GRACE_SECONDS)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await close_storage()
 
     @property
@@ -188,6 +196,7 @@ class Engine:
         await execution
 
     async def _main(self) -> None:
+        self._dispatcher = asyncio.current_task()
         self._wake_up = asyncio.Event()
         self._spawn(self._repeat("spans", SPAN_FLUSH_SECONDS, self._flush_spans), self._background)
         self._spawn(self._repeat("retention", RETENTION_SECONDS, self._apply_retention), self._background)

@@ -1,0 +1,170 @@
+"""What a run is started with, and what a client cannot decide."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from platform_site.access.principal import Principal
+from platform_site.core.errors import BadRequest
+from runs.configuration import Configured, RunPlan, plan_run
+from runs.engine.attempt import attempt_config
+from runs.engine.queue import Claim
+from runs.schemas import RunCreate
+from tests.runs.conftest import run_to_end
+from tests.runs.graphs import script
+
+RUN, THREAD, ASSISTANT = uuid4(), uuid4(), uuid4()
+
+
+def plan(
+    body: dict[str, Any] | None = None, thread_metadata: dict[str, Any] | None = None, **assistant: Any
+) -> RunPlan:
+    configured = {"config": {}, "context": {}, "metadata": {}} | assistant
+    return plan_run(
+        Principal(workspace_id=1, identity="ada", user={"identity": "ada"}, permissions=("read",)),
+        RunCreate(assistant_id="log", **(body or {})),
+        Configured(ASSISTANT, "log", **configured),
+        run_id=RUN,
+        thread_id=THREAD,
+        thread_metadata=thread_metadata or {},
+        request_id="r",
+        temporary=False,
+    )
+
+
+SERVER = {
+    "langgraph_auth_user": {"identity": "ada"},
+    "langgraph_auth_user_id": "ada",
+    "langgraph_auth_permissions": ["read"],
+    "langgraph_request_id": "r",
+    "run_id": str(RUN),
+    "thread_id": str(THREAD),
+    "graph_id": "log",
+    "assistant_id": str(ASSISTANT),
+    "user_id": "ada",
+}
+
+
+def configurable(found: RunPlan) -> dict[str, Any]:
+    """The configurable without what every run has."""
+    return {key: value for key, value in found.kwargs["config"]["configurable"].items() if key not in SERVER}
+
+
+def test_every_run_has_the_servers_keys() -> None:
+    assert plan().kwargs["config"]["configurable"] == SERVER
+
+
+@pytest.mark.parametrize("key", sorted(SERVER))
+def test_no_client_sets_a_key_of_the_server(key: str) -> None:
+    for body in ({"config": {"configurable": {key: "theirs"}}}, {"context": {key: "theirs"}}):
+        assert plan(body).kwargs["config"]["configurable"] == SERVER
+    assert plan(config={"configurable": {key: "theirs"}}).kwargs["config"]["configurable"] == SERVER
+
+
+@pytest.mark.parametrize("key", ["__pregel_resuming", "__pregel_checkpointer", "__anything"])
+def test_no_client_steers_langgraph(key: str) -> None:
+    found = plan({"config": {"configurable": {key: True}}}, config={"configurable": {key: True}})
+    assert configurable(found) == {}
+    assert found.thread_config["configurable"] == {}
+    assert configurable(plan({"context": {key: True}})) == {}
+
+
+def test_request_goes_before_the_assistant_key_by_key() -> None:
+    found = plan({"config": {"configurable": {"a": 1, "b": 2}}}, config={"configurable": {"b": 0, "c": 3}})
+    assert configurable(found) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_tags_replace_and_the_recursion_limit_is_inherited() -> None:
+    found = plan({"config": {"tags": ["mine"]}}, config={"tags": ["theirs"], "recursion_limit": 7})
+    assert (found.kwargs["config"]["tags"], found.kwargs["config"]["recursion_limit"]) == (["mine"], 7)
+
+
+def test_context_goes_before_the_assistants_key_by_key() -> None:
+    assert plan({"context": {"a": 1}}, context={"a": 0, "b": 2}).kwargs["context"] == {"a": 1, "b": 2}
+
+
+def test_context_alone_stands_for_configurable_too_and_the_reverse() -> None:
+    assert configurable(plan({"context": {"a": 1}})) == {"a": 1}
+    assert plan({"config": {"configurable": {"a": 1}}}).kwargs["context"] == {"a": 1}
+
+
+def test_both_are_refused() -> None:
+    with pytest.raises(BadRequest):
+        plan({"context": {"a": 1}, "config": {"configurable": {"b": 1}}})
+
+
+def test_metadata_of_all_are_there() -> None:
+    found = plan(
+        {"metadata": {"run": 1}, "config": {"metadata": {"config": 1}}}, {"thread": 1}, metadata={"assistant": 1}
+    )
+    expected = {"run": 1, "config": 1, "thread": 1, "assistant": 1, "assistant_id": str(ASSISTANT)}
+    assert found.metadata == found.kwargs["config"]["metadata"] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "durability", "during"),
+    [
+        ({}, "async", True),
+        ({"durability": "sync"}, "sync", True),
+        ({"checkpoint_during": False}, "exit", False),
+        ({"checkpoint_during": True}, "async", True),
+        ({"checkpoint_during": False, "durability": "sync"}, "sync", True),
+    ],
+)
+def test_durability(body: dict[str, Any], durability: str, during: bool) -> None:
+    kwargs = plan(body).kwargs
+    assert (kwargs["durability"], kwargs["checkpoint_during"]) == (durability, during)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"checkpoint_id": "c"}, {"checkpoint_id": "c"}),
+        ({"checkpoint": {"checkpoint_id": "c", "checkpoint_ns": "n"}}, {"checkpoint_id": "c", "checkpoint_ns": "n"}),
+        ({"checkpoint": {"checkpoint_id": "c", "checkpoint_ns": ""}}, {"checkpoint_id": "c"}),
+        ({"checkpoint": {"thread_id": str(uuid4()), "checkpoint_id": "c"}}, {"checkpoint_id": "c"}),
+    ],
+)
+def test_fork_point(body: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = plan(body)
+    assert configurable(found) == expected
+    assert found.kwargs["config"]["configurable"]["thread_id"] == str(THREAD)
+
+
+def test_attempt_tells_run_thread_and_graph_whatever_the_client_says(principal: Principal) -> None:
+    from runs.models import Run
+    from tests.runs.conftest import claim, create
+
+    theirs = {"run_id": "x", "thread_id": "x", "graph_id": "x", "run_attempt": 9}
+    run = create(principal, metadata=theirs, config={"metadata": theirs})
+    claimed: Claim = claim(run)
+    config, _ = attempt_config(claimed, None)
+    assert {key: config["metadata"][key] for key in theirs} == {
+        "run_id": str(run.run_id),
+        "thread_id": str(run.thread_id),
+        "graph_id": "log",
+        "run_attempt": 1,
+    }
+    assert Run.objects.get(pk=run.pk).metadata["run_id"] == "x"
+
+
+def test_context_holds_keys_of_the_graphs_schema_only(principal: Principal) -> None:
+    from tests.runs.conftest import claim, create
+
+    claimed = claim(create(principal, context={"a": 1, "b": 2}))
+    assert attempt_config(claimed, {"a"})[1] == {"a": 1}
+    assert attempt_config(claimed, None)[1] is None
+    assert attempt_config(claimed, {"z"})[1] is None
+
+
+async def test_node_sees_its_configuration(principal: Principal) -> None:
+    seen: dict[str, Any] = {}
+
+    def look(state: Any, config: Any) -> None:
+        seen.update(config["configurable"])
+
+    with script("look", look):
+        run = await run_to_end(principal, "scripted", input={"do": "look"}, config={"configurable": {"mine": 1}})
+    assert (seen["mine"], seen["run_id"], seen["thread_id"]) == (1, str(run.run_id), str(run.thread_id))
+    assert seen["user_id"] == ""
