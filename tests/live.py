@@ -113,9 +113,10 @@ class LiveServer:
                     raise TimeoutError(f"the server does not answer:\n{self.log[-6000:]}")
                 time.sleep(0.05)
             # Any call that needs a graph waits until the graphs are loaded.
-            http.get("/assistants/none/graph")
-            found = http.post("/assistants/search", json={"limit": 1, "select": ["graph_id"]}).json()
-            if found:
+            answer = http.post("/assistants/search", json={"limit": 1, "select": ["graph_id"]})
+            if answer.status_code != 200:
+                raise RuntimeError(f"the server answers {answer.status_code} {answer.text}:\n{self.log[-6000:]}")
+            if found := answer.json():
                 http.get(f"/assistants/{found[0]['graph_id']}/graph")
 
     def kill(self) -> None:

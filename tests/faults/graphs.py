@@ -61,7 +61,7 @@ async def first(state: AskState, config: RunnableConfig) -> AskState:
 
 async def between(state: AskState, config: RunnableConfig) -> AskState:
     mark(config, "between")
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.25)
     return {"notes": ["between"]}
 
 
@@ -86,7 +86,7 @@ two_nodes = (
 async def both(state: AskState, config: RunnableConfig) -> AskState:
     mark(config, "both")
     one = interrupt("first?")
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.25)
     return {"answers": [one, interrupt("second?")]}
 
 
