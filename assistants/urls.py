@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from assistants import pages
+from assistants.pages import views
 
 urlpatterns = [
-    path("assistants", pages.assistant_list, name="assistants"),
+    path("assistants", views.assistant_list, name="assistants"),
 ]

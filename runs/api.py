@@ -1,6 +1,7 @@
 """REST operations on runs: create, wait, stream, join, read, cancel, delete."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from threads.head import head_of, thread_state_changed
 from threads.selectors import thread_for_state
 from threads.state import snapshot_of
 
+logger = logging.getLogger("switchyard.runs")
 router = Router(tags=["runs"])
 
 RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
@@ -49,7 +51,7 @@ async def create(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -
 
 
 @router.post("/runs", response=schemas.Run)
-async def create_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponse:
+async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponse:
     run = await _create(request, None, body)
     return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
 
@@ -61,7 +63,7 @@ async def stream(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -
 
 
 @router.post("/runs/stream")
-async def stream_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponseBase:
+async def stream_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     run = await _create(request, None, body)
     return _stream_created(request, run, body, _path(None, run.run_id))
 
@@ -79,7 +81,7 @@ async def wait(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> 
 
 
 @router.post("/runs/wait")
-async def wait_stateless(request: ApiRequest, body: schemas.RunCreate) -> HttpResponseBase:
+async def wait_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     return _wait_created(request, await _create(request, None, body), body)
 
 
@@ -150,7 +152,12 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
     await in_db(services.run_delete, request.principal, *ids)
     await checkpoints().delete_run(*ids)
     thread = await read_db(thread_for_state, request.principal, ids[0])
-    snapshot = await state_loop().run(snapshot_of(thread))
+    try:
+        snapshot = await state_loop().run(snapshot_of(thread))
+    except Exception:
+        # The run is gone; its graph may be broken, or gone too.
+        logger.exception("the state of thread %s after the delete of run %s cannot be read", *ids)
+        return empty_response()
     if snapshot is not None:
         await in_db(thread_state_changed, ids[0], head_of(snapshot))
     return empty_response()

@@ -47,9 +47,9 @@ def plan_run(
     temporary: bool,
 ) -> RunPlan:
     """Merge assistant and request. Raises `BadRequest` if both `configurable` and `context` are given."""
-    asked = body.config.model_dump(exclude_none=True) if body.config else {}
+    asked = body.config.model_dump(exclude_none=True)
     configurable, context = _parameters(asked.get("configurable"), body.context, assistant)
-    asked_metadata = {**asked.get("metadata", {}), **(body.metadata or {})}
+    asked_metadata = {**asked.get("metadata", {}), **body.metadata}
     metadata = {**assistant.metadata, **thread_metadata, **asked_metadata}
     metadata["assistant_id"] = str(assistant.assistant_id)
     server = _server_keys(principal, assistant, run_id, thread_id, request_id)
@@ -63,7 +63,7 @@ def plan_run(
     durability = body.durability or ("exit" if body.checkpoint_during is False else "async")
     kwargs = {
         "input": body.input,
-        "command": body.command.model_dump(exclude_none=True) if body.command else None,
+        "command": (body.command and body.command.model_dump(exclude_none=True)) or None,
         "config": config,
         "context": context,
         "stream_mode": list(dict.fromkeys(modes)) or ["values"],

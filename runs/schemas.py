@@ -41,8 +41,8 @@ class RunCreate(Schema):
     command: Command | None = None
     checkpoint: CheckpointRef | None = None
     checkpoint_id: str | None = None
-    metadata: dict[str, Any] | None = None
-    config: RunConfig | None = None
+    metadata: dict[str, Any] = {}
+    config: RunConfig = RunConfig()
     context: dict[str, Any] | None = None
     webhook: str | None = None
     interrupt_before: Nodes | None = None
@@ -59,6 +59,12 @@ class RunCreate(Schema):
     checkpoint_during: bool | None = None
     durability: Literal["sync", "async", "exit"] | None = None
     langsmith_tracer: Any = None
+
+
+class RunCreateStateless(RunCreate):
+    """A run on a thread of its own; `on_completion` says what becomes of that."""
+
+    on_completion: Literal["delete", "keep"] = "delete"
 
 
 class Run(Schema):  # type: ignore[no-redef]  # the pydantic plugin takes the field `kwargs` for **kwargs

@@ -70,7 +70,7 @@ def run_list(
     """The thread's runs as JSON, newest first. Raises `NotFound` for the thread, `Unprocessable` for a column."""
     if unknown := [name for name in select if name not in SELECTABLE]:
         raise Unprocessable(f"Invalid select columns: {unknown}")
-    columns = tuple(name for name in select if name in COLUMNS) or COLUMNS
+    columns = tuple(name for name in select if name in COLUMNS) if select else COLUMNS
     conditions, params = "thread_id = %s AND workspace_id = %s", [uuid_param(thread_id), principal.workspace_id]
     if status is not None:
         conditions += " AND status = %s"
@@ -83,10 +83,11 @@ def run_list(
         if cursor.fetchone() is None:
             raise thread_not_found(thread_id)
         cursor.execute(
-            f"SELECT {', '.join(columns)} FROM runs_run WHERE {conditions} ORDER BY sequence DESC LIMIT %s OFFSET %s",
+            f"SELECT {', '.join((*columns, 'sequence'))} FROM runs_run WHERE {conditions} "
+            "ORDER BY sequence DESC LIMIT %s OFFSET %s",
             [*params, limit, offset],
         )
-        rows = cursor.fetchall()
+        rows = [row[:-1] for row in cursor.fetchall()]
     extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
     return orjson.dumps([{**_wire(row, columns), **extra} for row in rows])
 

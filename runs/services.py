@@ -101,7 +101,7 @@ def _check(body: RunCreate, *, has_thread: bool) -> None:
     for name in ("webhook", "feedback_keys", "langsmith_tracer"):
         if getattr(body, name) not in (None, []):
             raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
-    if not has_thread and body.command is not None:
+    if not has_thread and body.command is not None and body.command.model_dump(exclude_none=True):
         raise BadRequest("You must provide a thread_id when resuming.")
 
 

@@ -2,12 +2,12 @@
 
 from django.urls import path
 
-from runs import pages
-from runs.live import run_events
+from runs.pages import views
+from runs.pages.live import run_events
 
 urlpatterns = [
-    path("runs", pages.run_list, name="runs"),
-    path("runs/<uuid:run_id>", pages.run_detail, name="run"),
+    path("runs", views.run_list, name="runs"),
+    path("runs/<uuid:run_id>", views.run_detail, name="run"),
     path("runs/<uuid:run_id>/events", run_events, name="run_events"),
-    path("runs/<uuid:run_id>/cancel", pages.run_stop, name="run_cancel"),
+    path("runs/<uuid:run_id>/cancel", views.run_stop, name="run_cancel"),
 ]

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from ninja import Router
 
 from platform_site.core.database import in_db, read_db
-from platform_site.core.errors import BadRequest, Conflict, Unprocessable
+from platform_site.core.errors import Conflict, Unprocessable
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.loops import state_loop
 from platform_site.core.wire import encode
@@ -18,6 +18,9 @@ from threads.selectors import ThreadForState
 from threads.state import state_history, state_read, state_update
 
 router = Router(tags=["threads"])
+
+# More states than a thread has; databases know no larger number.
+MOST_STATES = 2**31 - 1
 
 
 @router.post("/threads", response=schemas.Thread)
@@ -124,13 +127,11 @@ def _require_not_busy(thread_id: UUID) -> None:
 @router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState])
 async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
     text = request.GET.get("limit", "1")
-    try:
-        limit = int(text)
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
+    if not text.removeprefix("-").isdecimal():
+        raise Unprocessable(f"Invalid limit {text}")
     thread = await _thread(request, thread_id)
     before = request.GET.get("before") or None
-    return await _history(thread, None, limit=max(0, limit), before=before, metadata=None)
+    return await _history(thread, None, limit=min(max(0, int(text[:10])), MOST_STATES), before=before, metadata=None)
 
 
 @router.post("/threads/{thread_id}/history", response=list[schemas.ThreadState])

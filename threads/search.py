@@ -67,9 +67,16 @@ def _covers(where: Where, column: str, needle: Mapping[str, Any]) -> None:
     if column == "metadata":
         for key, value in scalars.items():
             _has_term(where, orjson.dumps({key: value}).decode())
-        if len(scalars) == len(needle):
+        if len(scalars) == len(needle) and all(map(_is_told_by_its_term, scalars.values())):
             return
     where.add(f'json_covers("{column}", %s)', text)
+
+
+def _is_told_by_its_term(value: Any) -> bool:
+    """Whether no other value has the same term: terms hold 15 digits of a number, and text up to its first NUL."""
+    if isinstance(value, str):
+        return "\x00" not in value
+    return value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 10**15)
 
 
 def _has_term(where: Where, pair: str) -> None:

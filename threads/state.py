@@ -1,5 +1,6 @@
 """A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from platform_site.core.checkpoints import checkpoints
+from platform_site.core.database import json_contains
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
@@ -30,6 +32,9 @@ EMPTY_STATE: dict[str, Any] = {
     "checkpoint_id": None,
     "parent_checkpoint_id": None,
 }
+# More states than any thread has; a number that every database takes.
+_LONGEST_HISTORY = 2**31 - 1
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_]+")
 _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -102,18 +107,34 @@ async def state_history(
     before: str | None,
     metadata: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
-    """States from the newest to older ones."""
-    if thread.graph_id is None or limit == 0:
+    """States from the newest to older ones; `metadata` as in searches: containment, types told apart."""
+    if thread.graph_id is None or limit <= 0:
         return []
     config = config_at(thread.thread_id, ref)
     before_config = config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before else None
+    found: list[dict[str, Any]] = []
     async with _graph_of(thread, thread.graph_id) as graph:
-        return [
-            state_wire(snapshot)
-            async for snapshot in graph.aget_state_history(
-                config, filter=dict(metadata) if metadata else None, before=before_config, limit=limit
-            )
-        ]
+        states = graph.aget_state_history(
+            config,
+            filter=_savers_filter(metadata or {}) or None,
+            before=before_config,
+            limit=None if metadata else min(limit, _LONGEST_HISTORY),
+        )
+        async for snapshot in states:
+            if not metadata or json_contains(snapshot.metadata, metadata):
+                found.append(state_wire(snapshot))
+            if len(found) >= limit:
+                break
+    return found
+
+
+def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a filter that every saver understands: it leaves little for us to look through."""
+    return {
+        key: value
+        for key, value in metadata.items()
+        if _PLAIN_KEY.fullmatch(key) and (isinstance(value, str) or (type(value) is int and abs(value) < 2**53))
+    }
 
 
 async def state_update(
@@ -151,7 +172,7 @@ def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
         "values": snapshot.values,
         "next": snapshot.next,
         "tasks": [_task_wire(task) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
+        "metadata": _metadata(snapshot),
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
@@ -161,13 +182,20 @@ def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
     }
 
 
+def _metadata(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    if snapshot.metadata is None:
+        return None
+    # LangGraph keeps the thread out of the metadata that it stores.
+    return {**snapshot.metadata, "thread_id": snapshot.config["configurable"]["thread_id"]}
+
+
 def _task_wire(task: PregelTask) -> dict[str, Any]:
     nested = task.state
     return {
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": repr(task.error) if task.error else None,
+        "error": None if task.error is None else task.error if isinstance(task.error, str) else repr(task.error),
         "interrupts": [interrupt_wire(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested is None or isinstance(nested, StateSnapshot) else _checkpoint(nested),
         "state": state_wire(nested) if isinstance(nested, StateSnapshot) else None,

@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from threads import pages
+from threads.pages import views
 
 urlpatterns = [
-    path("threads", pages.thread_list, name="threads"),
-    path("threads/<uuid:thread_id>", pages.thread_detail, name="thread"),
+    path("threads", views.thread_list, name="threads"),
+    path("threads/<uuid:thread_id>", views.thread_detail, name="thread"),
 ]

@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from assistants.browse import assistant_choices, assistants_found
+from assistants.pages.browse import assistant_choices, assistants_found
 from platform_site.access.services import sign_in_link_use
 from platform_site.console import charts
 from platform_site.console.figures import RANGES, Figures, figures
@@ -28,8 +28,8 @@ from platform_site.console.shell import (
     shell,
 )
 from platform_site.console.wording import compact, percent, took
-from runs.browse import questions_waiting, recent_runs, runs_found
-from threads.browse import threads_found
+from runs.pages.browse import questions_waiting, recent_runs, runs_found
+from threads.pages.browse import threads_found
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 THEME_LASTS = timedelta(days=365)

@@ -6,7 +6,6 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -35,18 +34,10 @@ else:
     _writers = GroupWriter("db-write")
     _readers = ThreadPoolExecutor(3, thread_name_prefix="db-read")
 
-# Tests that run inside one transaction set this, so that hops share the test's connection.
-hop_inline = threading.Event()
-
 
 async def _hop(
     pool: ThreadPoolExecutor | GroupWriter, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    if hop_inline.is_set():
-        from asgiref.sync import sync_to_async
-
-        return await sync_to_async(function)(*args, **kwargs)
-
     if isinstance(pool, GroupWriter):
         return await pool.run(partial(function, *args, **kwargs))
 

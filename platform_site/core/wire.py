@@ -82,10 +82,15 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON of anything a graph may hold; what has no JSON form is given as its `repr`."""
+    """Compact UTF-8 JSON of anything a graph may hold; what has no JSON form is given as its `repr`.
+
+    Raises `RecursionError` for what is nested deeper than 254 levels.
+    """
     try:
         return orjson.dumps(value, default=_default, option=_OPTIONS)
-    except TypeError:
+    except TypeError as error:
+        if "Recursion limit" in str(error):
+            raise RecursionError(str(error)) from None
         return orjson.dumps(_cleaned(value), default=_default, option=_OPTIONS)
 
 

@@ -9,6 +9,7 @@ from langgraph.types import StreamMode
 from platform_site.core.wire import encode
 
 Named = tuple[str, bytes]
+INTERRUPT = "__interrupt__"
 _PASSED_ON: tuple[StreamMode, ...] = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
 
 
@@ -48,7 +49,7 @@ class EventEncoder:
         if mode == "values":
             encoded = encode(chunk) if "values" in self._asked else None
             if not namespace:
-                self.has_values, self._values, self._encoded_values = True, chunk, encoded
+                self._remember(chunk, encoded)
             if encoded is not None:
                 yield "values" + suffix, encoded
             return
@@ -57,6 +58,13 @@ class EventEncoder:
         elif mode == "debug" and chunk.get("type") == "checkpoint":
             chunk = {**chunk, "payload": _debug_checkpoint_wire(chunk["payload"])}
         yield mode + suffix, encode(chunk)
+
+    def _remember(self, chunk: Any, encoded: bytes | None) -> None:
+        """Keep the root's values. Tasks that interrupt side by side each send them, with their own interrupt only."""
+        earlier = self._values.get(INTERRUPT, ()) if isinstance(self._values, dict) else ()
+        if earlier and isinstance(chunk, dict) and INTERRUPT in chunk:
+            chunk, encoded = {**chunk, INTERRUPT: (*earlier, *chunk[INTERRUPT])}, None
+        self.has_values, self._values, self._encoded_values = True, chunk, encoded
 
     def _message_events(self, chunk: Any, suffix: str) -> Iterator[Named]:
         message, metadata = chunk

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from platform_site.core.events import Event
-from runs.event_rows import MAX_ROWS, MAX_UNPACKED, EventRows
+from runs.pages.event_rows import MAX_ROWS, MAX_UNPACKED, EventRows
 from tests.console.conftest import HOSTILE
 
 

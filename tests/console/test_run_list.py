@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from runs.browse import PER_PAGE
 from runs.models import RunStatus
+from runs.pages.browse import PER_PAGE
 from tests.console.conftest import HOSTILE
 
 

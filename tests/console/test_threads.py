@@ -8,8 +8,8 @@ from django.test import Client
 
 from runs.models import RunStatus
 from tests.console.conftest import HOSTILE
-from threads.browse import PER_PAGE
 from threads.models import ThreadStatus
+from threads.pages.browse import PER_PAGE
 
 
 def titles(client: Client, **query: str) -> list[str]:

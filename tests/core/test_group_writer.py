@@ -145,4 +145,4 @@ async def test_callers_on_several_loops_are_answered_on_their_own(writer):
         return asyncio.run(writer.run(make("elsewhere")))
 
     answers = await asyncio.gather(asyncio.to_thread(elsewhere), writer.run(make("here")))
-    assert answers == ["elsewhere", "here"]
+    assert list(answers) == ["elsewhere", "here"]

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+WORKSPACES = count(1)
 
 
 class Counted(LoopStores):
@@ -48,11 +50,11 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 async def store(stores: Counted) -> WorkspaceStore:
-    return WorkspaceStore(stores, uuid4())
+    return WorkspaceStore(stores, next(WORKSPACES))
 
 
 async def test_nothing_is_opened_before_the_first_operation(stores: Counted) -> None:
-    store = WorkspaceStore(stores, uuid4())
+    store = WorkspaceStore(stores, next(WORKSPACES))
     assert stores.opened == 0
 
     await asyncio.gather(store.aget(("users",), "ada"), store.aget(("users",), "bob"))
@@ -72,7 +74,7 @@ async def test_items_come_back_with_the_namespace_they_were_put_under(store: Wor
 
 
 async def test_a_search_without_a_prefix_finds_everything_of_the_workspace_only(stores: Counted) -> None:
-    ours, theirs = WorkspaceStore(stores, uuid4()), WorkspaceStore(stores, uuid4())
+    ours, theirs = WorkspaceStore(stores, next(WORKSPACES)), WorkspaceStore(stores, next(WORKSPACES))
     await ours.aput(("users",), "ada", {"n": 1})
     await theirs.aput(("users",), "bob", {"n": 2})
 
@@ -142,7 +144,7 @@ async def test_a_cancelled_run_does_not_break_the_store_for_others(store: Worksp
 
 
 async def test_two_loops_work_on_the_same_items_at_the_same_time(stores: Counted) -> None:
-    workspace = uuid4()
+    workspace = next(WORKSPACES)
 
     async def work(name: str) -> None:
         store = WorkspaceStore(stores, workspace)
@@ -176,7 +178,7 @@ async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -
         return await open_sqlite_store(tmp_path / "store.sqlite3")
 
     stores = LoopStores(second_time_lucky)
-    store = WorkspaceStore(stores, uuid4())
+    store = WorkspaceStore(stores, next(WORKSPACES))
 
     with pytest.raises(OSError, match="not yet"):
         await store.aget(("users",), "ada")

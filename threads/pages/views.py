@@ -5,9 +5,9 @@ from uuid import UUID
 from django.http import Http404, HttpResponse
 
 from platform_site.console.shell import PageRequest, page, render_page
-from runs.browse import questions_of_thread, runs_of_thread
+from runs.pages.browse import questions_of_thread, runs_of_thread
 from runs.status import THREAD_WORDS
-from threads import browse
+from threads.pages import browse
 
 RUNS_SHOWN = 20
 

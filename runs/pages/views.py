@@ -11,18 +11,18 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from assistants.browse import assistant_choices
+from assistants.pages.browse import assistant_choices
 from platform_site.console.finding import as_uuid
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
 from platform_site.core.errors import ApiError
 from platform_site.core.events import event_log
-from runs import browse
 from runs.models import FINISHED, Run
+from runs.pages import browse
+from runs.pages.timeline import timeline, tokens_by_node
 from runs.services import run_cancel
 from runs.status import RUN_WORDS, run_shown
-from runs.timeline import timeline, tokens_by_node
 from runs.tracebacks import frames
-from threads.browse import find_thread
+from threads.pages.browse import find_thread
 
 PARTS = ("course", "after")
 

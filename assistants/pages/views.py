@@ -2,7 +2,7 @@
 
 from django.http import HttpResponse
 
-from assistants import browse
+from assistants.pages import browse
 from platform_site.console.shell import PageRequest, page, render_page
 
 

@@ -15,9 +15,9 @@ from django.utils import timezone
 from platform_site.console.shell import enter
 from platform_site.core.database import read_db
 from platform_site.core.events import BEGIN, Subscription, event_log
-from runs.browse import find_run
-from runs.event_rows import EventRows
 from runs.models import FINISHED, Run
+from runs.pages.browse import find_run
+from runs.pages.event_rows import EventRows
 
 # Rows are gathered this long: a browser draws ten times a second with ease, ten thousand times not.
 GATHER_SECONDS = 0.1
