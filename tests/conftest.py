@@ -35,6 +35,8 @@ django.setup()
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failed test shows the end of the log of every server that is up."""
     report = yield
+    # Tests log characters that have no UTF-8, which xdist cannot pass on.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     if report.failed:
         for server in live.servers:
             report.sections.append((f"log of the server on port {server.port}", server.log[-8000:]))

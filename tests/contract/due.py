@@ -28,6 +28,7 @@ NOT_DUE: dict[str, tuple[list[int], str]] = {
 # Differences that are meant: the beginning of what is reported about them.
 MEANT: dict[tuple[str, int], tuple[str, str]] = {
     ("09_state_history", 7): ("$.checkpoint.checkpoint_ns: not in", "the same three keys in every checkpoint"),
+    ("09_state_history", 12): ("$.metadata.checkpoint_id: missing", "metadata does not repeat what `checkpoint` says"),
     ("11_runs_basic", 2): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 1): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 6): ("$.interrupts: not in", "a thread that ran shows its interrupts, none here"),

@@ -69,7 +69,8 @@ def with_bad_ids() -> list[tuple[Operation, str, str]]:
         (operation, placeholder, kind)
         for operation in OPERATIONS
         for placeholder, kind in kinds.items()
-        if f"{{{placeholder}}}" in operation.path
+        # The graph of an assistant is also found by the name of a graph.
+        if f"{{{placeholder}}}" in operation.path and operation.path != "/assistants/{a}/graph"
     ]
 
 
@@ -77,8 +78,6 @@ def with_bad_ids() -> list[tuple[Operation, str, str]]:
 @pytest.mark.parametrize("bad", ["bad", "123"])
 def test_path_id_that_is_no_uuid(things: Things, operation: Operation, placeholder: str, kind: str, bad: str) -> None:
     path = operation.path.replace(f"{{{placeholder}}}", bad)
-    if path == f"/assistants/{bad}/graph":
-        pytest.skip("takes the id of a graph, too")
     answer = things.ask(f"{operation.method} {path}", operation.body)
     assert answer.status_code == 422, answer.text[:300]
     # The recorded server leaves out the second half where runs are made.

@@ -74,7 +74,7 @@ async def test_delayed_run_shows_when_it_is_due(api: ApiClient, thread: str) -> 
 @pytest.mark.parametrize(
     ("body", "status", "detail"),
     [
-        ({"assistant_id": str(uuid4())}, 404, "Thread or assistant not found."),
+        ({"assistant_id": "5f3c1a52-94b1-4d0e-9c1d-3f6a8d6f0a11"}, 404, "Thread or assistant not found."),
         ({"assistant_id": "zzz"}, 422, "Invalid assistant: 'zzz'. Must be either:"),
         ({"assistant_id": None}, 422, "null is not of type"),
         ({"stream_mode": "tools"}, 422, ""),

@@ -59,13 +59,6 @@ async def test_metadata_keys_of_any_form(api: ApiClient, run: Run, key: str) -> 
     assert await post(api, run, limit=9, metadata={key: 1}) == []
 
 
-async def test_nested_metadata(api: ApiClient, principal: Principal) -> None:
-    run = await run_to_end(principal, "log", input={"log": []}, metadata={"deep": {"a": 1, "b": [1, 2]}})
-    assert len(await post(api, run, limit=9, metadata={"deep": {"a": 1}})) == 4
-    assert len(await post(api, run, limit=2, metadata={"deep": {"b": [2]}})) == 2
-    assert await post(api, run, limit=9, metadata={"deep": {"a": 2}}) == []
-
-
 async def test_from_a_checkpoint(api: ApiClient, run: Run) -> None:
     second = (await get(api, run, "?limit=2"))[1]["checkpoint"]
     assert second["checkpoint_id"] in [
@@ -78,7 +71,7 @@ async def test_thread_that_never_ran(api: ApiClient, make: Make) -> None:
     assert (await api.get(f"/threads/{thread}/history?limit=10")).json() == []
 
 
-@pytest.mark.parametrize(("query", "status"), [("?limit=x", 400), ("?limit=-1", 200), ("?limit=" + "9" * 30, 200)])
+@pytest.mark.parametrize(("query", "status"), [("?limit=x", 422), ("?limit=-1", 200), ("?limit=" + "9" * 30, 200)])
 async def test_odd_limits(api: ApiClient, run: Run, query: str, status: int) -> None:
     assert (await api.get(f"/threads/{run.thread_id}/history{query}")).status_code == status
 
