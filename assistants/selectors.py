@@ -1,6 +1,5 @@
 """Reads of assistants."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from assistants.models import Assistant, AssistantVersion
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
 from platform_site.core.errors import NotFound
+from platform_site.core.paging import Page
 from platform_site.core.wire import encode, timestamp
 
 _TIMES = ("created_at", "updated_at")
@@ -65,23 +65,6 @@ def _matching(principal: Principal, query: AssistantCount) -> "QuerySet[Assistan
     return found
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of a search and the offset of the next, where there is one."""
-
-    body: bytes
-    total: int
-    next_offset: int | None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The pagination headers. The total counts up to this page, and one more if there is more."""
-        headers = {"X-Pagination-Total": str(self.total)}
-        if self.next_offset is not None:
-            headers["X-Pagination-Next"] = str(self.next_offset)
-        return headers
-
-
 def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
     """The page of assistants that match, newest first unless asked otherwise."""
     sign = "" if query.sort_order == "asc" else "-"
@@ -94,11 +77,7 @@ def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
         for column in _TIMES:
             if column in row:
                 row[column] = timestamp(row[column])
-    return Page(
-        body=encode(rows),
-        total=query.offset + len(rows) + more,
-        next_offset=query.offset + query.limit if more else None,
-    )
+    return Page.at(query.offset, encode(rows), rows=len(rows), more=more)
 
 
 def assistant_count(principal: Principal, query: AssistantCount) -> bytes:

@@ -12,6 +12,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound
 from platform_site.core.ids import parse_uuid
+from platform_site.core.paging import Page
 from threads.extract import ExtractPath, parse_extract
 from threads.models import Thread
 from threads.schemas import ThreadCount, ThreadSearch
@@ -75,23 +76,6 @@ def thread_get(principal: Principal, thread_id: UUID) -> bytes:
     return orjson.dumps(_wire(row, COLUMNS))
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of a search and the offset of the next, where there is one."""
-
-    body: bytes
-    total: int
-    next_offset: int | None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The pagination headers, with the contract's meaning of total (BEHAVIOUR 1)."""
-        headers = {"X-Pagination-Total": str(self.total)}
-        if self.next_offset is not None:
-            headers["X-Pagination-Next"] = str(self.next_offset)
-        return headers
-
-
 def _ids(texts: list[str] | None) -> list[UUID] | None:
     if texts is None:
         return None
@@ -128,11 +112,7 @@ def thread_search(principal: Principal, query: ThreadSearch) -> Page:
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     items = [_item(row, needed, columns, extracts) for row in rows]
-    return Page(
-        body=orjson.dumps(items),
-        total=query.offset + len(rows) + more,
-        next_offset=query.offset + query.limit if more else None,
-    )
+    return Page.at(query.offset, orjson.dumps(items), rows=len(rows), more=more)
 
 
 def _item(

@@ -1,0 +1,25 @@
+"""One page of a search, and what its headers say."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a search and the offset of the next, where there is one."""
+
+    body: bytes
+    total: int
+    next_offset: int | None
+
+    @classmethod
+    def at(cls, offset: int, body: bytes, *, rows: int, more: bool) -> "Page":
+        """The page of `rows` rows that begins at `offset`; `more` if there is a row behind it."""
+        return cls(body, offset + rows + more, offset + rows if more else None)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The pagination headers. The total counts up to this page, and one more if there is more (BEHAVIOUR 1)."""
+        headers = {"X-Pagination-Total": str(self.total)}
+        if self.next_offset is not None:
+            headers["X-Pagination-Next"] = str(self.next_offset)
+        return headers
