@@ -19,7 +19,7 @@ serve: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve $(if $(CONFIG),--config "$(CONFIG)")
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks $(ARGS)
