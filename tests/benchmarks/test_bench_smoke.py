@@ -28,7 +28,8 @@ def test_quick_run_measures_this_server_and_prints_the_table(tmp_path: Path, cap
         "start",
         "memory_rss",
     }
-    assert all(value is not None and value > 0 for value in measured.values())
+    # CPU time is counted in ticks of the kernel: a quick run may take less than one.
+    assert {key: value for key, value in measured.items() if value is None or value < 0} == {}
     assert "client alone" in printed.out
     assert "create thread, c=32" in printed.out
 
