@@ -9,13 +9,14 @@ from ninja import Router
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import Conflict, Unprocessable
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
 from platform_site.core.wire import encode
 from threads import schemas, selectors, services
 from threads.head import head_of, thread_state_changed
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
-from threads.state import state_history, state_read, state_update
+from threads.state import state_history, state_read, state_update, state_wire
 
 router = Router(tags=["threads"])
 
@@ -114,6 +115,7 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
     configurable, snapshot = await state_loop().run(state_update(thread, ref, body.values, body.as_node))
     await in_db(thread_state_changed, thread.thread_id, head_of(snapshot))
+    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
     checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
     answer = {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
     return json_response(encode(answer))

@@ -1,10 +1,11 @@
 """Typed hooks by which a lower layer announces what happened to layers above it.
 
-A receiver runs in the thread and the transaction of the sender; an exception in it is the sender's.
+A receiver runs in the thread and, unless said otherwise, in the transaction of the sender; an exception in it is the
+sender's.
 """
 
 from collections.abc import Callable
-from typing import Generic, ParamSpec
+from typing import Any, Generic, ParamSpec
 from uuid import UUID
 
 P = ParamSpec("P")
@@ -30,3 +31,6 @@ class Hook(Generic[P]):
 threads_deleting: Hook[[list[UUID]]] = Hook()
 # Sent after a thread's state was changed by a person or a program, not by a run.
 state_updated: Hook[[UUID]] = Hook()
+# Sent when a change of a thread's state was asked for and made: its workspace, its id, and what gives the new state as
+# the wire shows it. Unlike the hooks above it is sent on the caller's event loop, outside a transaction.
+state_posted: Hook[[int, UUID, Callable[[], dict[str, Any]]]] = Hook()
