@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -10,6 +11,7 @@ from django.urls import path
 from platform_site.api import api
 from platform_site.core.errors import MethodNotAllowed
 from platform_site.core.handler import json_response
+from platform_site.core.openapi import completed, page
 from platform_site.core.wire import encode
 
 # Answered without credentials.
@@ -22,15 +24,19 @@ _DOCS_POLICY = (
 )
 
 
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of every operation that this server answers."""
+    document = dict(api.get_openapi_schema(path_prefix=""))
+    document["paths"]["/openapi.json"] = {
+        "get": page("openapi", "OpenAPI document", {"application/json": {"type": "object"}})
+    }
+    document["paths"]["/docs"] = {"get": page("docs", "Documentation to try out", {"text/html": {"type": "string"}})}
+    return completed(document, PUBLIC)
+
+
 @cache
 def _openapi() -> bytes:
-    document = dict(api.get_openapi_schema(path_prefix=""))
-    document["components"]["securitySchemes"] = {
-        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-        "Bearer": {"type": "http", "scheme": "bearer"},
-    }
-    document["security"] = [{"ApiKey": []}, {"Bearer": []}]
-    return encode(document)
+    return encode(openapi_document())
 
 
 @cache

@@ -35,7 +35,7 @@ async def ok(request: HttpRequest, check_db: int = 0) -> HttpResponse:
     return json_response(encode(body))
 
 
-@router.get("/", response=Health, include_in_schema=False)
+@router.get("/", response=Health, operation_id="root", summary="Health check")
 async def root(request: HttpRequest, check_db: int = 0) -> HttpResponse:
     """The same as `/ok`."""
     return await ok(request, check_db)
