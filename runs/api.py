@@ -15,16 +15,34 @@ from platform_site.core.errors import NotFound, Unprocessable
 from platform_site.core.events import BEGIN, Subscription, event_log
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
 from platform_site.core.loops import state_loop
+from platform_site.core.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.wire import encode
 from runs import schemas, selectors, services
+from runs.models import RunStatus
 from runs.services import CreatedRun
 from runs.streaming.sse import follow, frame
+from runs.streaming.thread_stream import MODES, ThreadEvents, Wanted
 from threads.head import head_of, thread_state_changed
 from threads.selectors import thread_for_state
 from threads.state import snapshot_of
 
 logger = logging.getLogger("switchyard.runs")
 router = Router(tags=["runs"])
+
+# What the documentation says of operations beyond their bodies.
+_CREATES = declared(errors=(409, 503))
+_STREAMS = declared(errors=(409, 503), answers=EVENTS)
+_WAITS = declared(errors=(409, 503), answers=ANY_JSON)
+_ON_DISCONNECT = query("cancel_on_disconnect", "boolean", "Whether the run is cancelled when the client goes away.")
+_LAST_EVENT_ID = header("Last-Event-ID", "Where to go on reading a resumable run; `-1` is its beginning.")
+_STREAM_MODES = query("stream_mode", "string", "Only events of these modes; repeated, or separated by commas.")
+_ACTION = query("action", {"type": "string", "enum": ["interrupt", "rollback"]}, "Rollback leaves no trace of the run.")
+_LIST = (
+    query("limit", {"type": "integer", "default": 10}),
+    query("offset", {"type": "integer", "default": 0}),
+    query("status", {"type": "string", "enum": RunStatus.values}),
+    query("select", {"type": "array", "items": {"type": "string", "enum": list(selectors.SELECTABLE)}}),
+)
 
 RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
 # Cancels on behalf of clients that went away; held here so that none is collected half-way.
@@ -44,25 +62,25 @@ def _locations(path: str, verb: str) -> dict[str, str]:
     return {"Location": f"{path}/{verb}", "Content-Location": path}
 
 
-@router.post("/threads/{thread_id}/runs", response=schemas.Run)
+@router.post("/threads/{thread_id}/runs", response=schemas.Run, openapi_extra=_CREATES)
 async def create(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponse:
     run = await _create(request, path_uuid(thread_id, "thread"), body)
     return json_response(run.body, headers={"Content-Location": _path(run.thread_id, run.run_id)})
 
 
-@router.post("/runs", response=schemas.Run)
+@router.post("/runs", response=schemas.Run, openapi_extra=_CREATES)
 async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponse:
     run = await _create(request, None, body)
     return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
 
 
-@router.post("/threads/{thread_id}/runs/stream")
+@router.post("/threads/{thread_id}/runs/stream", openapi_extra=_STREAMS)
 async def stream(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
     run = await _create(request, path_uuid(thread_id, "thread"), body)
     return _stream_created(request, run, body, _path(run.thread_id, run.run_id))
 
 
-@router.post("/runs/stream")
+@router.post("/runs/stream", openapi_extra=_STREAMS)
 async def stream_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     run = await _create(request, None, body)
     return _stream_created(request, run, body, _path(None, run.run_id))
@@ -75,12 +93,12 @@ def _stream_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreat
     return stream_response(events, headers=_locations(path, "stream"))
 
 
-@router.post("/threads/{thread_id}/runs/wait")
+@router.post("/threads/{thread_id}/runs/wait", openapi_extra=_WAITS)
 async def wait(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
     return _wait_created(request, await _create(request, path_uuid(thread_id, "thread"), body), body)
 
 
-@router.post("/runs/wait")
+@router.post("/runs/wait", openapi_extra=_WAITS)
 async def wait_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     return _wait_created(request, await _create(request, None, body), body)
 
@@ -125,7 +143,11 @@ async def _cancel_quietly(request: ApiRequest, thread_id: UUID, run_id: UUID) ->
         return
 
 
-@router.get("/threads/{thread_id}/runs", response=list[schemas.Run])
+@router.get(
+    "/threads/{thread_id}/runs",
+    response=list[schemas.RunSelected],
+    openapi_extra=declared(*_LIST, errors=(400,)),
+)
 async def list_runs(request: ApiRequest, thread_id: str) -> HttpResponse:
     query = request.GET
     runs = await read_db(
@@ -163,7 +185,10 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
     return empty_response()
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/join")
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/join",
+    openapi_extra=declared(_ON_DISCONNECT, answers=ANY_JSON),
+)
 async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     headers = _locations(_path(*ids), "join")
@@ -180,7 +205,10 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
     return stream_response(answer, "application/json", headers)
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/stream")
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/stream",
+    openapi_extra=declared(_STREAM_MODES, _ON_DISCONNECT, _LAST_EVENT_ID, answers=EVENTS),
+)
 async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     headers = _locations(_path(*ids), "stream")
@@ -225,7 +253,32 @@ def _flag(request: ApiRequest, name: str) -> bool:
     return request.GET.get(name, "").lower() in ("true", "1")
 
 
-@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+_THREAD_MODES = {"type": "array", "items": {"type": "string", "enum": list(MODES)}}
+
+
+@router.get(
+    "/threads/{thread_id}/stream",
+    openapi_extra=declared(
+        query("stream_modes", _THREAD_MODES, "What to stream; run_modes if absent."),
+        query("stream_mode", _THREAD_MODES, "The same."),
+        header("Last-Event-ID", "Go on after this event; - is before the first."),
+        answers=EVENTS,
+    ),
+)
+async def thread_stream(request: ApiRequest, thread_id: str) -> HttpResponseBase:
+    """Stream all runs of a thread, those to come included."""
+    thread = path_uuid(thread_id, "thread")
+    texts = request.GET.getlist("stream_modes") + request.GET.getlist("stream_mode")
+    wanted = Wanted(mode.strip() for text in texts for mode in text.split(",") if mode.strip())
+    events = ThreadEvents(request.principal.workspace_id, thread, request.headers.get("Last-Event-ID") or None)
+    return stream_response(follow(events, with_ids=True, only=wanted))
+
+
+@router.post(
+    "/threads/{thread_id}/runs/{run_id}/cancel",
+    response={202: None},
+    openapi_extra=declared(query("wait", "boolean", "Answer when the run has ended."), _ACTION, answers=ANY_JSON),
+)
 async def cancel(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     action = request.GET.get("action", "interrupt")

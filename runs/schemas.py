@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from platform_site.core.openapi import every_field_optional
 from platform_site.core.wire import Schema
 from threads.schemas import CheckpointRef
 
@@ -78,3 +79,9 @@ class Run(Schema):  # type: ignore[no-redef]  # the pydantic plugin takes the fi
     kwargs: dict[str, Any]
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"]
     langsmith_session_name: str | None = None
+
+
+class RunSelected(Run):  # type: ignore[no-redef]  # as above
+    """A run, or those of its fields that `select` names."""
+
+    model_config = ConfigDict(json_schema_extra=every_field_optional)

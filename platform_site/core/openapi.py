@@ -63,6 +63,11 @@ def declared(*parameters: Document, errors: tuple[int, ...] = (), answers: Mappi
     return {"parameters": list(parameters), "responses": responses}
 
 
+def every_field_optional(schema: Document) -> None:
+    """For `json_schema_extra` of what `select` may leave fields out of."""
+    schema.pop("required", None)
+
+
 def page(operation_id: str, summary: str, answers: Mapping[str, Document]) -> Document:
     """An operation that no router knows: a public page without parameters."""
     return {"operationId": operation_id, "summary": summary, "tags": ["System"], **declared(answers=answers)}
