@@ -43,8 +43,23 @@ CREATE TABLE IF NOT EXISTS writes (
     PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
 );
 CREATE INDEX IF NOT EXISTS checkpoints_of_run ON checkpoints (run_id) WHERE run_id IS NOT NULL;
+-- What a run replaced in `writes`, as it was: deleting the run brings it back.
+CREATE TABLE IF NOT EXISTS replaced_writes (
+    sequence INTEGER PRIMARY KEY,
+    thread_id TEXT NOT NULL,
+    checkpoint_ns TEXT NOT NULL,
+    checkpoint_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    idx INTEGER NOT NULL,
+    task_path TEXT NOT NULL,
+    run_id TEXT,
+    channel TEXT NOT NULL,
+    type TEXT,
+    value BLOB
+);
+CREATE INDEX IF NOT EXISTS replaced_writes_of_thread ON replaced_writes (thread_id);
 """
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 # Most jobs in one transaction: bounds how long the first of them waits for the last.
 _GROUP = 256
 

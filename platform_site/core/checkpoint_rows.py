@@ -109,10 +109,11 @@ def delete_threads(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
     for thread_id in thread_ids:
         connection.execute("DELETE FROM checkpoints WHERE thread_id = ?", (thread_id,))
         connection.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
+        connection.execute("DELETE FROM replaced_writes WHERE thread_id = ?", (thread_id,))
 
 
 def delete_run(connection: sqlite3.Connection, thread_id: str, run_id: str) -> None:
-    """Delete the run's checkpoints with their writes, and its writes on checkpoints of others."""
+    """Delete the run's checkpoints with their writes, and its writes on others: what they replaced is there again."""
     doomed: dict[tuple[str, str], str | None] = {
         (namespace, checkpoint_id): parent_id
         for namespace, checkpoint_id, parent_id in connection.execute(
@@ -133,12 +134,34 @@ def delete_run(connection: sqlite3.Connection, thread_id: str, run_id: str) -> N
                 " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
                 (adopted(doomed, namespace, parent_id), thread_id, namespace, checkpoint_id),
             )
-    connection.executemany(
-        "DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
-        [(thread_id, namespace, checkpoint_id) for namespace, checkpoint_id in doomed],
-    )
-    connection.execute("DELETE FROM writes WHERE thread_id = ? AND run_id = ?", (thread_id, run_id))
+    for table in ("writes", "replaced_writes"):
+        connection.executemany(
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+            [(thread_id, namespace, checkpoint_id) for namespace, checkpoint_id in doomed],
+        )
+    _take_back_writes(connection, thread_id, run_id)
     connection.execute("DELETE FROM checkpoints WHERE run_id = ? AND thread_id = ?", (run_id, thread_id))
+
+
+def _take_back_writes(connection: sqlite3.Connection, thread_id: str, run_id: str) -> None:
+    """Delete the run's writes; in the place of each, what it replaced last."""
+    connection.execute("DELETE FROM replaced_writes WHERE thread_id = ? AND run_id = ?", (thread_id, run_id))
+    taken = connection.execute(
+        "DELETE FROM writes WHERE thread_id = ? AND run_id = ? RETURNING checkpoint_ns, checkpoint_id, task_id, idx",
+        (thread_id, run_id),
+    ).fetchall()
+    for where in taken:
+        replaced = connection.execute(
+            "SELECT max(sequence) FROM replaced_writes"
+            " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ? AND idx = ?",
+            (thread_id, *where),
+        ).fetchone()[0]
+        if replaced is not None:
+            columns = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, run_id, channel, type, value"
+            connection.execute(
+                f"INSERT INTO writes ({columns}) SELECT {columns} FROM replaced_writes WHERE sequence = ?", (replaced,)
+            )
+            connection.execute("DELETE FROM replaced_writes WHERE sequence = ?", (replaced,))
 
 
 def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:

@@ -89,7 +89,8 @@ class Checkpoints(ABC):
 
     @abstractmethod
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
-        """Delete the run's checkpoints in all namespaces with their writes, and the writes the run left on others.
+        """Delete the run's checkpoints in all namespaces with their writes, and the writes the run left on others:
+        where these replaced writes of other runs, an interrupt or an error, those are there again.
 
         Checkpoints that grew on a deleted one hang on its nearest surviving ancestor afterwards.
         """

@@ -19,7 +19,9 @@ from platform_site.core.checkpoints import (
     serializer,
 )
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
-from platform_site.core.postgres_saver import PooledPostgresSaver, delete_run
+from platform_site.core.postgres_saver import REPLACED_WRITES_TABLE, PooledPostgresSaver, delete_run
+
+_DELETE_THREADS = (*PRUNE_DELETE_THREADS_SQL, "DELETE FROM checkpoint_writes_replaced WHERE thread_id = ANY(%s)")
 
 
 class PostgresCheckpoints(Checkpoints):
@@ -35,6 +37,8 @@ class PostgresCheckpoints(Checkpoints):
             await become_only_one(connection)
             await AsyncPostgresSaver(connection).setup()
             await connection.execute("ALTER TABLE checkpoint_writes ADD COLUMN IF NOT EXISTS run_id TEXT")
+            for statement in REPLACED_WRITES_TABLE:
+                await connection.execute(statement)
 
     def saver(self, allowlist: Allowlist = ()) -> PooledPostgresSaver:
         return PooledPostgresSaver(self._pools, serde=serializer(allowlist))
@@ -67,14 +71,14 @@ class PostgresCheckpoints(Checkpoints):
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]
         async with (await self._pools.current()).connection() as connection, connection.transaction():
-            for statement in PRUNE_DELETE_THREADS_SQL:
+            for statement in _DELETE_THREADS:
                 await connection.execute(statement, (ids,))
 
     def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
         from django.db import connection
 
         with connection.cursor() as cursor:
-            for statement in PRUNE_DELETE_THREADS_SQL:
+            for statement in _DELETE_THREADS:
                 cursor.execute(statement, ([str(thread_id) for thread_id in thread_ids],))
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
@@ -89,7 +93,8 @@ async def _is_current(connection: AsyncConnection[DictRow]) -> bool:
     """Whether no table has to be made or changed."""
     complete = await _value(
         connection,
-        "SELECT to_regclass('checkpoint_migrations') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute"
+        "SELECT to_regclass('checkpoint_migrations') IS NOT NULL"
+        " AND to_regclass('checkpoint_writes_replaced') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute"
         " WHERE attrelid = to_regclass('checkpoint_writes') AND attname = 'run_id' AND NOT attisdropped) AS value",
     )
     if not complete:

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import DivisionByZero, PipelineAborted
@@ -21,10 +20,35 @@ SELECT 1 / count(*) FROM (SELECT 1 FROM runs_run WHERE run_id = %s AND lease_own
 """
 
 
-def _with_run_id(statement: str) -> str:
-    """An insert of LangGraph's into `checkpoint_writes`, with the column `run_id` at its end."""
-    changed = statement.replace("type, blob)", "type, blob, run_id)", 1).replace("%s)", "%s, %s)", 1)
-    return changed.replace("blob = EXCLUDED.blob;", "blob = EXCLUDED.blob, run_id = EXCLUDED.run_id;")
+# What a run replaces in `checkpoint_writes` is kept as it was: deleting the run brings it back.
+REPLACED_WRITES_TABLE = (
+    """
+CREATE TABLE IF NOT EXISTS checkpoint_writes_replaced (
+    sequence BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL, checkpoint_id TEXT NOT NULL, task_id TEXT NOT NULL,
+    task_path TEXT NOT NULL, idx INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT, blob BYTEA NOT NULL, run_id TEXT
+)
+""",
+    "CREATE INDEX IF NOT EXISTS checkpoint_writes_replaced_of_thread ON checkpoint_writes_replaced (thread_id)",
+)
+_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id"
+_KEY = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
+# LangGraph's statements with the column `run_id`; the first looks at the row that it replaces before it does.
+_REPLACE_WRITE = f"""
+WITH new ({_COLUMNS}) AS (VALUES (%s::text, %s::text, %s::text, %s::text, %s::text, %s::integer, %s::text, %s::text,
+    %s::bytea, %s::text)),
+replaced AS (
+    INSERT INTO checkpoint_writes_replaced ({_COLUMNS})
+    SELECT {", ".join(f"w.{column}" for column in _COLUMNS.split(", "))}
+    FROM checkpoint_writes w JOIN new USING ({_KEY}) WHERE w.run_id IS DISTINCT FROM new.run_id
+)
+INSERT INTO checkpoint_writes ({_COLUMNS}) SELECT {_COLUMNS} FROM new
+ON CONFLICT ({_KEY}) DO UPDATE SET
+    channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob, run_id = EXCLUDED.run_id
+"""
+_KEEP_WRITE = f"""
+INSERT INTO checkpoint_writes ({_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}) ON CONFLICT ({_KEY}) DO NOTHING
+"""
 
 
 class PooledPostgresSaver(AsyncPostgresSaver):
@@ -33,8 +57,8 @@ class PooledPostgresSaver(AsyncPostgresSaver):
     One object a run: each holds a lock around its statements.
     """
 
-    UPSERT_CHECKPOINT_WRITES_SQL = _with_run_id(BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL)
-    INSERT_CHECKPOINT_WRITES_SQL = _with_run_id(BasePostgresSaver.INSERT_CHECKPOINT_WRITES_SQL)
+    UPSERT_CHECKPOINT_WRITES_SQL = _REPLACE_WRITE
+    INSERT_CHECKPOINT_WRITES_SQL = _KEEP_WRITE
 
     def __init__(
         self, pools: LoopPools, *, serde: SerializerProtocol | None = None, fence: Fence | None = None
@@ -91,7 +115,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
 
 
 async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:
-    """In one transaction: the run's checkpoints with their writes, its writes elsewhere, and values only they used."""
+    """In one transaction: the run's checkpoints with their writes, and values only they used; its writes elsewhere."""
     async with connection.transaction():
         rows = await connection.execute(
             "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id AS parent,"
@@ -112,7 +136,7 @@ async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_i
             by_namespace.setdefault(namespace, []).append(checkpoint_id)
         for namespace, checkpoint_ids in by_namespace.items():
             place = (thread_id, namespace, checkpoint_ids)
-            for table in ("checkpoint_writes", "checkpoints"):
+            for table in ("checkpoint_writes", "checkpoint_writes_replaced", "checkpoints"):
                 await connection.execute(
                     f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)",
                     place,
@@ -124,6 +148,20 @@ async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_i
                 "  WHERE c.thread_id = %s AND c.checkpoint_ns = %s)",
                 (thread_id, namespace, thread_id, namespace),
             )
+        await _take_back_writes(connection, thread_id, run_id)
+
+
+async def _take_back_writes(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:
+    """Delete the run's writes; in the place of each, what it replaced last."""
+    place = (thread_id, run_id)
+    await connection.execute("DELETE FROM checkpoint_writes_replaced WHERE thread_id = %s AND run_id = %s", place)
+    taken = await connection.execute(
+        f"DELETE FROM checkpoint_writes WHERE thread_id = %s AND run_id = %s RETURNING {_KEY}", place
+    )
+    for row in await taken.fetchall():
         await connection.execute(
-            "DELETE FROM checkpoint_writes WHERE thread_id = %s AND run_id = %s", (thread_id, run_id)
+            f"WITH last AS (DELETE FROM checkpoint_writes_replaced WHERE sequence = ("
+            f"SELECT max(sequence) FROM checkpoint_writes_replaced WHERE ({_KEY}) = (%s, %s, %s, %s, %s))"
+            f" RETURNING {_COLUMNS}) INSERT INTO checkpoint_writes ({_COLUMNS}) SELECT {_COLUMNS} FROM last",
+            tuple(row.values()),
         )

@@ -51,6 +51,12 @@ _REPLACE_WRITE = (
     _PUT_WRITE + "UPDATE SET task_path = excluded.task_path, run_id = excluded.run_id,"
     " channel = excluded.channel, type = excluded.type, value = excluded.value"
 )
+_REMEMBER_REPLACED = """
+INSERT INTO replaced_writes
+    (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, run_id, channel, type, value)
+SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, run_id, channel, type, value FROM writes
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ? AND idx = ? AND run_id IS NOT ?
+"""
 
 
 class GroupCommitSaver(BaseCheckpointSaver[str]):
@@ -175,9 +181,15 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
             for index, (channel, value) in enumerate(writes)
         ]
         # Ordinary writes of a task are the same each time; an error, an interrupt or a resume value replaces the last.
-        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        statement = _REPLACE_WRITE if special else _KEEP_WRITE
-        return self._guarded(lambda connection: connection.executemany(statement, rows))
+        if not all(channel in WRITES_IDX_MAP for channel, _ in writes):
+            return self._guarded(lambda connection: connection.executemany(_KEEP_WRITE, rows))
+        places = [(*row[:5], row[6]) for row in rows]
+
+        def replace(connection: sqlite3.Connection) -> None:
+            connection.executemany(_REMEMBER_REPLACED, places)
+            connection.executemany(_REPLACE_WRITE, rows)
+
+        return self._guarded(replace)
 
     # --- Reading ---------------------------------------------------------------------------------
 

@@ -257,3 +257,47 @@ def test_an_orphan_without_surviving_ancestor_becomes_a_root() -> None:
     assert adopted({**doomed, ("", "a"): None}, "", "c") is None
     # A loop of parents, which re-put checkpoints can make.
     assert adopted(doomed, "", "x") is None
+
+
+async def test_deleting_a_run_brings_back_the_writes_that_it_replaced(store: Checkpoints) -> None:
+    thread, first, second, third = uuid4(), leased(store), leased(store), leased(store)
+    root = await save(store.saver(), thread_config(thread), first.run_id, colour="red")
+    for lease, question in ((first, "one?"), (second, "two?"), (third, "three?")):
+        for text in ("draft", question):
+            await store.saver_for_run(lease).aput_writes(root, [("__interrupt__", text)], "task")
+
+    async def waiting() -> list[object]:
+        found = await store.saver().aget_tuple(root)
+        assert found is not None
+        return [value for _, _, value in found.pending_writes or ()]
+
+    await store.delete_run(thread, second.run_id)
+    assert await waiting() == ["three?"]
+    await store.delete_run(thread, third.run_id)
+    assert await waiting() == ["one?"]
+    await store.delete_run(thread, first.run_id)
+    assert await count(store, thread) == 0
+
+
+async def test_a_node_that_asked_twice_waits_with_its_first_question_again(store: Checkpoints) -> None:
+    def ask(state: Question) -> dict[str, str]:
+        return {"answer": interrupt("one?") + interrupt("two?")}
+
+    thread, asked, answered = uuid4(), leased(store), leased(store)
+    builder = StateGraph(Question).add_node("ask", ask).add_edge(START, "ask")
+
+    async def run(lease: Lease, given: Any) -> None:
+        graph: Any = builder.compile(checkpointer=store.saver_for_run(lease))
+        await graph.ainvoke(given, {**thread_config(thread), "metadata": {"run_id": str(lease.run_id)}})
+
+    async def questions() -> list[Any]:
+        state = await builder.compile(checkpointer=store.saver()).aget_state(thread_config(thread))
+        return [interrupt.value for interrupt in state.interrupts]
+
+    await run(asked, {"answer": ""})
+    await run(answered, Command(resume="a"))
+    assert await questions() == ["two?"]
+
+    await store.delete_run(thread, answered.run_id)
+
+    assert await questions() == ["one?"]
