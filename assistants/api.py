@@ -14,18 +14,21 @@ from platform_site.core.errors import InvalidJSON, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.loops import state_loop
+from platform_site.core.openapi import declared
 from platform_site.core.wire import encode
 
 router = Router(tags=["assistants"])
+# The graph may not be importable.
+_FROM_GRAPH = declared(errors=(503,))
 
 
-@router.post("/assistants", response=schemas.Assistant)
+@router.post("/assistants", response=schemas.Assistant, openapi_extra=declared(errors=(409,)))
 async def assistant_create(request: ApiRequest, body: schemas.AssistantCreate) -> HttpResponse:
     """Create an assistant."""
     return json_response(await in_db(services.assistant_create, request.principal, body))
 
 
-@router.post("/assistants/search", response=list[schemas.Assistant])
+@router.post("/assistants/search", response=list[schemas.AssistantSelected])
 async def assistant_search(request: ApiRequest, body: schemas.AssistantSearch) -> HttpResponse:
     """Search assistants."""
     page = await read_db(selectors.assistant_search, request.principal, body)
@@ -82,8 +85,8 @@ async def assistant_set_version(
     return json_response(await in_db(services.assistant_set_version, request.principal, assistant, chosen))
 
 
-@router.get("/assistants/{assistant_id}/graph", response=schemas.Graph)
-async def assistant_graph(request: ApiRequest, assistant_id: str, xray: str = "false") -> HttpResponse:
+@router.get("/assistants/{assistant_id}/graph", response=schemas.Graph, openapi_extra=_FROM_GRAPH)
+async def assistant_graph(request: ApiRequest, assistant_id: str, xray: schemas.Xray = "false") -> HttpResponse:
     """Draw the graph of an assistant; a graph id stands for its default assistant."""
     depth = _xray(xray)
     if assistant_id in registry().ids:
@@ -94,21 +97,29 @@ async def assistant_graph(request: ApiRequest, assistant_id: str, xray: str = "f
     return await _from_graph(registry().drawing(assistant.graph_id, assistant.config, depth))
 
 
-@router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas)
+@router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas, openapi_extra=_FROM_GRAPH)
 async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpResponse:
     """Get the JSON schemas of an assistant's graph."""
     assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
     return await _from_graph(registry().schemas(assistant.graph_id, assistant.config))
 
 
-@router.get("/assistants/{assistant_id}/subgraphs", response=dict[str, schemas.SubgraphSchemas])
+@router.get(
+    "/assistants/{assistant_id}/subgraphs",
+    response=dict[str, schemas.SubgraphSchemas],
+    openapi_extra=_FROM_GRAPH,
+)
 async def assistant_subgraphs(request: ApiRequest, assistant_id: str, recurse: bool = False) -> HttpResponse:
     """Get the subgraphs of an assistant's graph and their schemas."""
     assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
     return await _from_graph(registry().subgraphs(assistant.graph_id, assistant.config, None, recurse))
 
 
-@router.get("/assistants/{assistant_id}/subgraphs/{namespace}", response=dict[str, schemas.SubgraphSchemas])
+@router.get(
+    "/assistants/{assistant_id}/subgraphs/{namespace}",
+    response=dict[str, schemas.SubgraphSchemas],
+    openapi_extra=_FROM_GRAPH,
+)
 async def assistant_subgraphs_in(
     request: ApiRequest, assistant_id: str, namespace: str, recurse: bool = False
 ) -> HttpResponse:

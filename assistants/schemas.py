@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
+from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import AssistantId
 from platform_site.core.wire import Schema
 
@@ -36,6 +37,10 @@ COLUMNS: tuple[str, ...] = (
     "version",
     "description",
 )
+
+
+# Read by the view, which has words of its own for what is neither.
+Xray = Annotated[str, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1}]})]
 
 
 class Config(Schema):
@@ -121,6 +126,12 @@ class AssistantVersion(Schema):
 
 class Assistant(AssistantVersion):
     updated_at: datetime
+
+
+class AssistantSelected(Assistant):
+    """An assistant, or those of its fields that `select` names."""
+
+    model_config = ConfigDict(json_schema_extra=every_field_optional)
 
 
 class Node(Schema):

@@ -11,6 +11,7 @@ from platform_site.core.errors import Conflict, Unprocessable
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
+from platform_site.core.openapi import declared, header, query
 from platform_site.core.wire import encode
 from threads import schemas, selectors, services
 from threads.head import head_of, thread_state_changed
@@ -20,16 +21,30 @@ from threads.state import state_history, state_read, state_update, state_wire
 
 router = Router(tags=["threads"])
 
+# What the documentation says of operations beyond their bodies.
+_CONFLICT = declared(errors=(409, 503))
+_PREFER = header("Prefer", "With `return=minimal` the answer is empty.")
+_STATE = declared(
+    query("subgraphs", "boolean", "Whether the states of interrupted subgraphs come along."),
+    query("select", {"type": "array", "items": {"type": "string"}}, "Fields of the state, or `values.<key>`."),
+    errors=(503,),
+)
+_HISTORY = declared(
+    query("limit", {"type": "integer", "default": 1}),
+    query("before", "string", "The id of a checkpoint: only older states."),
+    errors=(503,),
+)
+
 # More states than a thread has; databases know no larger number.
 MOST_STATES = 2**31 - 1
 
 
-@router.post("/threads", response=schemas.Thread)
+@router.post("/threads", response=schemas.Thread, openapi_extra=_CONFLICT)
 async def create(request: ApiRequest, body: schemas.ThreadCreate) -> HttpResponse:
     return json_response(await in_db(services.thread_create, request.principal, body))
 
 
-@router.post("/threads/search", response=list[schemas.Thread])
+@router.post("/threads/search", response=list[schemas.ThreadSelected])
 async def search(request: ApiRequest, body: schemas.ThreadSearch) -> HttpResponse:
     page = await read_db(selectors.thread_search, request.principal, body)
     return json_response(page.body, headers=page.headers)
@@ -45,7 +60,11 @@ async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
     return json_response(await read_db(selectors.thread_get, request.principal, path_uuid(thread_id, "thread")))
 
 
-@router.patch("/threads/{thread_id}", response=schemas.Thread)
+@router.patch(
+    "/threads/{thread_id}",
+    response={200: schemas.Thread, 204: None},
+    openapi_extra=declared(_PREFER),
+)
 async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) -> HttpResponse:
     thread = await in_db(services.thread_patch, request.principal, path_uuid(thread_id, "thread"), body)
     if "return=minimal" in request.headers.get("Prefer", ""):
@@ -90,23 +109,27 @@ def _flag(request: ApiRequest, name: str) -> bool:
     return request.GET.get(name, "").lower() in ("true", "1")
 
 
-@router.get("/threads/{thread_id}/state", response=schemas.ThreadState)
+@router.get("/threads/{thread_id}/state", response=schemas.ThreadStateSelected, openapi_extra=_STATE)
 async def state(request: ApiRequest, thread_id: str) -> HttpResponse:
     return await _state(request, thread_id, None, _flag(request, "subgraphs"), request.GET.getlist("select"))
 
 
-@router.post("/threads/{thread_id}/state/checkpoint", response=schemas.ThreadState)
+@router.post("/threads/{thread_id}/state/checkpoint", response=schemas.ThreadStateSelected)
 async def state_at_checkpoint(request: ApiRequest, thread_id: str, body: schemas.StateAtCheckpoint) -> HttpResponse:
     return await _state(request, thread_id, body.checkpoint, body.subgraphs, body.select)
 
 
-@router.get("/threads/{thread_id}/state/{checkpoint_id}", response=schemas.ThreadState)
+@router.get(
+    "/threads/{thread_id}/state/{checkpoint_id}",
+    response=schemas.ThreadStateSelected,
+    openapi_extra=_STATE,
+)
 async def state_at(request: ApiRequest, thread_id: str, checkpoint_id: str) -> HttpResponse:
     ref = CheckpointRef(checkpoint_id=checkpoint_id)
     return await _state(request, thread_id, ref, _flag(request, "subgraphs"), request.GET.getlist("select"))
 
 
-@router.post("/threads/{thread_id}/state", response=schemas.StateUpdated)
+@router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CONFLICT)
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
     thread = await _thread(request, thread_id)
     await read_db(_require_not_busy, thread.thread_id)
@@ -126,7 +149,7 @@ def _require_not_busy(thread_id: UUID) -> None:
         raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them to finish or cancel them first.")
 
 
-@router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState])
+@router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState], openapi_extra=_HISTORY)
 async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
     text = request.GET.get("limit", "1")
     if not text.removeprefix("-").isdecimal():

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
 
@@ -97,6 +98,13 @@ class Thread(Schema):
     values: dict[str, Any] | list[Any] | None
     error: Any = None
     interrupts: dict[str, list[dict[str, Any]]] | None = None
+    extracted: dict[str, Any] | None = None
+
+
+class ThreadSelected(Thread):
+    """A thread, or those of its fields that `select` names."""
+
+    model_config = ConfigDict(json_schema_extra=every_field_optional)
 
 
 class ThreadState(Schema):
@@ -110,6 +118,12 @@ class ThreadState(Schema):
     interrupts: list[dict[str, Any]]
     checkpoint_id: str | None
     parent_checkpoint_id: str | None
+
+
+class ThreadStateSelected(ThreadState):
+    """A state, or those of its fields that `select` names."""
+
+    model_config = ConfigDict(json_schema_extra=every_field_optional)
 
 
 class StateUpdated(Schema):
