@@ -25,6 +25,7 @@ ROUTERS = [
     "assistants.api",
     "threads.api",
     "runs.api",
+    "runs.streaming.api",
 ]
 
 

@@ -21,7 +21,6 @@ from runs import schemas, selectors, services
 from runs.models import RunStatus
 from runs.services import CreatedRun
 from runs.streaming.sse import follow, frame
-from runs.streaming.thread_stream import MODES, ThreadEvents, Wanted
 from threads.head import head_of, thread_state_changed
 from threads.selectors import thread_for_state
 from threads.state import snapshot_of
@@ -251,27 +250,6 @@ async def _error_event(body: dict[str, str]) -> AsyncGenerator[bytes, None]:
 
 def _flag(request: ApiRequest, name: str) -> bool:
     return request.GET.get(name, "").lower() in ("true", "1")
-
-
-_THREAD_MODES = {"type": "array", "items": {"type": "string", "enum": list(MODES)}}
-
-
-@router.get(
-    "/threads/{thread_id}/stream",
-    openapi_extra=declared(
-        query("stream_modes", _THREAD_MODES, "What to stream; run_modes if absent."),
-        query("stream_mode", _THREAD_MODES, "The same."),
-        header("Last-Event-ID", "Go on after this event; - is before the first."),
-        answers=EVENTS,
-    ),
-)
-async def thread_stream(request: ApiRequest, thread_id: str) -> HttpResponseBase:
-    """Stream all runs of a thread, those to come included."""
-    thread = path_uuid(thread_id, "thread")
-    texts = request.GET.getlist("stream_modes") + request.GET.getlist("stream_mode")
-    wanted = Wanted(mode.strip() for text in texts for mode in text.split(",") if mode.strip())
-    events = ThreadEvents(request.principal.workspace_id, thread, request.headers.get("Last-Event-ID") or None)
-    return stream_response(follow(events, with_ids=True, only=wanted))
 
 
 @router.post(

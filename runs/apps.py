@@ -1,8 +1,10 @@
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.hooks import state_updated, threads_deleting
+from platform_site.core.hooks import state_posted, state_updated, threads_deleting
 
 
 def _stop_runs(thread_ids: list[UUID]) -> None:
@@ -18,9 +20,23 @@ def _close_interrupts(thread_id: UUID) -> None:
     interrupts_close_stale(thread_id)
 
 
+def _stream_state(workspace_id: int, thread_id: UUID, state: Callable[[], dict[str, Any]]) -> None:
+    from runs.streaming.thread_stream import state_posted as stream_state
+
+    stream_state(workspace_id, thread_id, state)
+
+
+def _end_streams(thread_ids: list[UUID]) -> None:
+    from runs.streaming.thread_stream import end_streams
+
+    end_streams(thread_ids)
+
+
 class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
         threads_deleting.connect(_stop_runs)
+        threads_deleting.connect(_end_streams)
         state_updated.connect(_close_interrupts)
+        state_posted.connect(_stream_state)

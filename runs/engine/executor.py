@@ -32,6 +32,7 @@ from runs.engine.spans import SpanRecorder
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
+from runs.streaming.thread_stream import feed_of
 from threads.head import head_of
 from threads.state import AnyPregel
 
@@ -105,8 +106,7 @@ class Attempt:
         logs.run_id.set(self._name)
         self._deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
         metrics.run_claimed((self.claim.attempt_started_at - self.claim.scheduled_at).total_seconds())
-        if self.claim.kwargs["resumable"]:
-            self._log.mark_resumable(self._name)
+        self._begin_stream()
         self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
         try:
             ending = await self._attempt()
@@ -120,6 +120,7 @@ class Attempt:
     async def abandon(self, status: RunStatus, error: dict[str, str] | None, *, rollback: bool = False) -> list[Claim]:
         """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
         logs.run_id.set(self._name)
+        self._begin_stream()
         if rollback:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         text = error["message"] if error else ""
@@ -141,6 +142,13 @@ class Attempt:
         """Store the spans that have ended so far, for those who watch."""
         if self._recorder.has_ended_spans and not self.claim.is_temporary:
             await in_db(flush_spans, self.claim, self._recorder.take())
+
+    def _begin_stream(self) -> None:
+        resumable = self.claim.kwargs["resumable"]
+        if not self.claim.is_temporary:
+            self._log.begin(self._name, feed_of(self.claim.workspace_id, self.claim.thread_id), resumable=resumable)
+        elif resumable:
+            self._log.mark_resumable(self._name)
 
     def _emit(self, name: str, data: bytes) -> None:
         self._events += 1
@@ -286,7 +294,7 @@ class Attempt:
             return False
         self.lease.lose()
         self._emit("error", encode(DRAINED))
-        self._log.close(self._name, encode({"__error__": DRAINED}))
+        self._log.close(self._name, encode({"__error__": DRAINED}), done=False)
         return True
 
     async def _finish(self, ending: Ending) -> list[Claim]:

@@ -1,7 +1,7 @@
 """Server-sent events as the contract frames them (BEHAVIOUR 5; WHATWG HTML, 9.2)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Container, Iterable
 
 from django.conf import settings
 
@@ -24,7 +24,7 @@ def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
     return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, event_id.encode())
 
 
-def frames(events: Iterable[Event], *, with_ids: bool, only: Collection[str] | None = None) -> bytes:
+def frames(events: Iterable[Event], *, with_ids: bool, only: Container[str] | None = None) -> bytes:
     """Everything that waits, joined into one chunk; `only` keeps events of those modes."""
     return b"".join(
         frame(event.name, event.data, event.id if with_ids else None)
@@ -39,7 +39,7 @@ def mode_of(name: str) -> str:
 
 
 async def follow(
-    subscription: Subscription, *, with_ids: bool, only: Collection[str] | None = None
+    subscription: Subscription, *, with_ids: bool, only: Container[str] | None = None
 ) -> AsyncGenerator[bytes, None]:
     """The frames of a run until its log is closed, with a heartbeat in every silence."""
     clock = asyncio.get_running_loop().time

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from platform_site.core.events import BEGIN, Event, EventLog, MemoryEventLog, Subscription
+from platform_site.core.events import BEGIN, Event, EventLog, Subscription
+from platform_site.core.memory_events import MemoryEventLog
 
 
 class Clock:

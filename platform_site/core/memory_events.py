@@ -1,0 +1,223 @@
+"""The event logs of one process, in its memory.
+
+Events are appended on the run loop's thread and read on the HTTP server's loop.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from platform_site.core.events import BEGIN, Subscription
+from platform_site.core.memory_feeds import Feeds
+from platform_site.core.memory_log import Log, MemorySubscription, position_of
+
+# What a log weighs without its events.
+_LOG_OVERHEAD = 1000
+# Finished logs together may weigh as much as this many full logs; then the oldest go before their time.
+_FINISHED_FULL_LOGS = 8
+
+
+class MemoryEventLog:
+    """Event logs in this process's memory.
+
+    A log weighs at most `max_bytes`, its newest event excepted; older events are dropped first. Finished logs are kept
+    for `ttl` or `resumable_ttl` seconds, and together at most eight full logs' worth. There is no thread of its own:
+    each use clears away a part of what has expired.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        ttl: float,
+        resumable_ttl: float,
+        abandoned_after: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self._max_bytes = max_bytes
+        self._ttl = ttl
+        self._resumable_ttl = resumable_ttl
+        self._abandoned_after = abandoned_after
+        self._logs: dict[str, Log] = {}
+        # Guards the dictionary's changes and what follows. Taken before the feeds' lock and a log's, never inside one.
+        self._lock = threading.Lock()
+        self._feeds = Feeds(self._subscription)
+        # Finished logs in the order in which they expire.
+        self._finished: deque[tuple[str, Log]] = deque()
+        self._finished_resumable: deque[tuple[str, Log]] = deque()
+        self._finished_weight = 0
+        self._next_sweep = 0.0
+        self._next_search = clock() + max(ttl, 10)
+
+    def append(self, run_id: str, name: str, data: bytes) -> None:
+        while True:
+            log = self._logs.get(run_id) or self.open(run_id)
+            with log.lock:
+                if log.dropped:
+                    continue
+                if log.closed:
+                    return
+                log.add(name, data, self._max_bytes)
+                log.touched_at = self.clock()
+                waiting = log.waiting
+                if waiting:
+                    log.waiting = []
+            for waiter in waiting:
+                waiter.wake()
+            if log.touched_at >= self._next_sweep:
+                self._sweep(log.touched_at)
+            return
+
+    def open(self, run_id: str) -> Log:
+        """The log of the run, begun if there is none or only an expired one."""
+        now = self.clock()
+        with self._lock:
+            log = self._logs.get(run_id)
+            if log is not None and log.expires_at is not None and log.expires_at <= now:
+                self._feeds.forget(run_id, log)
+                log = None
+            if log is None:
+                log = self._logs[run_id] = Log(now)
+            return log
+
+    def mark_resumable(self, run_id: str) -> None:
+        while True:
+            log = self.open(run_id)
+            with log.lock:
+                if log.dropped:
+                    continue
+                if not log.resumable:
+                    log.resumable = True
+                    if log.expires_at is not None:
+                        log.expires_at += self._resumable_ttl - self._ttl
+                return
+
+    def close(self, run_id: str, outcome: bytes, *, done: bool = True) -> None:
+        self._end(run_id, outcome, done=done)
+
+    def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
+        for run_id in list(self._logs):
+            self.append(run_id, name, data)
+            self.close(run_id, outcome, done=False)
+        self._feeds.end_all(name, data)
+
+    def discard(self, run_id: str) -> None:
+        # The log stays, closed and empty, for its time: a late event of the deleted run meets it and is ignored.
+        self._end(run_id, None, forget=True)
+
+    def _end(self, run_id: str, outcome: bytes | None, *, done: bool = True, forget: bool = False) -> None:
+        now = self.clock()
+        with self._lock:
+            log = self._logs.get(run_id)
+            if log is None:
+                log = self._logs[run_id] = Log(now)
+            with log.lock:
+                newly = not log.closed
+                if newly:
+                    log.closed, log.done = True, done
+                    log.end_id = log.next_id()
+                    log.outcome = outcome
+                    log.expires_at = now + (self._resumable_ttl if log.resumable else self._ttl)
+                if forget:
+                    log.forget_events()
+                weight = log.size + len(log.outcome or b"") + _LOG_OVERHEAD
+                waiting, log.waiting = log.waiting, []
+            # A closed log that was discarded later weighs less; one that is gone from the queues has no weight.
+            if newly:
+                (self._finished_resumable if log.resumable else self._finished).append((run_id, log))
+            if newly or log.weight:
+                self._finished_weight += weight - log.weight
+                log.weight = weight
+        for waiter in waiting:
+            waiter.wake()
+        self._sweep(now)
+
+    def subscribe(self, run_id: str, after: str | None) -> Subscription:
+        if after is not None and after != BEGIN:
+            position_of(after)
+        while True:
+            log = self.open(run_id)
+            with log.lock:
+                if log.dropped:
+                    continue
+                log.touched_at = self.clock()
+                return self._subscription(run_id, log, log.position(after))
+
+    def _subscription(self, run_id: str, log: Log, position: int) -> MemorySubscription:
+        return MemorySubscription(log, position, lambda: self.open(run_id), self.clock)
+
+    def is_closed(self, run_id: str) -> bool:
+        log = self._logs.get(run_id)
+        return log is not None and log.expires_at is not None and log.expires_at > self.clock()
+
+    # --- Feeds ----------------------------------------------------------------------------------------
+
+    def begin(self, run_id: str, feed: str, *, resumable: bool = False) -> None:
+        if resumable:
+            self.mark_resumable(run_id)
+        self._feeds.add(feed, run_id, self.open(run_id))
+
+    def post(self, feed: str, name: str, data: bytes) -> None:
+        if not self._feeds.has_followers(feed):
+            return
+        # A log of its own, with the lifetime of any other.
+        own = f"{feed}#{self._feeds.next_number()}"
+        self._feeds.add(feed, own, self.open(own), is_run=False)
+        self.append(own, name, data)
+        self.close(own, b"", done=False)
+
+    def has_followers(self, feed: str) -> bool:
+        return self._feeds.has_followers(feed)
+
+    def follow(self, feed: str, after: str | None) -> Subscription:
+        if after is not None and after != BEGIN:
+            position_of(after)
+        return self._feeds.follow(feed, after)
+
+    def end_feed(self, feed: str) -> None:
+        self._feeds.end(feed)
+
+    # --- Bounds ---------------------------------------------------------------------------------------
+
+    def _sweep(self, now: float) -> None:
+        """Remove some of the finished logs whose time is over, and now and then the abandoned open ones."""
+        with self._lock:
+            self._next_sweep = now + 1
+            limit = self._max_bytes * _FINISHED_FULL_LOGS
+            for queue in (self._finished, self._finished_resumable):
+                for _ in range(100):
+                    if not queue:
+                        break
+                    run_id, log = queue[0]
+                    expired = log.expires_at is not None and log.expires_at <= now
+                    if queue is self._finished and log.resumable and not expired:
+                        # Marked after its end: it has longer to live.
+                        self._finished_resumable.append(queue.popleft())
+                        continue
+                    if not expired and self._finished_weight <= limit:
+                        break
+                    queue.popleft()
+                    self._finished_weight -= log.weight
+                    log.weight = 0
+                    self._remove(run_id, log)
+            if now >= self._next_search:
+                self._next_search = now + max(self._ttl, 10)
+                self._drop_abandoned(now)
+
+    def _drop_abandoned(self, now: float) -> None:
+        """Remove open logs that nobody has written to or read from for long: nobody will close them any more."""
+        for run_id, log in list(self._logs.items()):
+            with log.lock:
+                keeps = bool(log.events) or log.resumable
+                idle = now - log.touched_at
+                if log.closed or log.waiting or idle < (self._abandoned_after if keeps else self._ttl):
+                    continue
+                log.dropped = True
+            self._remove(run_id, log)
+
+    def _remove(self, run_id: str, log: Log) -> None:
+        self._feeds.forget(run_id, log)
+        if self._logs.get(run_id) is log:
+            del self._logs[run_id]
