@@ -40,10 +40,17 @@ def head_of(snapshot: StateSnapshot) -> Head:
     )
 
 
-def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any = None) -> None:
-    """Write the thread's status and error, and its values and interrupts where a head is given."""
+def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any = None, busy: bool = False) -> None:
+    """Write the thread's status and error, and its values and interrupts where a head is given.
+
+    A `busy` thread has the status once nothing is in flight any more.
+    """
     now = moment_param(timezone.now())
-    columns = {"status": status, "error": encode(error).decode() if error is not None else None}
+    columns = {
+        "status": ThreadStatus.BUSY.value if busy else status,
+        "settled_status": status,
+        "error": encode(error).decode() if error is not None else None,
+    }
     if head is not None:
         values = None if head.values == b"null" else head.values.decode()
         columns |= {"values": values, "interrupts": encode(head.interrupts).decode(), "state_updated_at": now}
@@ -61,5 +68,5 @@ def thread_state_changed(thread_id: UUID, head: Head) -> None:
         status = Thread.objects.values_list("status", flat=True).filter(thread_id=thread_id).first()
         if status is None:
             return
-        thread_mirror(thread_id, head, status=status if status == ThreadStatus.BUSY else head.status)
+        thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)
         state_updated.send(thread_id)

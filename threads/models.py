@@ -27,6 +27,8 @@ class Thread(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="threads", db_index=False)
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
+    # What `status` is when no run is in flight; null before any run.
+    settled_status = models.CharField(max_length=12, choices=ThreadStatus, null=True, blank=True)
     metadata = JSONField(default=dict, blank=True)
     config = JSONField(default=dict, blank=True)
     values = JSONField(null=True, blank=True)

@@ -63,8 +63,7 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
         _count(claim, ending, now)
         busy = _has_more(claim)
         if not claim.is_temporary:
-            status = "busy" if busy else _thread_status(ending)
-            thread_mirror(claim.thread_id, ending.head, status=status, error=ending.error)
+            thread_mirror(claim.thread_id, ending.head, status=_thread_status(ending), error=ending.error, busy=busy)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
     return Finished(written=True, next_claims=claims)
 
