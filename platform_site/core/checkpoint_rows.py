@@ -1,7 +1,7 @@
 """Reading and deleting rows of a `CheckpointFile`: functions on a connection, run on the file's threads."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import CheckpointTuple, PendingWrite, get_checkpo
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite.utils import search_where
 
+from platform_site.core.checkpoint_chains import Place, Row, Stored, needed_by, row_of
 from platform_site.core.checkpoints import adopted
 
 # Checkpoints that a listing reads and unpacks in one go.
@@ -112,9 +113,12 @@ def delete_threads(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
         connection.execute("DELETE FROM replaced_writes WHERE thread_id = ?", (thread_id,))
 
 
-def delete_run(connection: sqlite3.Connection, thread_id: str, run_id: str) -> None:
-    """Delete the run's checkpoints with their writes, and its writes on others: what they replaced is there again."""
-    doomed: dict[tuple[str, str], str | None] = {
+def delete_run(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, run_id: str) -> None:
+    """Delete the run's checkpoints with their writes, and its writes on others: what they replaced is there again.
+
+    What the delta channels of later checkpoints are rebuilt from stays.
+    """
+    doomed: dict[Place, str | None] = {
         (namespace, checkpoint_id): parent_id
         for namespace, checkpoint_id, parent_id in connection.execute(
             "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id FROM checkpoints"
@@ -122,35 +126,42 @@ def delete_run(connection: sqlite3.Connection, thread_id: str, run_id: str) -> N
             (run_id, thread_id),
         )
     }
+    needed, deltas = _needed_by_others(connection, serde, thread_id, doomed)
+    doomed = {place: parent_id for place, parent_id in doomed.items() if place not in needed}
     children = connection.execute(
         "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id FROM checkpoints"
-        " WHERE thread_id = ? AND run_id IS NOT ? AND parent_checkpoint_id IS NOT NULL",
-        (thread_id, run_id),
+        " WHERE thread_id = ? AND parent_checkpoint_id IS NOT NULL",
+        (thread_id,),
     ).fetchall()
     for namespace, checkpoint_id, parent_id in children:
-        if (namespace, parent_id) in doomed:
+        if (namespace, parent_id) in doomed and (namespace, checkpoint_id) not in doomed:
             connection.execute(
                 "UPDATE checkpoints SET parent_checkpoint_id = ?"
                 " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
                 (adopted(doomed, namespace, parent_id), thread_id, namespace, checkpoint_id),
             )
-    for table in ("writes", "replaced_writes"):
+    for table in ("writes", "replaced_writes", "checkpoints"):
         connection.executemany(
             f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
             [(thread_id, namespace, checkpoint_id) for namespace, checkpoint_id in doomed],
         )
-    _take_back_writes(connection, thread_id, run_id)
-    connection.execute("DELETE FROM checkpoints WHERE run_id = ? AND thread_id = ?", (run_id, thread_id))
+    _take_back_writes(connection, thread_id, run_id, needed, deltas)
 
 
-def _take_back_writes(connection: sqlite3.Connection, thread_id: str, run_id: str) -> None:
-    """Delete the run's writes; in the place of each, what it replaced last."""
+def _take_back_writes(
+    connection: sqlite3.Connection, thread_id: str, run_id: str, needed: Collection[Place], deltas: Collection[str]
+) -> None:
+    """Delete the run's writes; in the place of each, what it replaced last. Writes that others need stay."""
     connection.execute("DELETE FROM replaced_writes WHERE thread_id = ? AND run_id = ?", (thread_id, run_id))
-    taken = connection.execute(
-        "DELETE FROM writes WHERE thread_id = ? AND run_id = ? RETURNING checkpoint_ns, checkpoint_id, task_id, idx",
+    written = connection.execute(
+        "SELECT channel, rowid, checkpoint_ns, checkpoint_id, task_id, idx FROM writes"
+        " WHERE thread_id = ? AND run_id = ?",
         (thread_id, run_id),
     ).fetchall()
-    for where in taken:
+    for channel, rowid, *where in written:
+        if channel in deltas and (where[0], where[1]) in needed:
+            continue
+        connection.execute("DELETE FROM writes WHERE rowid = ?", (rowid,))
         replaced = connection.execute(
             "SELECT max(sequence) FROM replaced_writes"
             " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ? AND idx = ?",
@@ -164,12 +175,53 @@ def _take_back_writes(connection: sqlite3.Connection, thread_id: str, run_id: st
             connection.execute("DELETE FROM replaced_writes WHERE sequence = ?", (replaced,))
 
 
-def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+def _needed_by_others(
+    connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, doomed: Collection[Place]
+) -> tuple[set[Place], set[str]]:
+    """The checkpoints from which the delta channels of those that are not doomed are rebuilt; the channels."""
+    uses_deltas = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?"
+        " AND instr(metadata, CAST('\"counters_since_delta_snapshot\"' AS BLOB)))",
+        (thread_id,),
+    ).fetchone()[0]
+    if not uses_deltas:
+        return set(), set()
+    rows = thread_rows(connection, thread_id)
+    survivors = [row for place, row in rows.items() if place not in doomed]
+    deltas = set().union(*(row.deltas for row in survivors))
+    return needed_by(survivors, rows, stored_in(connection, serde, thread_id)), deltas
+
+
+def delete_runs(connection: sqlite3.Connection, serde: SerializerProtocol, run_ids: Sequence[str]) -> None:
     for run_id in run_ids:
         for (thread_id,) in connection.execute(
             "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ?", (str(run_id),)
         ).fetchall():
-            delete_run(connection, thread_id, str(run_id))
+            delete_run(connection, serde, thread_id, str(run_id))
+
+
+def thread_rows(connection: sqlite3.Connection, thread_id: str) -> dict[Place, Row]:
+    """The thread's checkpoints by place, their values left where they are."""
+    found = connection.execute(
+        "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?",
+        (thread_id,),
+    )
+    rows = (row_of(ns, id_, parent, orjson.loads(metadata or b"{}")) for ns, id_, parent, metadata in found)
+    return {row.place: row for row in rows}
+
+
+def stored_in(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str) -> Stored:
+    """Reads which channels a checkpoint holds values of."""
+
+    def stored(namespace: str, checkpoint_id: str) -> Collection[str]:
+        row = connection.execute(
+            "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+            (thread_id, namespace, checkpoint_id),
+        ).fetchone()
+        channels: Collection[str] = serde.loads_typed(row)["channel_values"].keys()
+        return channels
+
+    return stored
 
 
 def place(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:

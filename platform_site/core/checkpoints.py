@@ -12,6 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 
+from platform_site.core.checkpoint_storage import Storage
+
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -92,8 +94,24 @@ class Checkpoints(ABC):
         """Delete the run's checkpoints in all namespaces with their writes, and the writes the run left on others:
         where these replaced writes of other runs, an interrupt or an error, those are there again.
 
-        Checkpoints that grew on a deleted one hang on its nearest surviving ancestor afterwards.
+        Checkpoints that grew on a deleted one hang on its nearest surviving ancestor afterwards. What their delta
+        channels are rebuilt from stays.
         """
+
+    @abstractmethod
+    async def copy_thread(self, source: UUID, target: UUID) -> None:
+        """Copy everything of a thread, as it is at one moment, to one that has nothing."""
+
+    @abstractmethod
+    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete all but the newest checkpoint of each namespace, and what that one is rebuilt from.
+
+        Namespaces of subgraph calls that are over go altogether.
+        """
+
+    @abstractmethod
+    async def storage(self, thread_id: UUID) -> Storage:
+        """What the thread takes up."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.postgres.base import PRUNE_DELETE_THREADS_SQL
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     NULL_TASK_ID,
     RESUME_INDEX,
@@ -18,10 +18,9 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
+from platform_site.core.postgres_maintenance import DELETE_THREADS, copy_thread, delete_run, prune, storage
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
-from platform_site.core.postgres_saver import REPLACED_WRITES_TABLE, PooledPostgresSaver, delete_run
-
-_DELETE_THREADS = (*PRUNE_DELETE_THREADS_SQL, "DELETE FROM checkpoint_writes_replaced WHERE thread_id = ANY(%s)")
+from platform_site.core.postgres_saver import REPLACED_WRITES_TABLE, PooledPostgresSaver
 
 
 class PostgresCheckpoints(Checkpoints):
@@ -71,19 +70,31 @@ class PostgresCheckpoints(Checkpoints):
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]
         async with (await self._pools.current()).connection() as connection, connection.transaction():
-            for statement in _DELETE_THREADS:
+            for statement in DELETE_THREADS:
                 await connection.execute(statement, (ids,))
 
     def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
         from django.db import connection
 
         with connection.cursor() as cursor:
-            for statement in _DELETE_THREADS:
+            for statement in DELETE_THREADS:
                 cursor.execute(statement, ([str(thread_id) for thread_id in thread_ids],))
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
         async with (await self._pools.current()).connection() as connection:
             await delete_run(connection, str(thread_id), str(run_id))
+
+    async def copy_thread(self, source: UUID, target: UUID) -> None:
+        async with (await self._pools.current()).connection() as connection:
+            await copy_thread(connection, str(source), str(target))
+
+    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
+        async with (await self._pools.current()).connection() as connection:
+            await prune(connection, list(map(str, thread_ids)), "keep_latest")
+
+    async def storage(self, thread_id: UUID) -> Storage:
+        async with (await self._pools.current()).connection() as connection:
+            return await storage(connection, str(thread_id))
 
     async def close(self) -> None:
         await self._pools.close_current()

@@ -6,11 +6,12 @@ from typing import Any, cast
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncCursor
 from psycopg.errors import DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
-from platform_site.core.checkpoints import Fence, LeaseLost, adopted
+from platform_site.core.checkpoints import Fence, LeaseLost
+from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
 from platform_site.core.postgres_pool import LoopPools
 
 # Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.
@@ -31,23 +32,21 @@ CREATE TABLE IF NOT EXISTS checkpoint_writes_replaced (
 """,
     "CREATE INDEX IF NOT EXISTS checkpoint_writes_replaced_of_thread ON checkpoint_writes_replaced (thread_id)",
 )
-_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id"
-_KEY = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
 # LangGraph's statements with the column `run_id`; the first looks at the row that it replaces before it does.
 _REPLACE_WRITE = f"""
-WITH new ({_COLUMNS}) AS (VALUES (%s::text, %s::text, %s::text, %s::text, %s::text, %s::integer, %s::text, %s::text,
-    %s::bytea, %s::text)),
+WITH new ({WRITE_COLUMNS}) AS (VALUES (%s::text, %s::text, %s::text, %s::text, %s::text, %s::integer, %s::text,
+    %s::text, %s::bytea, %s::text)),
 replaced AS (
-    INSERT INTO checkpoint_writes_replaced ({_COLUMNS})
-    SELECT {", ".join(f"w.{column}" for column in _COLUMNS.split(", "))}
-    FROM checkpoint_writes w JOIN new USING ({_KEY}) WHERE w.run_id IS DISTINCT FROM new.run_id
+    INSERT INTO checkpoint_writes_replaced ({WRITE_COLUMNS})
+    SELECT {", ".join(f"w.{column}" for column in WRITE_COLUMNS.split(", "))}
+    FROM checkpoint_writes w JOIN new USING ({WRITE_KEY}) WHERE w.run_id IS DISTINCT FROM new.run_id
 )
-INSERT INTO checkpoint_writes ({_COLUMNS}) SELECT {_COLUMNS} FROM new
-ON CONFLICT ({_KEY}) DO UPDATE SET
+INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) SELECT {WRITE_COLUMNS} FROM new
+ON CONFLICT ({WRITE_KEY}) DO UPDATE SET
     channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob, run_id = EXCLUDED.run_id
 """
 _KEEP_WRITE = f"""
-INSERT INTO checkpoint_writes ({_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}) ON CONFLICT ({_KEY}) DO NOTHING
+INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}) ON CONFLICT ({WRITE_KEY}) DO NOTHING
 """
 
 
@@ -113,55 +112,11 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 for row in await found.fetchall():
                     await delete_run(connection, row["thread_id"], str(run_id))
 
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        async with (await self._pools.current()).connection() as connection:
+            await copy_thread(connection, str(source_thread_id), str(target_thread_id))
 
-async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:
-    """In one transaction: the run's checkpoints with their writes, and values only they used; its writes elsewhere."""
-    async with connection.transaction():
-        rows = await connection.execute(
-            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id AS parent,"
-            " coalesce(metadata ->> 'run_id' = %s, false) AS doomed FROM checkpoints WHERE thread_id = %s",
-            (run_id, thread_id),
-        )
-        found = [(row["checkpoint_ns"], row["checkpoint_id"], row["parent"], row["doomed"]) async for row in rows]
-        doomed = {(namespace, checkpoint_id): parent for namespace, checkpoint_id, parent, gone in found if gone}
-        for namespace, checkpoint_id, parent, gone in found:
-            if not gone and (namespace, parent) in doomed:
-                await connection.execute(
-                    "UPDATE checkpoints SET parent_checkpoint_id = %s"
-                    " WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s",
-                    (adopted(doomed, namespace, parent), thread_id, namespace, checkpoint_id),
-                )
-        by_namespace: dict[str, list[str]] = {}
-        for namespace, checkpoint_id in doomed:
-            by_namespace.setdefault(namespace, []).append(checkpoint_id)
-        for namespace, checkpoint_ids in by_namespace.items():
-            place = (thread_id, namespace, checkpoint_ids)
-            for table in ("checkpoint_writes", "checkpoint_writes_replaced", "checkpoints"):
-                await connection.execute(
-                    f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)",
-                    place,
-                )
-            await connection.execute(
-                "DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns = %s AND (channel, version) NOT IN"
-                " (SELECT v.key, v.value FROM checkpoints c"
-                "  CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') v"
-                "  WHERE c.thread_id = %s AND c.checkpoint_ns = %s)",
-                (thread_id, namespace, thread_id, namespace),
-            )
-        await _take_back_writes(connection, thread_id, run_id)
-
-
-async def _take_back_writes(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:
-    """Delete the run's writes; in the place of each, what it replaced last."""
-    place = (thread_id, run_id)
-    await connection.execute("DELETE FROM checkpoint_writes_replaced WHERE thread_id = %s AND run_id = %s", place)
-    taken = await connection.execute(
-        f"DELETE FROM checkpoint_writes WHERE thread_id = %s AND run_id = %s RETURNING {_KEY}", place
-    )
-    for row in await taken.fetchall():
-        await connection.execute(
-            f"WITH last AS (DELETE FROM checkpoint_writes_replaced WHERE sequence = ("
-            f"SELECT max(sequence) FROM checkpoint_writes_replaced WHERE ({_KEY}) = (%s, %s, %s, %s, %s))"
-            f" RETURNING {_COLUMNS}) INSERT INTO checkpoint_writes ({_COLUMNS}) SELECT {_COLUMNS} FROM last",
-            tuple(row.values()),
-        )
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        # LangGraph's own refuses threads with delta channels.
+        async with (await self._pools.current()).connection() as connection:
+            await prune(connection, list(map(str, thread_ids)), strategy)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
 from platform_site.core.checkpoint_rows import delete_run, delete_threads
+from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     NULL_TASK_ID,
     RESUME_INDEX,
@@ -17,6 +18,7 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
+from platform_site.core.sqlite_maintenance import copy_thread, prune, storage
 from platform_site.core.sqlite_saver import GroupCommitSaver
 
 
@@ -70,7 +72,17 @@ class SqliteCheckpoints(Checkpoints):
         self._file.write_sync(lambda connection: delete_threads(connection, ids))
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
-        await self._file.write(lambda connection: delete_run(connection, str(thread_id), str(run_id)))
+        await self._file.write(lambda connection: delete_run(connection, serializer(()), str(thread_id), str(run_id)))
+
+    async def copy_thread(self, source: UUID, target: UUID) -> None:
+        await self._file.write(lambda connection: copy_thread(connection, str(source), str(target)))
+
+    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        await self._file.write(lambda connection: prune(connection, serializer(()), ids, "keep_latest"))
+
+    async def storage(self, thread_id: UUID) -> Storage:
+        return await self._file.read(lambda connection: storage(connection, str(thread_id)))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._file.close)

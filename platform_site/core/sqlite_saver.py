@@ -34,6 +34,7 @@ from platform_site.core.checkpoint_rows import (
     read_tuple,
 )
 from platform_site.core.checkpoints import Fence, LeaseLost, serializer
+from platform_site.core.sqlite_maintenance import copy_thread, prune
 
 _PUT = """
 INSERT INTO checkpoints
@@ -124,10 +125,28 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         self._file.write_sync(self._guarded(lambda connection: delete_threads(connection, [str(thread_id)])))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._file.write(self._guarded(lambda connection: delete_runs(connection, run_ids)))
+        await self._file.write(self._guarded(lambda connection: delete_runs(connection, self.serde, run_ids)))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._file.write_sync(self._guarded(lambda connection: delete_runs(connection, run_ids)))
+        self._file.write_sync(self._guarded(lambda connection: delete_runs(connection, self.serde, run_ids)))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._file.write(self._copying(source_thread_id, target_thread_id))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._file.write_sync(self._copying(source_thread_id, target_thread_id))
+
+    def _copying(self, source: str, target: str) -> Work[None]:
+        return self._guarded(lambda connection: copy_thread(connection, str(source), str(target)))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self._file.write(self._pruning(thread_ids, strategy))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self._file.write_sync(self._pruning(thread_ids, strategy))
+
+    def _pruning(self, thread_ids: Sequence[str], strategy: str) -> Work[None]:
+        return self._guarded(lambda connection: prune(connection, self.serde, list(map(str, thread_ids)), strategy))
 
     def _guarded(self, work: Work[Any]) -> Work[None]:
         fence = self._fence

@@ -38,7 +38,7 @@ def own(url: str, lease: Lease) -> None:
 
 
 @pytest.mark.parametrize(
-    "capability", ["put", "put_writes", "get_tuple", "list", "delete_thread", "delete_for_runs", "prune"]
+    "capability", ["put", "put_writes", "get_tuple", "list", "delete_thread", "delete_for_runs", "copy_thread", "prune"]
 )
 async def test_conforms_to_langgraphs_suite(checkpoints: PostgresCheckpoints, capability: str) -> None:
     @checkpointer_test(name=f"PooledPostgresSaver {capability}")

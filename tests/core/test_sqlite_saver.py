@@ -58,7 +58,9 @@ def counting_graph(saver: BaseCheckpointSaver[str], steps: int) -> Any:
 # --- LangGraph's interface ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("capability", ["put", "put_writes", "get_tuple", "list", "delete_thread", "delete_for_runs"])
+@pytest.mark.parametrize(
+    "capability", ["put", "put_writes", "get_tuple", "list", "delete_thread", "delete_for_runs", "copy_thread", "prune"]
+)
 async def test_conforms_to_langgraphs_suite(tmp_path: Path, capability: str) -> None:
     @checkpointer_test(name=f"GroupCommitSaver {capability}")
     async def saver() -> AsyncGenerator[BaseCheckpointSaver[str], None]:

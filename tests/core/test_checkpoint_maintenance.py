@@ -1,0 +1,190 @@
+"""Copying, pruning and measuring threads, and deleting runs, of graphs with delta channels as of any others."""
+
+from typing import Annotated, Any, TypedDict
+from uuid import UUID, uuid4
+
+import pytest
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph import END, START, StateGraph
+
+from platform_site.core.checkpoint_chains import latest_and_needed, needed_by, row_of
+from platform_site.core.checkpoints import NULL_TASK_ID, Checkpoints
+from tests.core.checkpointing import ids, save, thread_config
+from tests.core.test_checkpoints import leased as leased
+from tests.core.test_checkpoints import store as store
+from tests.postgres import postgres_server as postgres_server
+from tests.postgres import postgres_url as postgres_url
+
+
+def joined(value: list[str], writes: list[list[str]]) -> list[str]:
+    return value + [item for write in writes for item in write]
+
+
+class Log(TypedDict):
+    log: Annotated[list[str], DeltaChannel(joined, list, snapshot_frequency=4)]
+    n: int
+
+
+def growing_graph(store: Checkpoints) -> Any:
+    async def grow(state: Log) -> dict[str, Any]:
+        return {"log": [f"step {len(state['log'])}"], "n": len(state["log"])}
+
+    builder = StateGraph(Log)
+    builder.add_node("grow", grow)
+    builder.add_edge(START, "grow")
+    builder.add_edge("grow", END)
+    return builder.compile(checkpointer=store.saver())
+
+
+async def grow(store: Checkpoints, thread: UUID, *, times: int, durability: str = "sync") -> list[UUID]:
+    """Run the graph so often; the ids of the runs."""
+    runs = [uuid4() for _ in range(times)]
+    for number, run in enumerate(runs):
+        config = thread_config(thread, run_id=str(run)) | {"metadata": {"run_id": str(run)}}
+        await growing_graph(store).ainvoke({"log": [f"input {number}"]}, config, durability=durability)
+    return runs
+
+
+async def log_of(store: Checkpoints, thread: UUID) -> list[str]:
+    state = await growing_graph(store).aget_state({"configurable": {"thread_id": str(thread)}})
+    log: list[str] = state.values["log"]
+    return log
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize("times", [1, 2, 3, 5])
+async def test_keep_latest_keeps_what_delta_channels_are_rebuilt_from(
+    store: Checkpoints, times: int, durability: str
+) -> None:
+    thread = uuid4()
+    await grow(store, thread, times=times, durability=durability)
+    before = await log_of(store, thread)
+
+    await store.keep_latest([thread])
+
+    assert await log_of(store, thread) == before
+    # A snapshot at least every fourth update: only so much is kept.
+    assert len(await ids(store.saver(), thread_config(thread))) <= 1 + 2 * 4
+    await grow(store, thread, times=1)
+    assert (await log_of(store, thread))[: len(before)] == before
+
+
+async def test_keep_latest_leaves_one_checkpoint_of_an_ordinary_thread(store: Checkpoints) -> None:
+    thread, saver = uuid4(), store.saver()
+    root = await save(saver, thread_config(thread), colour={"red": 1})
+    middle = await save(saver, root, colour={"blue": 1})
+    await saver.aput_writes(middle, [("colour", "gone")], "task")
+    head = await save(saver, middle, colour={"green": 1})
+    await saver.aput_writes(head, [("colour", "kept")], "task")
+
+    await store.keep_latest([thread])
+
+    assert await ids(saver, thread_config(thread)) == [head["configurable"]["checkpoint_id"]]
+    found = await saver.aget_tuple(thread_config(thread))
+    assert found is not None
+    assert found.parent_config is None
+    assert found.checkpoint["channel_values"] == {"colour": {"green": 1}}
+    assert found.pending_writes == [("task", "colour", "kept")]
+    measured = await store.storage(thread)
+    assert (measured.checkpoints, measured.versions, measured.writes) == (1, {"colour": 1}, 1)
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+async def test_deleting_a_run_keeps_what_later_delta_channels_are_rebuilt_from(
+    store: Checkpoints, durability: str
+) -> None:
+    thread = uuid4()
+    runs = await grow(store, thread, times=3, durability=durability)
+    before = await log_of(store, thread)
+
+    await store.delete_run(thread, runs[1])
+
+    assert await log_of(store, thread) == before
+
+
+async def test_deleting_the_last_run_with_delta_channels_leaves_no_trace(store: Checkpoints) -> None:
+    thread = uuid4()
+    await grow(store, thread, times=2)
+    before, held = await log_of(store, thread), await ids(store.saver(), thread_config(thread))
+    (run,) = await grow(store, thread, times=1)
+
+    await store.delete_run(thread, run)
+
+    assert await log_of(store, thread) == before
+    assert await ids(store.saver(), thread_config(thread)) == held
+
+
+async def test_a_copy_has_everything_and_lives_on_its_own(store: Checkpoints) -> None:
+    source, target, saver = uuid4(), uuid4(), store.saver()
+    await grow(store, source, times=3)
+    child = await save(saver, thread_config(source, "child"), colour={"red": 1})
+    await saver.aput_writes(child, [("colour", "blue")], NULL_TASK_ID)
+
+    await store.copy_thread(source, target)
+
+    for namespace in ("", "child"):
+        copied = await ids(saver, thread_config(target, namespace))
+        assert copied == await ids(saver, thread_config(source, namespace))
+    assert (await store.storage(target)).wire() == (await store.storage(source)).wire()
+    await store.delete_threads([source])
+    assert await log_of(store, target) == ["input 0", "step 1", "input 1", "step 3", "input 2", "step 5"]
+    found = await saver.aget_tuple(thread_config(target, "child"))
+    assert found is not None
+    assert found.pending_writes == [(NULL_TASK_ID, "colour", "blue")]
+
+
+async def test_storage_adds_up(store: Checkpoints) -> None:
+    thread, saver = uuid4(), store.saver()
+    root = await save(saver, thread_config(thread), text="a" * 1000, things=["b" * 2000])
+    await save(saver, root, text="c" * 1000)
+    await saver.aput_writes(root, [("text", "d" * 500)], "task")
+
+    measured = await store.storage(thread)
+    wire = measured.wire()
+
+    assert measured.checkpoints == 2
+    assert measured.versions == {"text": 2, "things": 1}
+    assert measured.channel_bytes["text"] >= 2000
+    assert measured.channel_bytes["things"] >= 2000
+    assert measured.write_bytes >= 500
+    assert wire["total_bytes"] == sum(
+        wire[part]["bytes"] for part in ("checkpoints", "channel_values", "pending_writes")
+    )
+
+
+async def test_storage_of_an_empty_thread_is_nothing(store: Checkpoints) -> None:
+    assert (await store.storage(uuid4())).wire() == {
+        "total_bytes": 0,
+        "checkpoints": {"count": 0, "bytes": 0},
+        "channel_values": {"count": 0, "bytes": 0, "by_channel": {}},
+        "pending_writes": {"count": 0, "bytes": 0},
+    }
+
+
+def test_a_call_of_a_subgraph_goes_with_the_checkpoint_that_called_it() -> None:
+    rows = [
+        row_of("", "1", None, {}),
+        row_of("", "2", "1", {}),
+        row_of("past:a", "3", None, {"parents": {"": "1"}}),
+        row_of("waiting:b", "4", None, {"parents": {"": "2"}}),
+        row_of("lasting", "5", None, {"parents": {"": "1"}}),
+        row_of("early:c", "6", None, {"parents": {"": "7"}}),
+    ]
+
+    kept = latest_and_needed({row.place: row for row in rows}, lambda *_: ())
+
+    assert kept == {("", "2"), ("waiting:b", "4"), ("lasting", "5"), ("early:c", "6")}
+
+
+def test_ancestors_are_needed_as_far_as_the_nearest_value_of_each_channel() -> None:
+    deltas = {"counters_since_delta_snapshot": {"log": [1, 1], "files": [2, 2]}}
+    rows = [
+        row_of("", "1", None, {}),
+        *(row_of("", str(n), str(n - 1), {}) for n in (2, 3)),
+        row_of("", "4", "3", deltas),
+    ]
+    stored = {"1": ["files"], "2": ["files"], "3": ["log"]}
+
+    needed = needed_by([rows[3]], {row.place: row for row in rows}, lambda _, checkpoint_id: stored[checkpoint_id])
+
+    assert needed == {("", "3"), ("", "2")}
