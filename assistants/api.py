@@ -28,6 +28,16 @@ async def assistant_create(request: ApiRequest, body: schemas.AssistantCreate) -
     return json_response(await in_db(services.assistant_create, request.principal, body))
 
 
+@router.get("/assistants", response=list[schemas.Assistant])
+async def assistant_list(
+    request: ApiRequest, limit: schemas.Limit = schemas.MOST_ROWS, offset: schemas.Offset = 0
+) -> HttpResponse:
+    """List all assistants, newest first."""
+    query = schemas.AssistantSearch(limit=limit, offset=offset)
+    page = await read_db(selectors.assistant_search, request.principal, query)
+    return json_response(page.body, headers=page.headers)
+
+
 @router.post("/assistants/search", response=list[schemas.AssistantSelected])
 async def assistant_search(request: ApiRequest, body: schemas.AssistantSearch) -> HttpResponse:
     """Search assistants."""
@@ -53,6 +63,12 @@ async def assistant_patch(request: ApiRequest, assistant_id: str, body: schemas.
     """Change an assistant: every call makes a new version."""
     assistant = path_uuid(assistant_id, "assistant")
     return json_response(await in_db(services.assistant_patch, request.principal, assistant, body))
+
+
+@router.put("/assistants/{assistant_id}", response=schemas.Assistant)
+async def assistant_put(request: ApiRequest, assistant_id: str, body: schemas.AssistantPatch) -> HttpResponse:
+    """The same as PATCH: what is not sent stays."""
+    return await assistant_patch(request, assistant_id, body)
 
 
 @router.delete("/assistants/{assistant_id}", response={204: None})

@@ -10,7 +10,8 @@ from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import AssistantId
 from platform_site.core.wire import Schema
 
-Limit = Annotated[int, Field(ge=1, le=1000)]
+MOST_ROWS = 1000
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(max_length=500)]
 Column = Literal[

@@ -162,13 +162,16 @@ class GraphRegistry:
     async def subgraphs(
         self, graph_id: str, config: "RunnableConfig", namespace: str | None = None, recurse: bool = False
     ) -> dict[str, Any]:
-        """The five schemas of every subgraph by its namespace: `child`, and with `recurse` also `child|grandchild`."""
+        """The five schemas of every subgraph by its namespace: `child`, and with `recurse` also `child|grandchild`.
+
+        With a `namespace` those of this one only, however deep it is.
+        """
         from langgraph.pregel import Pregel
 
         from platform_site.core.graph_schemas import graph_schemas
 
         async with self._inspect(graph_id, config) as graph:
-            found = graph.get_subgraphs(namespace=namespace, recurse=recurse)
+            found = graph.get_subgraphs(namespace=namespace, recurse=recurse or namespace is not None)
             return {
                 name: await asyncio.to_thread(graph_schemas, child)
                 for name, child in found

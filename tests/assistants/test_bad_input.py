@@ -110,9 +110,9 @@ async def test_search(api: ApiClient, body: dict[str, Any], detail: str) -> None
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/assistants", "POST"),
+        ("PUT", "/assistants", "GET, POST"),
         ("DELETE", "/assistants/search", "POST"),
-        ("POST", f"/assistants/{UNKNOWN}", "DELETE, GET, PATCH"),
+        ("POST", f"/assistants/{UNKNOWN}", "DELETE, GET, PATCH, PUT"),
         ("GET", f"/assistants/{UNKNOWN}/versions", "POST"),
     ],
 )

@@ -82,6 +82,18 @@ async def test_subgraph_of_a_namespace(api: ApiClient, path: str) -> None:
     assert (await api.get(path + "/subgraphs/nope")).json() == {}
 
 
+async def test_subgraph_of_a_namespace_inside_another(api: ApiClient, path: str) -> None:
+    assert set((await api.get(path + "/subgraphs/archive%7Ccheck")).json()) == {"archive|check"}
+    assert set((await api.get(path + "/subgraphs/archive?recurse=true")).json()) == {"archive"}
+    assert (await api.get(path + "/subgraphs/archive%7Cnope")).json() == {}
+
+
+async def test_bad_recurse(api: ApiClient, path: str) -> None:
+    for part in ("subgraphs", "subgraphs/archive"):
+        answer = await api.get(f"{path}/{part}?recurse=perhaps")
+        assert (answer.status_code, answer.json()) == (422, {"detail": '"perhaps" is not of type "boolean"'})
+
+
 async def test_graph_without_subgraphs(api: ApiClient, make: Make) -> None:
     made = await make(graph_id="slow")
     assert (await api.get(f"/assistants/{made['assistant_id']}/subgraphs")).json() == {}
