@@ -30,7 +30,8 @@ _UUID = {"type": "string", "format": "uuid"}
 _IDS = ("assistant_id", "thread_id", "run_id")
 
 # What `answers` may say of operations that have no one schema.
-EVENTS: Mapping[str, Document] = {"text/event-stream": {"type": "string"}}
+_EVENT = {name: {"type": "string"} for name in ("event", "data", "id")}
+EVENTS: Mapping[str, Document] = {"text/event-stream": {"title": "Event", "type": "object", "properties": _EVENT}}
 ANY_JSON: Mapping[str, Document] = {"application/json": {}}
 
 

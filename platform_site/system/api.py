@@ -13,6 +13,7 @@ from platform_site.core.database import read_db
 from platform_site.core.errors import ApiError
 from platform_site.core.graphs import registry
 from platform_site.core.handler import json_response
+from platform_site.core.openapi import declared
 from platform_site.core.wire import encode
 from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, database_check, queue_figures, workers_max
@@ -74,7 +75,13 @@ def _state(graph_id: str, failures: dict[str, str], is_loaded: bool) -> dict[str
     return {"status": "ready" if is_loaded else "loading"}
 
 
-@router.get("/metrics", response=Metrics, operation_id="metrics", summary="Metrics")
+@router.get(
+    "/metrics",
+    response=Metrics,
+    operation_id="metrics",
+    summary="Metrics",
+    openapi_extra=declared(answers={"text/plain": {"type": "string"}}),
+)
 async def show_metrics(request: HttpRequest, format: str = "prometheus") -> HttpResponse:
     """Prometheus text, or with `format=json` queue, workers and requests in short."""
     queue = await read_db(queue_figures)
