@@ -1,7 +1,6 @@
 """REST operations on runs: create, wait, stream, join, read, cancel, delete."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
@@ -9,23 +8,19 @@ from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from ninja import Router
 
-from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import NotFound, Unprocessable
 from platform_site.core.events import BEGIN, Subscription, event_log
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
-from platform_site.core.loops import state_loop
 from platform_site.core.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.wire import encode
-from runs import schemas, selectors, services
+from runs import cancel, schemas, selectors, services
+from runs.engine.embedded import engine
+from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
 from runs.streaming.sse import follow, frame
-from threads.head import head_of, thread_state_changed
-from threads.selectors import thread_for_state
-from threads.state import snapshot_of
 
-logger = logging.getLogger("switchyard.runs")
 router = Router(tags=["runs"])
 
 # What the documentation says of operations beyond their bodies.
@@ -43,6 +38,8 @@ _LIST = (
     query("select", {"type": "array", "items": {"type": "string", "enum": list(selectors.SELECTABLE)}}),
 )
 
+# How long the delete of a run that is in work waits until nothing of it is left; a synchronous node may take its time.
+DELETE_PATIENCE_SECONDS = 5.0
 RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
 # Cancels on behalf of clients that went away; held here so that none is collected half-way.
 _background: set[asyncio.Task[None]] = set()
@@ -71,6 +68,12 @@ async def create(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -
 async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponse:
     run = await _create(request, None, body)
     return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
+
+
+@router.post("/runs/batch", response=list[schemas.Run], openapi_extra=declared(errors=(404, 503)))
+async def create_batch(request: ApiRequest, body: schemas.RunBatch) -> HttpResponse:
+    runs = await in_db(services.runs_create, request.principal, body, request.request_id)
+    return json_response(b"[%b]" % b",".join(run.body for run in runs))
 
 
 @router.post("/threads/{thread_id}/runs/stream", openapi_extra=_STREAMS)
@@ -136,7 +139,7 @@ async def _cancelling(
 
 async def _cancel_quietly(request: ApiRequest, thread_id: UUID, run_id: UUID) -> None:
     try:
-        await in_db(services.run_cancel, request.principal, thread_id, run_id)
+        await in_db(cancel.run_cancel, request.principal, thread_id, run_id)
     except NotFound:
         # It ended, or was deleted, before the cancel came.
         return
@@ -170,17 +173,11 @@ async def get(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
 @router.delete("/threads/{thread_id}/runs/{run_id}", response={204: None})
 async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
-    await in_db(services.run_delete, request.principal, *ids)
-    await checkpoints().delete_run(*ids)
-    thread = await read_db(thread_for_state, request.principal, ids[0])
-    try:
-        snapshot = await state_loop().run(snapshot_of(thread))
-    except Exception:
-        # The run is gone; its graph may be broken, or gone too.
-        logger.exception("the state of thread %s after the delete of run %s cannot be read", *ids)
-        return empty_response()
-    if snapshot is not None:
-        await in_db(thread_state_changed, ids[0], head_of(snapshot))
+    removal = await in_db(cancel.run_delete, request.principal, *ids)
+    if removal is cancel.Removal.HIDDEN:
+        await remove_run(request.principal.workspace_id, *ids)
+    elif removal is cancel.Removal.HELD:
+        await engine().released(ids[1], DELETE_PATIENCE_SECONDS)
     return empty_response()
 
 
@@ -257,16 +254,26 @@ def _flag(request: ApiRequest, name: str) -> bool:
     response={202: None},
     openapi_extra=declared(query("wait", "boolean", "Answer when the run has ended."), _ACTION, answers=ANY_JSON),
 )
-async def cancel(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
-    ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
-    action = request.GET.get("action", "interrupt")
-    if action not in ("interrupt", "rollback"):
-        raise Unprocessable(f'"{action}" is not one of "interrupt" or "rollback"')
+async def cancel_run(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    ids, action = (path_uuid(thread_id, "thread"), path_uuid(run_id, "run")), _action(request)
     subscription = event_log().subscribe(str(ids[1]), None)
-    await in_db(services.run_cancel, request.principal, *ids, action)
+    await in_db(cancel.run_cancel, request.principal, *ids, action)
     if not _flag(request, "wait"):
         return empty_response(202)
     return stream_response(_until_end(subscription), "application/json", _locations(_path(*ids), "join"))
+
+
+def _action(request: ApiRequest) -> str:
+    action: str = request.GET.get("action", "interrupt")
+    if action not in ("interrupt", "rollback"):
+        raise Unprocessable(f'"{action}" is not one of "interrupt" or "rollback"')
+    return action
+
+
+@router.post("/runs/cancel", response={204: None}, openapi_extra=declared(_ACTION, errors=(404,)))
+async def cancel_runs(request: ApiRequest, body: schemas.RunsCancel) -> HttpResponse:
+    await in_db(cancel.runs_cancel, request.principal, body, _action(request))
+    return empty_response()
 
 
 async def _until_end(subscription: Subscription) -> AsyncGenerator[bytes, None]:

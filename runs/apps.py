@@ -9,7 +9,7 @@ from platform_site.core.hooks import state_posted, state_updated, threads_deleti
 
 def _stop_runs(thread_ids: list[UUID]) -> None:
     # Imported when it happens: the engine brings LangGraph along, which costs every command a second.
-    from runs.services import runs_stop_of_threads
+    from runs.cancel import runs_stop_of_threads
 
     runs_stop_of_threads(thread_ids)
 

@@ -6,13 +6,32 @@ from typing import Any
 from uuid import UUID
 
 from platform_site.access.principal import Principal
-from platform_site.core.errors import BadRequest
+from platform_site.core.errors import BadRequest, Unprocessable
 from runs.schemas import RunCreate
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
     "0.6.0 and is the long term planned replacement for configurable."
 )
+# Fields of the contract that are refused by name when they ask for something, and why.
+REFUSED = {
+    "webhook": "webhooks are not available in this version of Switchyard",
+    "feedback_keys": "it asks for feedback URLs of LangSmith, which Switchyard does not talk to",
+    "langsmith_tracer": "it asks for traces in LangSmith, which Switchyard does not talk to",
+}
+
+
+def check_run(body: RunCreate, *, has_thread: bool) -> None:
+    """Raises `Unprocessable` and `BadRequest` for what a run cannot be asked for."""
+    for name, reason in REFUSED.items():
+        if getattr(body, name):
+            raise Unprocessable(f"`{name}` is not supported: {reason}")
+    if has_thread:
+        return
+    if body.command is not None and body.command.model_dump(exclude_none=True):
+        raise BadRequest("You must provide a thread_id when resuming.")
+    if body.checkpoint_id or (body.checkpoint is not None and body.checkpoint.checkpoint_id):
+        raise Unprocessable("`checkpoint_id` names a checkpoint of a thread, and a stateless run has a new thread")
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,7 @@ def plan_run(
     """Merge assistant and request. Raises `BadRequest` if both `configurable` and `context` are given."""
     asked = body.config.model_dump(exclude_none=True)
     configurable, context = _parameters(asked.get("configurable"), body.context, assistant)
-    asked_metadata = {**asked.get("metadata", {}), **body.metadata}
+    asked_metadata = {**assistant.config.get("metadata", {}), **asked.get("metadata", {}), **body.metadata}
     metadata = {**assistant.metadata, **thread_metadata, **asked_metadata}
     metadata["assistant_id"] = str(assistant.assistant_id)
     server = _server_keys(principal, assistant, run_id, thread_id, request_id)
@@ -77,6 +96,8 @@ def plan_run(
         "checkpoint_during": durability != "exit",
         "durability": durability,
     }
+    if body.strict_resume:
+        kwargs["strict_resume"] = True
     thread_config = {**asked, "configurable": _own(asked.get("configurable"))}
     return RunPlan(kwargs=kwargs, metadata=metadata, thread_config=thread_config)
 

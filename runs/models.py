@@ -23,6 +23,7 @@ class RunStatus(models.TextChoices):
     INTERRUPTED = "interrupted"
 
 
+IN_FLIGHT = (RunStatus.PENDING, RunStatus.RUNNING)
 FINISHED = (RunStatus.SUCCESS, RunStatus.ERROR, RunStatus.TIMEOUT, RunStatus.INTERRUPTED)
 
 
@@ -61,6 +62,7 @@ class Run(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     attempt_started_at = models.DateTimeField(null=True, blank=True)
+    # With `rollback` the run is hidden, and goes when nothing holds it any more.
     cancel_action = models.CharField(max_length=10, choices=CancelAction, null=True, blank=True)
     # Head checkpoint and special writes of the thread before this run first touched it.
     baseline = JSONField(null=True, blank=True)
@@ -84,6 +86,7 @@ class Run(models.Model):
             models.Index(fields=["workspace", "status", "-sequence"], name="run_status"),
             models.Index(fields=["assistant", "-sequence"], name="run_of_assistant"),
             models.Index(fields=["scheduled_at"], condition=Q(status=RunStatus.PENDING), name="run_due"),
+            models.Index(fields=["sequence"], condition=Q(cancel_action=CancelAction.ROLLBACK), name="run_hidden"),
             models.Index(
                 fields=["lease_owner", "lease_expires_at"],
                 condition=Q(lease_owner__isnull=False),

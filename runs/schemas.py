@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from platform_site.core.openapi import every_field_optional
-from platform_site.core.wire import Schema
+from platform_site.core.validation import RunId, ThreadId
+from platform_site.core.wire import Schema, encode
 from threads.schemas import CheckpointRef
 
 StreamMode = Literal[
@@ -60,12 +61,33 @@ class RunCreate(Schema):
     checkpoint_during: bool | None = None
     durability: Literal["sync", "async", "exit"] | None = None
     langsmith_tracer: Any = None
+    strict_resume: bool | None = None
 
 
 class RunCreateStateless(RunCreate):
     """A run on a thread of its own; `on_completion` says what becomes of that."""
 
     on_completion: Literal["delete", "keep"] = "delete"
+
+
+RunBatch = Annotated[list[RunCreateStateless], Field(min_length=1)]
+
+
+class RunsCancel(Schema):
+    """Which runs to cancel: those of a status, or those named of one thread."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: ThreadId | None = None
+    run_ids: list[RunId] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "RunsCancel":
+        given = self.model_fields_set & {"status", "thread_id", "run_ids"}
+        if given not in ({"status"}, {"thread_id", "run_ids"}):
+            # The fields of this model only: what else the body holds does not matter.
+            shown = encode(self.model_dump(exclude_unset=True)).decode()
+            raise ValueError(f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword")
+        return self
 
 
 class Run(Schema):  # type: ignore[no-redef]  # the pydantic plugin takes the field `kwargs` for **kwargs

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
-from runs.models import Run
+from runs.models import CancelAction, Run
 from threads.selectors import thread_not_found
 
 COLUMNS = (
@@ -30,9 +30,13 @@ _JSON = {"metadata", "kwargs"}
 SELECTABLE = (*COLUMNS, "langsmith_session_name")
 
 
+_VISIBLE = "workspace_id = %s AND (cancel_action IS NULL OR cancel_action <> 'rollback')"
+
+
 def runs_visible(principal: Principal) -> "QuerySet[Run]":
-    """Every run of the caller's workspace."""
-    return Run.objects.filter(workspace_id=principal.workspace_id)
+    """Every run of the caller's workspace but those that are rolled back or deleted: they are only still ending."""
+    hidden = Q(cancel_action=CancelAction.ROLLBACK)
+    return Run.objects.exclude(hidden).filter(workspace_id=principal.workspace_id)
 
 
 def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
@@ -55,7 +59,7 @@ def run_get(principal: Principal, thread_id: UUID, run_id: UUID) -> bytes:
     """The run as JSON. Raises `NotFound`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(COLUMNS)} FROM runs_run WHERE run_id = %s AND thread_id = %s AND workspace_id = %s",
+            f"SELECT {', '.join(COLUMNS)} FROM runs_run WHERE run_id = %s AND thread_id = %s AND {_VISIBLE}",
             [uuid_param(run_id), uuid_param(thread_id), principal.workspace_id],
         )
         row = cursor.fetchone()
@@ -71,7 +75,7 @@ def run_list(
     if unknown := [name for name in select if name not in SELECTABLE]:
         raise Unprocessable(f"Invalid select columns: {unknown}")
     columns = tuple(name for name in select if name in COLUMNS) if select else COLUMNS
-    conditions, params = "thread_id = %s AND workspace_id = %s", [uuid_param(thread_id), principal.workspace_id]
+    conditions, params = f"thread_id = %s AND {_VISIBLE}", [uuid_param(thread_id), principal.workspace_id]
     if status is not None:
         conditions += " AND status = %s"
         params.append(status)

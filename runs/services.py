@@ -1,5 +1,6 @@
-"""Writes of runs: create, cancel, delete. Everything here runs in a database thread."""
+"""Services that make runs; those that end them are in `runs.cancel`. Everything here runs in a database thread."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,30 +8,24 @@ from uuid import UUID
 
 import orjson
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import json_param, moment_param, uuid_param
-from platform_site.core.errors import BadRequest, NotFound, Unprocessable
-from platform_site.core.events import event_log
+from platform_site.core.errors import Conflict, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
 from platform_site.core.wire import encode, timestamp
-from runs.configuration import Configured, RunPlan, plan_run
-from runs.engine.embedded import engine
+from runs.cancel import runs_end
+from runs.configuration import Configured, RunPlan, check_run, plan_run
+from runs.engine import embedded
 from runs.engine.queue import Claim, lease_end, lease_owner
-from runs.models import FINISHED, CancelAction, Run, RunStatus
-from runs.schemas import RunCreate
-from runs.selectors import runs_visible
-from threads.models import Thread
+from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
+from runs.schemas import RunCreate, RunCreateStateless
 from threads.services import finish_deletes, title_of
 
 NOT_FOUND = "Thread or assistant not found."
-NOTHING_TO_CANCEL = (
-    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
-    "deleted or completed."
-)
+THREAD_IN_USE = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,15 @@ class _ThreadRow:
     has_title: bool
 
 
-def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str) -> CreatedRun:
+def run_create(
+    principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str, *, taken: int = 0
+) -> CreatedRun:
     """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
 
-    Raises `NotFound` for the thread or the assistant, `Unprocessable` and `BadRequest` for what cannot be asked.
+    `taken` slots of the engine are promised to others. Raises `NotFound` for the thread or the assistant, `Conflict`
+    for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot be asked.
     """
-    _check(body, has_thread=thread_id is not None)
+    check_run(body, has_thread=thread_id is not None)
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
@@ -66,16 +64,12 @@ def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, re
             own_thread, thread = uuid7(), None
         else:
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
-        is_free = thread is None or thread.is_idle
-        if not is_free and body.multitask_strategy != "enqueue":
-            raise Unprocessable(
-                f"The thread has a run in flight and multitask_strategy '{body.multitask_strategy}' is not "
-                "available in this version of Switchyard; use 'enqueue'"
-            )
+        is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy)
         plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
+        engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
-        owner = lease_owner(engine().worker, run_id, 1) if is_free and due <= now and engine().has_room() else None
+        owner = lease_owner(engine.worker, run_id, 1) if is_free and due <= now and engine.has_room(taken) else None
         sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
@@ -91,18 +85,29 @@ def run_create(principal: Principal, thread_id: UUID | None, body: RunCreate, re
                 started_at=now,
                 attempt_started_at=now,
             )
-            transaction.on_commit(lambda: engine().accept(claim), robust=True)
+            transaction.on_commit(lambda: engine.accept(claim), robust=True)
         elif is_free or due > now:
-            transaction.on_commit(engine().wake, robust=True)
+            transaction.on_commit(engine.wake, robust=True)
     return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
 
 
-def _check(body: RunCreate, *, has_thread: bool) -> None:
-    for name in ("webhook", "feedback_keys", "langsmith_tracer"):
-        if getattr(body, name) not in (None, []):
-            raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
-    if not has_thread and body.command is not None and body.command.model_dump(exclude_none=True):
-        raise BadRequest("You must provide a thread_id when resuming.")
+def runs_create(principal: Principal, bodies: Sequence[RunCreateStateless], request_id: str) -> list[CreatedRun]:
+    """Accept stateless runs, all or none. Raises as `run_create` does."""
+    with transaction.atomic():
+        return [run_create(principal, None, body, request_id, taken=taken) for taken, body in enumerate(bodies)]
+
+
+def _make_way(thread_id: UUID, strategy: str) -> bool:
+    """Do with the runs that use the thread what `strategy` says; whether it is free now. Raises `Conflict`."""
+    if strategy == "enqueue":
+        return False
+    in_flight = list(
+        Run.objects.select_for_update().filter(thread_id=thread_id, status__in=IN_FLIGHT).order_by("sequence")
+    )
+    if in_flight and strategy == "reject":
+        raise Conflict(THREAD_IN_USE)
+    runs_end(in_flight, CancelAction.ROLLBACK if strategy == "rollback" else CancelAction.INTERRUPT)
+    return not Run.objects.filter(thread_id=thread_id, lease_owner__isnull=False).exists()
 
 
 def _assistant_id(text: str) -> UUID:
@@ -281,73 +286,3 @@ def _wire(
             "langsmith_session_name": None,
         }
     )
-
-
-def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str = "interrupt") -> None:
-    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`.
-
-    The run shows `interrupted` from now on. Its thread is free again when the attempt has let go of it.
-    """
-    with transaction.atomic():
-        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
-        if run is None:
-            raise NotFound("No runs found to cancel.")
-        if run.status in FINISHED:
-            raise NotFound(NOTHING_TO_CANCEL)
-        run.cancel_action = action
-        run.status = RunStatus.INTERRUPTED
-        run.updated_at = timezone.now()
-        if run.lease_owner is None:
-            run.finished_at = run.updated_at
-        run.save(update_fields=["cancel_action", "status", "updated_at", "finished_at"])
-        is_pending = run.lease_owner is None
-        if is_pending:
-            _free_thread(thread_id)
-            if action == CancelAction.ROLLBACK:
-                run.delete()
-        transaction.on_commit(lambda: _cancelled(run_id, action, is_pending), robust=True)
-
-
-def _cancelled(run_id: UUID, action: str, was_pending: bool) -> None:
-    if was_pending:
-        event_log().close(str(run_id), b"{}")
-        engine().wake()
-    else:
-        engine().cancel(run_id, action)
-
-
-def _free_thread(thread_id: UUID) -> None:
-    """A thread whose last run was cancelled or deleted goes back to what its state says, unless one holds it."""
-    in_flight = Q(status__in=("pending", "running")) | Q(lease_owner__isnull=False)
-    if Run.objects.filter(in_flight, thread_id=thread_id).exists():
-        return
-    thread = Thread.objects.get(thread_id=thread_id)
-    thread.status = "interrupted" if thread.interrupts else "idle"
-    thread.updated_at = timezone.now()
-    thread.save(update_fields=["status", "updated_at"])
-
-
-def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> None:
-    """Delete a run, stop it if it runs. Its checkpoints are the caller's to delete. Raises `NotFound`."""
-    with transaction.atomic():
-        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
-        if run is None:
-            raise NotFound("Run not found")
-        run.delete()
-        _free_thread(thread_id)
-        transaction.on_commit(lambda: _deleted(run_id), robust=True)
-
-
-def _deleted(run_id: UUID) -> None:
-    engine().lose([run_id])
-    event_log().discard(str(run_id))
-    engine().wake()
-
-
-def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
-    """Runs of deleted threads end with them: whatever they still write is refused."""
-    run_ids = list(Run.objects.filter(thread_id__in=thread_ids).values_list("run_id", flat=True))
-    # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
-    engine().lose(run_ids)
-    for run_id in run_ids:
-        event_log().discard(str(run_id))

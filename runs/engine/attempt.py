@@ -18,6 +18,8 @@ from runs.engine.queue import Claim, save_baseline
 from threads.state import AnyPregel
 
 RESUME_CHANNEL = "__resume__"
+# By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
+_STRICT_RESUME = "__pregel_strict_resume"
 _FORK_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -122,6 +124,8 @@ def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[Runnabl
     """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only."""
     config: dict[str, Any] = dict(claim.kwargs["config"])
     config["configurable"] = dict(config["configurable"])
+    if claim.kwargs.get("strict_resume"):
+        config["configurable"][_STRICT_RESUME] = True
     config["metadata"] = {
         **config.get("metadata", {}),
         "run_attempt": claim.attempt,

@@ -30,10 +30,11 @@ from platform_site.core.loops import BackgroundLoop
 from platform_site.core.stores import close_storage
 from runs.engine import queue
 from runs.engine.executor import Attempt, Stop
-from runs.engine.finish import delete_old_spans
+from runs.engine.finish import Ending, delete_old_spans
 from runs.engine.queue import Claim
+from runs.engine.removal import removable_runs, remove_run
 from runs.engine.threads import NodeThreads
-from runs.models import CancelAction, Run, RunStatus
+from runs.models import Run, RunStatus
 from threads.services import finish_deletes
 
 logger = logging.getLogger("switchyard.engine")
@@ -112,9 +113,12 @@ class Engine:
 
     # --- from services ---------------------------------------------------------------------------
 
-    def has_room(self) -> bool:
-        """Whether a run may be claimed for this process now. Those of one group of writes may overshoot together."""
-        return self._started and not self._draining and len(self._attempts) < self.capacity
+    def has_room(self, taken: int = 0) -> bool:
+        """Whether a run may be claimed for this process now, beside `taken` more that are about to be accepted.
+
+        Those of one group of writes may overshoot together.
+        """
+        return self._started and not self._draining and len(self._attempts) + taken < self.capacity
 
     def accept(self, claim: Claim) -> None:
         """Execute a claimed run."""
@@ -135,6 +139,17 @@ class Engine:
         self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.CANCEL)
         return True
 
+    def end(self, claim: Claim) -> None:
+        """End a run between two attempts, as its `cancel_action` says; without this engine a sweep does it."""
+        if self._started and not self._draining:
+            self._loop.loop.call_soon_threadsafe(self._spawn, self._end(self._register(claim)), self._executions)
+
+    async def released(self, run_id: UUID, seconds: float) -> None:
+        """Wait until this process does not work on the run any more, `seconds` at most."""
+        attempt = self._attempts.get(run_id)
+        if attempt is not None:
+            await asyncio.wait({asyncio.wrap_future(attempt.over)}, timeout=seconds)
+
     def lose(self, run_ids: Iterable[UUID]) -> None:
         """Stop runs that were deleted: nothing they write counts any more, from this moment."""
         for run_id in run_ids:
@@ -149,6 +164,11 @@ class Engine:
         attempt = Attempt(claim, self._next_worker)
         self._attempts[claim.run_id] = attempt
         return attempt
+
+    def _unregister(self, attempt: Attempt) -> None:
+        if self._attempts.get(attempt.claim.run_id) is attempt:
+            del self._attempts[attempt.claim.run_id]
+        attempt.over.set_result(None)
 
     def _set_wake_up(self) -> None:
         if self._wake_up is not None:
@@ -173,8 +193,7 @@ class Engine:
             )
         finally:
             was_full = len(self._attempts) >= self.capacity
-            if self._attempts.get(attempt.claim.run_id) is attempt:
-                del self._attempts[attempt.claim.run_id]
+            self._unregister(attempt)
         self._take(claims)
         if was_full:
             self._set_wake_up()
@@ -249,27 +268,29 @@ class Engine:
             if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
                 claim = await in_db(queue.take_over, run, self.worker)
                 if claim is not None:
-                    await self._end(claim)
+                    await self._end(self._register(claim))
             elif await in_db(queue.requeue_lost, run):
                 logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
                 self._set_wake_up()
         await in_db(finish_deletes)
+        for workspace_id, thread_id, run_id in await in_db(removable_runs):
+            await remove_run(workspace_id, thread_id, run_id)
 
-    async def _end(self, claim: Claim) -> None:
-        attempt = self._register(claim)
+    async def _end(self, attempt: Attempt) -> None:
+        claim = attempt.claim
         try:
             if claim.cancel_action:
-                rollback = claim.cancel_action == CancelAction.ROLLBACK
-                claims = await attempt.abandon(RunStatus.INTERRUPTED, None, rollback=rollback)
+                claims = await attempt.abandon(attempt.cancelled())
             else:
                 message = (
                     f"The process that executed this run ended unexpectedly in each of its {claim.attempt} attempts; "
                     "it is not tried again."
                 )
                 logger.error("run %s: %s", claim.run_id, message)
-                claims = await attempt.abandon(RunStatus.ERROR, {"error": "WorkerLost", "message": message})
+                error = {"error": "WorkerLost", "message": message}
+                claims = await attempt.abandon(Ending(RunStatus.ERROR, error=error, error_text=message))
         finally:
-            self._attempts.pop(claim.run_id, None)
+            self._unregister(attempt)
         self._take(claims)
         # Beside the dispatcher, which must not wait for the code of a graph.
         self._spawn(attempt.show_state(), self._background)

@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID
@@ -81,6 +82,8 @@ class Attempt:
         self.claim = claim
         self.lease = Lease(claim)
         self.stopped_by: Stop | None = None
+        # Done when nothing of the attempt is left, in whatever way it ended.
+        self.over: Future[None] = Future()
         self._next_worker = next_worker
         self._name = str(claim.run_id)
         self._log = event_log()
@@ -117,14 +120,13 @@ class Attempt:
             return []
         return await self._finish(ending)
 
-    async def abandon(self, status: RunStatus, error: dict[str, str] | None, *, rollback: bool = False) -> list[Claim]:
+    async def abandon(self, ending: Ending) -> list[Claim]:
         """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
         logs.run_id.set(self._name)
         self._begin_stream()
-        if rollback:
+        if ending.rollback and not self.claim.is_temporary:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
-        text = error["message"] if error else ""
-        return await self._finish(Ending(status, error=error, error_text=text, rollback=rollback))
+        return await self._finish(ending)
 
     async def show_state(self) -> None:
         """After `abandon`: let the thread show the state that the run reached, if its graph can be opened."""
@@ -167,7 +169,7 @@ class Attempt:
                         return None
                     # Somebody has cancelled the run meanwhile, or it is no longer ours: then nothing is written.
                     self.claim.cancel_action = await in_db(cancel_asked, self.claim)
-                    ending = self._cancelled()
+                    ending = self.cancelled()
                 if not self.claim.is_temporary:
                     await self._settle(ending, None if isinstance(opened, Ending) else opened)
                 return ending
@@ -184,13 +186,13 @@ class Attempt:
         try:
             async with asyncio.timeout_at(self._deadline) as limit:
                 if self.stopped_by is not None:
-                    return self._cancelled()
+                    return self.cancelled()
                 return await stack.enter_async_context(self._graph())
         except asyncio.CancelledError:
             if self.stopped_by is None:
                 raise
             task.uncancel()
-            return self._cancelled()
+            return self.cancelled()
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -214,7 +216,7 @@ class Attempt:
         except BaseException as error:
             if self.stopped_by is not None:
                 # However the graph took it: a node may turn its cancellation into an exception of its own.
-                return self._cancelled()
+                return self.cancelled()
             if limit.expired():
                 return self._timed_out()
             # Of any kind: a node may raise `CancelledError` or `KeyboardInterrupt` by itself.
@@ -268,7 +270,8 @@ class Attempt:
             with contextlib.suppress(asyncio.CancelledError):
                 await idle.wait()
 
-    def _cancelled(self) -> Ending:
+    def cancelled(self) -> Ending:
+        """The end that was asked for."""
         action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
         error = {
             "error": CANCEL_ERRORS[action],
@@ -304,7 +307,7 @@ class Attempt:
         if not finished.written and (action := await in_db(cancel_asked, self.claim)):
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
-            ending = self._cancelled()
+            ending = self.cancelled()
             async with self._graph() as opened:
                 await self._settle(ending, opened)
             return await self._finish(ending)

@@ -3,16 +3,18 @@
 import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from platform_site.core.database import moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, moment_param, uuid_param
 from platform_site.core.ids import parse_uuid
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
-from runs.interrupts import interrupts_close_stale, interrupts_reconcile
+from runs.interrupts import interrupts_reconcile, interrupts_restore
 from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, thread_mirror
 from threads.models import Thread, ThreadStatus
@@ -79,7 +81,7 @@ def show_state(claim: Claim, head: Head) -> None:
         if Run.objects.filter(sequence=claim.sequence).exists():
             interrupts_reconcile(claim, head)
         else:
-            interrupts_close_stale(claim.thread_id)
+            interrupts_restore(claim.thread_id, head, claim.run_id)
 
 
 def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
@@ -88,6 +90,8 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
         return False
     if ending.rollback:
         Run.objects.filter(sequence=claim.sequence).delete()
+        if ending.head is not None:
+            interrupts_restore(claim.thread_id, ending.head, claim.run_id)
     else:
         record_attempt(claim, REASONS[ending.status])
         _save_spans(claim, ending.spans)
@@ -96,14 +100,33 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
     return True
 
 
+def _stands(ending: Ending) -> str:
+    """The condition under which a run may end so: as it was asked to, if it was asked."""
+    if ending.rollback:
+        return ""
+    if ending.status is RunStatus.INTERRUPTED:
+        return " AND (cancel_action IS NULL OR cancel_action <> 'rollback')"
+    return " AND cancel_action IS NULL"
+
+
+def _thread_first(thread_id: UUID) -> tuple[str, str, list[Any]]:
+    """What makes a statement on a run lock its thread before, as everywhere: its begin, its condition, a parameter."""
+    if not IS_POSTGRES:
+        return "", "", []
+    lock = "WITH thread AS (SELECT 1 FROM threads_thread WHERE thread_id = %s FOR UPDATE) "
+    return lock, " AND EXISTS (SELECT 1 FROM thread)", [uuid_param(thread_id)]
+
+
 def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
+    lock, locked, thread = _thread_first(claim.thread_id)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
+            f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
             "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
             "input_tokens = %s, output_tokens = %s WHERE sequence = %s AND lease_owner = %s"
-            + ("" if ending.status is RunStatus.INTERRUPTED else " AND cancel_action IS NULL"),
+            f"{locked}{_stands(ending)}",
             [
+                *thread,
                 ending.status.value,
                 moment_param(now),
                 moment_param(now),
@@ -122,11 +145,13 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
 
 def _forget(claim: Claim) -> bool:
     """Delete a stateless run with its thread: it was promised to leave nothing. False if the lease is lost."""
+    lock, locked, thread = _thread_first(claim.thread_id)
     with connection.cursor() as cursor:
         if claim.is_recovery:
             cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
         cursor.execute(
-            "DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s", [claim.sequence, claim.lease_owner]
+            f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
+            [*thread, claim.sequence, claim.lease_owner],
         )
         if not cursor.rowcount:
             return False

@@ -65,6 +65,11 @@ def lease_owner(worker: str, run_id: UUID, attempt: int) -> str:
     return f"{worker}/{run_id.hex[-12:]}/{attempt}"
 
 
+def end_owner(worker: str, run: Run) -> str:
+    """The name of a lease under which a run is ended without another attempt."""
+    return lease_owner(worker, run.run_id, run.attempt) + "/end"
+
+
 def lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
@@ -248,7 +253,7 @@ def requeue_lost(run: Run) -> bool:
 
 def take_over(run: Run, worker: str) -> Claim | None:
     """Own a lost run without another attempt, to end it; None if somebody else was faster."""
-    owner = lease_owner(worker, run.run_id, run.attempt) + "/end"
+    owner = end_owner(worker, run)
     taken = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner).update(
         lease_owner=owner, lease_expires_at=lease_end()
     )

@@ -13,6 +13,7 @@ from platform_site.access.principal import Principal
 from platform_site.console.finding import as_uuid, id_contains
 from runs import status
 from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
+from runs.selectors import runs_visible
 
 PER_PAGE = 50
 MAX_SPANS = 400
@@ -55,7 +56,7 @@ def _runs(principal: Principal) -> QuerySet[Run]:
         thread_id=OuterRef("thread_id"), run_id=OuterRef("run_id"), answered_at__isnull=True
     )
     return (
-        Run.objects.filter(workspace_id=principal.workspace_id)
+        runs_visible(principal)
         .annotate(waits=Exists(asked))
         .select_related("thread", "assistant")
         .defer("kwargs", "metadata", "baseline", "error_text", "error_traceback")

@@ -16,10 +16,10 @@ from platform_site.console.finding import as_uuid
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
 from platform_site.core.errors import ApiError
 from platform_site.core.events import event_log
+from runs.cancel import run_cancel
 from runs.models import FINISHED, Run
 from runs.pages import browse
 from runs.pages.timeline import timeline, tokens_by_node
-from runs.services import run_cancel
 from runs.status import RUN_WORDS, run_shown
 from runs.tracebacks import frames
 from threads.pages.browse import find_thread

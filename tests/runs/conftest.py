@@ -56,7 +56,6 @@ def idle_engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def use_engine(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Engine:
     """Have services talk to this engine."""
-    monkeypatch.setattr(services, "engine", lambda: engine)
     monkeypatch.setattr(embedded, "engine", lambda: engine)
     return engine
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.events import event_log
-from runs import services
+from runs.cancel import run_cancel, run_delete
 from runs.engine import embedded, queue
 from runs.engine.embedded import Engine
 from runs.models import Run
@@ -113,7 +113,7 @@ def test_no_more_runs_than_the_capacity(
 def test_cancel_stops_a_run(principal: Principal, engine: Engine, pause: Gate) -> None:
     run = create(principal, "scripted", **PAUSE)
     assert pause.reached.wait(10)
-    services.run_cancel(principal, run.thread_id, run.run_id)
+    run_cancel(principal, run.thread_id, run.run_id)
     assert status(run) == "interrupted"
     assert ended(run).error_class == "UserInterrupt"
     assert pause.cancelled.is_set()
@@ -123,7 +123,7 @@ def test_cancel_frees_the_thread_for_its_next_run(principal: Principal, engine: 
     run = create(principal, "scripted", **PAUSE)
     assert pause.reached.wait(10)
     following = create(principal, "log", run.thread_id, input={"log": ["x"]})
-    services.run_cancel(principal, run.thread_id, run.run_id)
+    run_cancel(principal, run.thread_id, run.run_id)
     assert ended(following).status == "success"
 
 
@@ -145,7 +145,7 @@ def test_cancel_that_came_past_this_process_is_seen_by_the_heartbeat(
 def test_run_that_was_deleted_stops(principal: Principal, engine: Engine, pause: Gate) -> None:
     run = create(principal, "scripted", **PAUSE)
     assert pause.reached.wait(10)
-    services.run_delete(principal, run.thread_id, run.run_id)
+    run_delete(principal, run.thread_id, run.run_id)
     assert pause.cancelled.wait(10)
     eventually(lambda: engine.active == 0)
     assert event_log().is_closed(str(run.run_id))

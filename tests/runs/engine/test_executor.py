@@ -10,7 +10,7 @@ import pytest
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
-from runs import services
+from runs.cancel import run_cancel
 from runs.engine.embedded import Engine
 from runs.engine.executor import Attempt, Stop
 from runs.models import Run
@@ -210,7 +210,7 @@ async def test_run_can_be_cancelled_while_its_graph_is_made(principal: Principal
     with script("hang", gate.wait):
         config = {"configurable": {"factory": "hang"}}
         attempt, execution = await paused(principal, gate, "made", input={}, config=config)
-        await in_db(services.run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id)
+        await in_db(run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id)
         attempt.stop(Stop.CANCEL)
         await execution
         gate.open.set()
@@ -262,7 +262,7 @@ async def test_cancel_that_comes_when_the_graph_has_ended_stands(
     with script("pause", gate.pause):
         attempt, execution = await paused(principal, gate)
         # Accepted in another process, or between the last step and the end.
-        await in_db(services.run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id, action)
+        await in_db(run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id, action)
         gate.open.set()
         await execution
     found = await in_db(lambda: list(Run.objects.filter(run_id=attempt.claim.run_id).values_list("status", flat=True)))
@@ -272,7 +272,7 @@ async def test_cancel_that_comes_when_the_graph_has_ended_stands(
 async def test_cancel_that_comes_during_a_drain_stands(principal: Principal, gate: Gate) -> None:
     with script("pause", gate.pause):
         attempt, execution = await paused(principal, gate)
-        await in_db(services.run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id)
+        await in_db(run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id)
         attempt.stop(Stop.DRAIN)
         await execution
     run = await row(attempt)

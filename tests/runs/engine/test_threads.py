@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from platform_site.access.principal import Principal
+from runs.cancel import run_cancel
 from runs.engine.embedded import Engine
 from runs.engine.threads import NodeThreads, Work, current_work
 from runs.models import Run
-from runs.services import run_cancel
 from tests.runs.conftest import Gate, create, ended, eventually
 from tests.runs.graphs import script
 

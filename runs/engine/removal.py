@@ -1,0 +1,62 @@
+"""The removal of an ended run that was deleted: its checkpoints, its writes on others, its questions, its row.
+
+The row goes last. Whatever a crash leaves half-done is done again by the sweep, which finds the row.
+"""
+
+import logging
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from platform_site.access.principal import Principal
+from platform_site.core.checkpoints import checkpoints
+from platform_site.core.database import in_db, read_db
+from platform_site.core.events import event_log
+from platform_site.core.loops import state_loop
+from runs.interrupts import interrupts_restore
+from runs.models import CancelAction, Run, RunStatus
+from threads.head import Head, head_of, thread_mirror
+from threads.models import Thread, ThreadStatus
+from threads.selectors import thread_for_state
+from threads.state import snapshot_of
+
+logger = logging.getLogger("switchyard.runs")
+
+
+def removable_runs() -> list[tuple[int, UUID, UUID]]:
+    """Workspace, thread and id of the ended runs that were deleted and are still there."""
+    ended = Q(lease_owner=None) & Q(finished_at__isnull=False)
+    deleted = Run.objects.filter(ended, cancel_action=CancelAction.ROLLBACK)
+    return list(deleted.values_list("workspace_id", "thread_id", "run_id"))
+
+
+async def remove_run(workspace_id: int, thread_id: UUID, run_id: UUID) -> None:
+    """Remove the run; its thread falls back to the state without it. May be called again."""
+    await checkpoints().delete_run(thread_id, run_id)
+    thread = await read_db(thread_for_state, Principal(workspace_id=workspace_id), thread_id)
+    try:
+        snapshot = await state_loop().run(snapshot_of(thread))
+    except Exception:
+        # Its graph may be broken, or gone.
+        logger.exception("the state of thread %s after the delete of run %s cannot be read", thread_id, run_id)
+        snapshot = None
+    await in_db(_removed, thread_id, run_id, head_of(snapshot) if snapshot is not None else None)
+
+
+def _removed(thread_id: UUID, run_id: UUID, head: Head | None) -> None:
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().filter(thread_id=thread_id).first()
+        Run.objects.filter(run_id=run_id).delete()
+        if thread is not None and head is not None:
+            last = Run.objects.filter(thread_id=thread_id).exclude(finished_at=None).order_by("-sequence").first()
+            failed = last is not None and last.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
+            thread_mirror(
+                thread_id,
+                head,
+                status=ThreadStatus.ERROR.value if failed else head.status,
+                error=thread.error if failed else None,
+                busy=thread.status == ThreadStatus.BUSY,
+            )
+            interrupts_restore(thread_id, head, run_id)
+        transaction.on_commit(lambda: event_log().discard(str(run_id)), robust=True)
