@@ -1,28 +1,33 @@
 """REST operations on threads and their state."""
 
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Router
 
+from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
-from platform_site.core.errors import Conflict, Unprocessable
+from platform_site.core.errors import Unprocessable
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
 from platform_site.core.openapi import declared, header, query
 from platform_site.core.wire import encode
 from threads import schemas, selectors, services
+from threads.copying import thread_copy
 from threads.head import head_of, thread_state_changed
+from threads.messages import message_add, messages_list
+from threads.pruning import threads_prune
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
 from threads.state import state_history, state_read, state_update, state_wire
+from threads.supersteps import thread_create
 
 router = Router(tags=["threads"])
 
 # What the documentation says of operations beyond their bodies.
 _CONFLICT = declared(errors=(409, 503))
+_CREATE = declared(errors=(400, 409, 503))
 _PREFER = header("Prefer", "With `return=minimal` the answer is empty.")
 _STATE = declared(
     query("subgraphs", "boolean", "Whether the states of interrupted subgraphs come along."),
@@ -39,9 +44,16 @@ _HISTORY = declared(
 MOST_STATES = 2**31 - 1
 
 
-@router.post("/threads", response=schemas.Thread, openapi_extra=_CONFLICT)
+@router.post("/threads", response={200: schemas.Thread, 201: schemas.Problem}, openapi_extra=_CREATE)
 async def create(request: ApiRequest, body: schemas.ThreadCreate) -> HttpResponse:
-    return json_response(await in_db(services.thread_create, request.principal, body))
+    status, answer = await thread_create(request.principal, body)
+    return json_response(answer, status)
+
+
+@router.post("/threads/prune", response=schemas.ThreadPruned)
+async def prune(request: ApiRequest, body: schemas.ThreadPrune) -> HttpResponse:
+    count = await threads_prune(request.principal, body.thread_ids, strategy=body.strategy)
+    return json_response(encode({"pruned_count": count}))
 
 
 @router.post("/threads/search", response=list[schemas.ThreadSelected])
@@ -76,6 +88,28 @@ async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) 
 async def delete(request: ApiRequest, thread_id: str) -> HttpResponse:
     await in_db(services.thread_delete, request.principal, path_uuid(thread_id, "thread"))
     return empty_response()
+
+
+@router.post("/threads/{thread_id}/copy", response=schemas.ThreadCopied, openapi_extra=_CONFLICT)
+async def copy(request: ApiRequest, thread_id: str) -> HttpResponse:
+    return json_response(await thread_copy(request.principal, path_uuid(thread_id, "thread")))
+
+
+@router.get("/threads/{thread_id}/storage", response=schemas.ThreadStorage)
+async def storage(request: ApiRequest, thread_id: str) -> HttpResponse:
+    thread = await _thread(request, thread_id)
+    measured = await state_loop().run(checkpoints().storage(thread.thread_id))
+    return json_response(encode({"thread_id": thread.thread_id, **measured.wire()}))
+
+
+@router.get("/threads/{thread_id}/messages", response=list[schemas.Message], openapi_extra=declared(errors=(503,)))
+async def list_messages(request: ApiRequest, thread_id: str) -> HttpResponse:
+    return json_response(encode(await messages_list(request.principal, path_uuid(thread_id, "thread"))))
+
+
+@router.post("/threads/{thread_id}/messages", response=schemas.Message, openapi_extra=_CONFLICT)
+async def add_message(request: ApiRequest, thread_id: str, body: schemas.MessageCreate) -> HttpResponse:
+    return json_response(encode(await message_add(request.principal, path_uuid(thread_id, "thread"), body)))
 
 
 async def _thread(request: ApiRequest, thread_id: str) -> ThreadForState:
@@ -129,10 +163,18 @@ async def state_at(request: ApiRequest, thread_id: str, checkpoint_id: str) -> H
     return await _state(request, thread_id, ref, _flag(request, "subgraphs"), request.GET.getlist("select"))
 
 
+@router.patch("/threads/{thread_id}/state", response=schemas.Thread)
+async def patch_state(request: ApiRequest, thread_id: str, body: schemas.StatePatch) -> HttpResponse:
+    """Only the oldest clients ask for this: it merges the thread's metadata."""
+    thread = await _thread(request, thread_id)
+    patched = schemas.ThreadPatch(metadata=body.metadata)
+    return json_response(await in_db(services.thread_patch, request.principal, thread.thread_id, patched))
+
+
 @router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CONFLICT)
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
     thread = await _thread(request, thread_id)
-    await read_db(_require_not_busy, thread.thread_id)
+    await read_db(services.thread_require_idle, thread.thread_id)
     ref = body.checkpoint
     if body.checkpoint_id and (ref is None or not ref.checkpoint_id):
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
@@ -142,11 +184,6 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
     checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
     answer = {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
     return json_response(encode(answer))
-
-
-def _require_not_busy(thread_id: UUID) -> None:
-    if services.thread_is_busy(thread_id):
-        raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them to finish or cancel them first.")
 
 
 @router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState], openapi_extra=_HISTORY)

@@ -34,6 +34,8 @@ class Thread(models.Model):
     values = JSONField(null=True, blank=True)
     interrupts = JSONField(null=True, blank=True, help_text="Task id to its open interrupts; null before any run.")
     error = JSONField(null=True, blank=True)
+    # What was said before any run, in the order of its arrival; the next run takes it into its input.
+    messages = JSONField(null=True, blank=True)
     # A stateless run's own thread, deleted when the run ends.
     ephemeral = models.BooleanField(default=False)
     ttl_minutes = models.FloatField(null=True, blank=True)

@@ -1,8 +1,8 @@
 """Request and response bodies of the thread operations."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import ThreadId
@@ -13,12 +13,94 @@ Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Status = Literal["idle", "busy", "interrupted", "error"]
 
 
+class SendTo(Schema):
+    node: str
+    input: Any = None
+
+
+class SuperstepCommand(Schema):
+    """What a node returns that says where to go on."""
+
+    update: dict[str, Any] | list[Any] | None = None
+    goto: str | SendTo | list[str | SendTo] | None = None
+    resume: Any = None
+
+
+class SuperstepUpdate(Schema):
+    """What a node is taken to have returned: values, or a command."""
+
+    values: list[Any] | dict[str, Any] | None = None
+    command: SuperstepCommand | None = None
+    as_node: str
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if self.command is not None and self.values is not None:
+            raise ValueError("An update has either `values` or a `command`")
+        return self
+
+
+class Superstep(Schema):
+    updates: list[SuperstepUpdate]
+
+
 class ThreadCreate(Schema):
     thread_id: ThreadId | None = None
     metadata: dict[str, Any] = {}
     if_exists: Literal["raise", "do_nothing"] = "raise"
     ttl: dict[str, Any] | None = None
-    supersteps: list[dict[str, Any]] | None = None
+    supersteps: list[Superstep] | None = None
+
+
+class ThreadPrune(Schema):
+    thread_ids: list[ThreadId]
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
+class ThreadPruned(Schema):
+    pruned_count: int
+
+
+class Counted(Schema):
+    count: int
+    bytes: int
+
+
+class ChannelVersions(Schema):
+    versions: int
+    bytes: int
+
+
+class ChannelValues(Counted):
+    by_channel: dict[str, ChannelVersions]
+
+
+class ThreadStorage(Schema):
+    thread_id: str
+    total_bytes: int
+    checkpoints: Counted
+    channel_values: ChannelValues
+    pending_writes: Counted
+
+
+class MessageCreate(Schema):
+    role: Literal["user", "human", "assistant", "ai", "system", "developer"]
+    content: str | list[str | dict[str, Any]]
+
+
+class Message(BaseModel):
+    """A message as LangChain writes it, with the role it was sent with."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str | None
+    type: str
+    role: str
+    content: Any
+
+
+class StatePatch(Schema):
+    metadata: dict[str, Any]
 
 
 class ThreadPatch(Schema):
@@ -99,6 +181,22 @@ class Thread(Schema):
     error: Any = None
     interrupts: dict[str, list[dict[str, Any]]] | None = None
     extracted: dict[str, Any] | None = None
+
+
+class ThreadCopied(Schema):
+    """A new thread, without what only runs make."""
+
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: dict[str, Any]
+    status: Status
+    config: dict[str, Any]
+
+
+class Problem(Schema):
+    detail: str
 
 
 class ThreadSelected(Thread):

@@ -1,5 +1,6 @@
 """Writes of threads."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -27,9 +28,18 @@ def _refuse_later_fields(**fields: Any) -> None:
             raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
 
 
-def thread_create(principal: Principal, body: ThreadCreate) -> bytes:
-    """Make a thread and give it as JSON. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
-    _refuse_later_fields(ttl=body.ttl, supersteps=body.supersteps)
+@dataclass(frozen=True)
+class MadeThread:
+    """A thread and its JSON; not new if it was there and `if_exists` allowed that."""
+
+    thread_id: UUID
+    is_new: bool
+    body: bytes
+
+
+def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
+    """Make a thread without a state. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
+    _refuse_later_fields(ttl=body.ttl)
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
         finish_deletes([thread_id])
@@ -52,9 +62,9 @@ def thread_create(principal: Principal, body: ThreadCreate) -> bytes:
     if not is_new:
         if body.if_exists == "raise" or not threads_visible(principal).filter(thread_id=thread_id).exists():
             raise Conflict(f"Thread with ID {thread_id} already exists")
-        return thread_get(principal, thread_id)
+        return MadeThread(thread_id, False, thread_get(principal, thread_id))
     made = timestamp(now)
-    return encode(
+    wire = encode(
         {
             "thread_id": thread_id,
             "created_at": made,
@@ -66,6 +76,7 @@ def thread_create(principal: Principal, body: ThreadCreate) -> bytes:
             "values": None,
         }
     )
+    return MadeThread(thread_id, True, wire)
 
 
 def thread_patch(principal: Principal, thread_id: UUID, body: ThreadPatch) -> bytes:
@@ -116,15 +127,18 @@ def finish_deletes(thread_ids: list[UUID] | None = None) -> None:
     tombstones = ThreadTombstone.objects.all()
     if thread_ids is not None:
         tombstones = tombstones.filter(thread_id__in=thread_ids)
-    doomed = list(tombstones.values_list("thread_id", flat=True))
-    if doomed:
-        checkpoints().delete_threads_sync(doomed)
-        ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
+    with transaction.atomic():
+        # Locked: whoever makes a thread in the place of a tombstone waits, and finds it gone.
+        doomed = list(tombstones.select_for_update().values_list("thread_id", flat=True))
+        if doomed:
+            checkpoints().delete_threads_sync(doomed)
+            ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
 
 
-def thread_is_busy(thread_id: UUID) -> bool:
-    """Whether a run of the thread is pending or running."""
-    return Thread.objects.filter(thread_id=thread_id, status=ThreadStatus.BUSY).exists()
+def thread_require_idle(thread_id: UUID) -> None:
+    """Raises `Conflict` while a run of the thread is pending or running."""
+    if Thread.objects.filter(thread_id=thread_id, status=ThreadStatus.BUSY).exists():
+        raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them to finish or cancel them first.")
 
 
 def title_of(payload: Any) -> str:

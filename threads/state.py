@@ -1,21 +1,22 @@
 """A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels.last_value import LastValue
 from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
-from langgraph.types import Interrupt, PregelTask, StateSnapshot
+from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import json_contains
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
-from threads.schemas import CheckpointRef
+from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
 
 AnyPregel = Pregel[Any, Any, Any, Any]
@@ -144,6 +145,67 @@ async def state_update(
 
     Raises `BadRequest` for a thread without a graph, an unknown node and values that the graph refuses.
     """
+    graph_id = require_graph(thread)
+    config = config_at(thread.thread_id, ref)
+    config["metadata"] = {"graph_id": graph_id}
+    async with _graph_of(thread, graph_id, "update") as graph:
+        if as_node is not None:
+            _require_node(graph, as_node, "__start__")
+        with _refusals():
+            updated = await graph.aupdate_state(config, values, as_node=as_node)
+        snapshot = await graph.aget_state(config_at(thread.thread_id))
+    return dict(updated["configurable"]), snapshot
+
+
+async def state_bulk_update(thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
+    """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
+
+    Raises `BadRequest` as `state_update` does.
+    """
+    graph_id = require_graph(thread)
+    config = config_at(thread.thread_id)
+    config["metadata"] = {"graph_id": graph_id}
+    async with _graph_of(thread, graph_id, "update") as graph:
+        for update in (update for superstep in supersteps for update in superstep.updates):
+            _require_node(graph, update.as_node, "__start__", "__input__", "__copy__")
+        steps = [[StateUpdate(_returned(update), update.as_node) for update in step.updates] for step in supersteps]
+        with _refusals():
+            await graph.abulk_update_state(config, steps)
+        return await graph.aget_state(config_at(thread.thread_id))
+
+
+def _returned(update: SuperstepUpdate) -> Any:
+    """What the node of the update is taken to have returned."""
+    command = update.command
+    if command is None:
+        return update.values
+    targets = command.goto if isinstance(command.goto, list) else [command.goto] if command.goto else []
+    goto = [target if isinstance(target, str) else Send(target.node, target.input) for target in targets]
+    return Command(update=command.update, resume=command.resume, goto=goto)
+
+
+async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
+    """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
+
+    Raises `BadRequest` as `state_update` does, and where the graph's state has no messages.
+    """
+    graph_id = require_graph(thread)
+    config = config_at(thread.thread_id)
+    config["metadata"] = {"graph_id": graph_id}
+    async with _graph_of(thread, graph_id, "update") as graph:
+        if "messages" not in graph.channels:
+            raise BadRequest(f"The state of graph '{graph_id}' has no messages")
+        head = await graph.aget_state(config)
+        if isinstance(graph.channels["messages"], LastValue):
+            # No reducer: what is written replaces what was there.
+            messages = [*(head.values.get("messages") or []), *messages]
+        with _refusals():
+            await graph.aupdate_state(config, {"messages": messages}, as_node=None if head.next else "__start__")
+        return await graph.aget_state(config_at(thread.thread_id))
+
+
+def require_graph(thread: ThreadForState) -> str:
+    """The thread's graph. Raises `BadRequest` for a thread that has none yet."""
     if thread.graph_id is None:
         raise BadRequest(
             f"Thread '{thread.thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on "
@@ -151,17 +213,21 @@ async def state_update(
             "thread or manually update the thread metadata (by setting the 'graph_id' field) before running this "
             "operation."
         )
-    config = config_at(thread.thread_id, ref)
-    config["metadata"] = {"graph_id": thread.graph_id}
-    async with _graph_of(thread, thread.graph_id, "update") as graph:
-        if as_node is not None and as_node != "__start__" and as_node not in graph.nodes:
-            raise BadRequest(f"Node {as_node} does not exist")
-        try:
-            updated = await graph.aupdate_state(config, values, as_node=as_node)
-        except (InvalidUpdateError, ValueError, TypeError) as error:
-            raise BadRequest(str(error)) from error
-        snapshot = await graph.aget_state(config_at(thread.thread_id))
-    return dict(updated["configurable"]), snapshot
+    return thread.graph_id
+
+
+def _require_node(graph: AnyPregel, name: str, *others: str) -> None:
+    if name not in graph.nodes and name not in others:
+        raise BadRequest(f"Node {name} does not exist")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a graph refuses to take for an update is the caller's fault."""
+    try:
+        yield
+    except (InvalidUpdateError, ValueError, TypeError) as error:
+        raise BadRequest(str(error)) from error
 
 
 def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:

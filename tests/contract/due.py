@@ -8,10 +8,6 @@ MULTITASK = "multitask strategies other than enqueue"
 
 # Not replayed. An empty index list means the whole file.
 NOT_DUE: dict[str, tuple[list[int], str]] = {
-    "07_threads_crud": ([14], "copy of a thread"),
-    "08_threads_search": ([8, 9], "prune of threads"),
-    "09_state_history": ([15], "storage of a thread"),
-    "10_copy_supersteps": ([], "copy of a thread and supersteps"),
     "12_runs_stateless": ([5, 6], "batch of runs"),
     "18_thread_stream": ([2, 3, 4, 5, 6], "stream of a thread"),
     "20_multitask": ([0, 1, 4, 5, 6, 7, 8, 9], MULTITASK),
@@ -29,6 +25,7 @@ NOT_DUE: dict[str, tuple[list[int], str]] = {
 MEANT: dict[tuple[str, int], tuple[str, str]] = {
     ("09_state_history", 7): ("$.checkpoint.checkpoint_ns: not in", "the same three keys in every checkpoint"),
     ("09_state_history", 12): ("$.metadata.checkpoint_id: missing", "metadata does not repeat what `checkpoint` says"),
+    ("10_copy_supersteps", 4): ("$.metadata.checkpoint_id: missing", "metadata does not repeat what `checkpoint` says"),
     ("11_runs_basic", 2): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 1): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 6): ("$.interrupts: not in", "a thread that ran shows its interrupts, none here"),
@@ -42,3 +39,33 @@ def is_due(file: str, index: int) -> bool:
 
 def is_meant(file: str, index: int, difference: str) -> bool:
     return (file, index) in MEANT and difference.startswith(MEANT[file, index][0])
+
+
+# What the contract has and the server does not know yet (see test_walk.py): each with the issue that brings it.
+_CRONS, _WEBHOOKS, _STORE, _TTL = (f"issue 4: {name}" for name in ("crons", "webhooks", "store", "time to live"))
+_PROTOCOL, _MCP, _A2A = (f"later: {name}" for name in ("protocol v2", "model context protocol", "agent to agent"))
+
+OPERATIONS_NOT_DUE: dict[str, str] = {
+    "POST /threads/{thread_id}/runs/crons": _CRONS,
+    "POST /runs/crons": _CRONS,
+    "POST /runs/crons/count": _CRONS,
+    "POST /runs/crons/search": _CRONS,
+    "GET /runs/crons/{cron_id}": _CRONS,
+    "PATCH /runs/crons/{cron_id}": _CRONS,
+    "DELETE /runs/crons/{cron_id}": _CRONS,
+    "GET /store/items": _STORE,
+    "PUT /store/items": _STORE,
+    "DELETE /store/items": _STORE,
+    "POST /store/items/search": _STORE,
+    "POST /store/namespaces": _STORE,
+    "POST /threads/{thread_id}/commands": _PROTOCOL,
+    "POST /threads/{thread_id}/stream/events": _PROTOCOL,
+    "GET /mcp/": _MCP,
+    "POST /mcp/": _MCP,
+    "DELETE /mcp/": _MCP,
+    "GET /a2a/{assistant_id}": _A2A,
+    "POST /a2a/{assistant_id}": _A2A,
+    "GET /.well-known/agent-card.json": _A2A,
+}
+
+FIELDS_NOT_DUE: dict[str, str] = {}

@@ -161,6 +161,19 @@ def _with_heartbeats(expected: list[Json], events: list[Json], ids: Ids) -> Iter
     yield from _event_differences(silent, events, ids)
 
 
+def _shape_of_storage(body: Json) -> Json:
+    """What is stored differs, and with it the bytes and the versions of channels that hold no value."""
+    values = body["channel_values"]
+    return {
+        "thread_id": body["thread_id"],
+        "checkpoints": body["checkpoints"]["count"],
+        "total_bytes": body["total_bytes"] == sum(part["bytes"] for part in body.values() if isinstance(part, dict)),
+        "channels": sorted(values["by_channel"]),
+        "channel": sorted({key for channel in values["by_channel"].values() for key in channel}),
+        "parts": [sorted(body[part]) for part in ("checkpoints", "channel_values", "pending_writes")],
+    }
+
+
 # Answers that name the product or count what happened before: the part that is contract.
 PARTS: dict[tuple[str, int], Callable[[Any], Any]] = {
     ("01_system", 0): lambda body: {"ok": body["ok"]},
@@ -173,5 +186,6 @@ PARTS: dict[tuple[str, int], Callable[[Any], Any]] = {
         sorted({"max", "active", "available"} & body["workers"].keys()),
         "api" in body,
     ],
+    ("09_state_history", 15): _shape_of_storage,
 }
 EVENTS = {("17_stream_resume", 6): _live_tail, ("30_heartbeat", 0): _with_heartbeats}

@@ -65,6 +65,13 @@ def a_thread_with_an_owner(session: Session) -> None:
     session.thread(1, metadata={"owner": "bob"})
 
 
+@before("10_copy_supersteps")
+def a_thread_that_ran(session: Session) -> None:
+    session.thread(1, metadata={"own": "me"})
+    session.run(1, 2, "counter", input={"count": 1})
+    eventually(lambda: is_over(session, 1, 2))
+
+
 @before("12_runs_stateless", 2)
 def the_kept_run_is_over(session: Session) -> None:
     eventually(lambda: is_over(session, 4, 3))

@@ -60,7 +60,7 @@ async def test_id_that_another_workspace_has(api: ApiClient, settings: Any) -> N
         (b'{"metadata": null}', 'null is not of type "object"'),
         (b'{"ttl": 5}', '5 is not of type "object"'),
         (b'{"ttl": {"ttl": 5}}', "`ttl` is not available"),
-        (b'{"supersteps": []}', "`supersteps` is not available"),
+        (b'{"supersteps": [{"updates": [{"values": {}}]}]}', '"as_node" is a required property'),
     ],
 )
 async def test_bad_bodies(api: ApiClient, body: bytes, detail: str) -> None:

@@ -1,0 +1,97 @@
+"""Copies of threads: the row and all checkpoints, under a new id. A crash or a delete meanwhile leaves no halves."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+from django.db import connection, transaction
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from platform_site.core.checkpoints import checkpoints
+from platform_site.core.database import in_db, moment_param, read_db, uuid_param
+from platform_site.core.errors import Conflict
+from platform_site.core.loops import state_loop
+from threads.head import head_of, thread_state_changed
+from threads.models import ThreadStatus, ThreadTombstone
+from threads.selectors import thread_for_state, thread_get, threads_visible
+from threads.services import finish_deletes
+from threads.state import snapshot_of
+
+# A sweep may take an unfinished copy for what is left of a deleted thread; hardly ever, and never so often.
+_TRIES = 5
+_ANSWERED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config")
+
+
+@dataclass(frozen=True)
+class _Source:
+    exists: bool
+    is_busy: bool = False
+
+
+async def thread_copy(principal: Principal, source: UUID) -> bytes:
+    """Copy the thread with its checkpoints, metadata and messages, but no runs; the new thread as JSON.
+
+    Raises `Conflict` if there is no such thread. A busy thread is copied as it is at one moment.
+    """
+    for _ in range(_TRIES):
+        target = uuid4()
+        found = await in_db(_begin, principal, source, target)
+        if not found.exists:
+            break
+        await state_loop().run(checkpoints().copy_thread(source, target))
+        if await in_db(_finish, principal, source, target):
+            if found.is_busy:
+                await _show_own_state(principal, target)
+            return _answer(await read_db(thread_get, principal, target))
+    raise Conflict
+
+
+def _begin(principal: Principal, source: UUID, target: UUID) -> _Source:
+    """Leave a tombstone first: what a crash leaves of the copy is swept away."""
+    status = threads_visible(principal).filter(thread_id=source).values_list("status", flat=True).first()
+    if status is None:
+        return _Source(exists=False)
+    ThreadTombstone.objects.create(thread_id=target)
+    return _Source(exists=True, is_busy=status == ThreadStatus.BUSY)
+
+
+def _finish(principal: Principal, source: UUID, target: UUID) -> bool:
+    """Put the copy's row in the place of its tombstone. False if either was gone: then nothing is left of the copy."""
+    now = moment_param(timezone.now())
+    with transaction.atomic():
+        whole = bool(ThreadTombstone.objects.filter(thread_id=target).delete()[0])
+        if whole and _insert_row(principal, source, target, now):
+            return True
+        # A tombstone again for what was copied before, or after, the first one was swept.
+        ThreadTombstone.objects.get_or_create(thread_id=target)
+    finish_deletes([target])
+    return False
+
+
+def _insert_row(principal: Principal, source: UUID, target: UUID, now: Any) -> bool:
+    settled = f"CASE WHEN status = '{ThreadStatus.BUSY}' THEN coalesce(settled_status, 'idle') ELSE status END"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO threads_thread (thread_id, workspace_id, title, status, settled_status, metadata, config, "
+            '"values", interrupts, error, messages, ephemeral, ttl_strategy, created_at, updated_at, state_updated_at) '
+            f"SELECT %s, workspace_id, title, {settled}, settled_status, metadata, '{{}}', "
+            "\"values\", interrupts, error, messages, FALSE, 'delete', %s, %s, %s "
+            "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            [uuid_param(target), now, now, now, uuid_param(source), principal.workspace_id],
+        )
+        return bool(cursor.rowcount)
+
+
+async def _show_own_state(principal: Principal, target: UUID) -> None:
+    """The row of a busy thread shows the state before its run; the copy shows the state that was copied."""
+    thread = await read_db(thread_for_state, principal, target)
+    snapshot = await state_loop().run(snapshot_of(thread))
+    if snapshot is not None:
+        await in_db(thread_state_changed, target, head_of(snapshot))
+
+
+def _answer(thread: bytes) -> bytes:
+    copied = orjson.loads(thread)
+    return orjson.dumps({name: copied[name] for name in _ANSWERED})

@@ -1,0 +1,93 @@
+"""Messages by themselves: appended to a thread before any graph was chosen for it, or to the state of one that ran.
+
+A thread without a graph keeps them in its row. The next run takes them along in the transaction that creates it: they
+are part of its input from then on, in front of what the run was given.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.utils import timezone
+from langchain_core.messages import BaseMessage, convert_to_messages
+
+from platform_site.access.principal import Principal
+from platform_site.core.database import in_db, read_db
+from platform_site.core.hooks import state_posted
+from platform_site.core.loops import state_loop
+from threads.head import head_of, thread_state_changed
+from threads.schemas import MessageCreate
+from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
+from threads.services import thread_require_idle
+from threads.state import messages_append, snapshot_of, state_wire
+
+Message = dict[str, Any]
+_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "function"}
+
+
+async def messages_list(principal: Principal, thread_id: UUID) -> list[Message]:
+    """The thread's messages, oldest first: those of its state, then those that wait for a run. Raises `NotFound`."""
+    thread = await read_db(thread_for_state, principal, thread_id)
+    waiting = await read_db(_kept, principal, thread_id)
+    snapshot = await state_loop().run(snapshot_of(thread))
+    values = snapshot.values if snapshot is not None else {}
+    held = values.get("messages") if isinstance(values, Mapping) else None
+    return [_wire(message) for message in [*(held if isinstance(held, list) else ()), *convert_to_messages(waiting)]]
+
+
+async def message_add(principal: Principal, thread_id: UUID, body: MessageCreate) -> Message:
+    """Append a message; it, as a list shows it.
+
+    Raises `NotFound`, `Conflict` on a busy thread, and `BadRequest` where the thread's graph has no messages.
+    """
+    message = {"role": body.role, "content": body.content, "id": str(uuid4())}
+    if not await in_db(_keep, principal, thread_id, message):
+        await _append(principal, await read_db(thread_for_state, principal, thread_id), message)
+    return _wire(convert_to_messages([message])[0])
+
+
+def _kept(principal: Principal, thread_id: UUID) -> list[Message]:
+    kept = threads_visible(principal).filter(thread_id=thread_id).values_list("messages", flat=True).first()
+    return kept or []
+
+
+def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
+    """Keep the message on the row; False if it belongs into the state of a graph."""
+    with transaction.atomic():
+        thread = threads_visible(principal).select_for_update().filter(thread_id=thread_id).first()
+        if thread is None:
+            raise thread_not_found(thread_id)
+        if isinstance(thread.metadata.get("graph_id"), str) and not thread.messages:
+            return False
+        thread.messages = [*(thread.messages or []), message]
+        thread.updated_at = timezone.now()
+        thread.save(update_fields=["messages", "updated_at"])
+    return True
+
+
+async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
+    await read_db(thread_require_idle, thread.thread_id)
+    snapshot = await state_loop().run(messages_append(thread, [message]))
+    await in_db(thread_state_changed, thread.thread_id, head_of(snapshot))
+    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
+
+
+def _wire(message: Any) -> Message:
+    """A message as the state shows it, and who speaks in the words of the request."""
+    if not isinstance(message, BaseMessage):
+        # A state that is not made of LangChain's messages: as it is.
+        plain = message if isinstance(message, dict) else {"content": message}
+        role = str(plain.get("role") or plain.get("type") or "other")
+        return {"id": None, "type": role, "role": role, "content": None, **plain}
+    return {**message.model_dump(), "role": _ROLES.get(message.type, message.type)}
+
+
+def with_kept_messages(payload: Any, kept: list[Message]) -> Any | None:
+    """A run's input with the kept messages in front of its own; None if that input has no place for messages."""
+    if payload is None:
+        return {"messages": kept}
+    if not isinstance(payload, dict):
+        return None
+    own = payload.get("messages")
+    return {**payload, "messages": [*kept, *(own if isinstance(own, list) else [] if own is None else [own])]}
