@@ -260,4 +260,4 @@ class FeedSubscription:
     def _is_overtaken(self, entry: Entry) -> bool:
         assert self._feed is not None
         with self._feeds.lock:
-            return any(True for _ in self._feed.after(entry.number))
+            return any(later.is_run and later.log.events for later in self._feed.after(entry.number))

@@ -71,6 +71,12 @@ def state_posted(workspace_id: int, thread_id: UUID, state: Callable[[], dict[st
         event_log().post(feed, STATE_UPDATE, encode({"state": state(), "thread_id": thread_id}))
 
 
+def end_unbegun(workspace_id: int, thread_id: UUID, run_id: UUID) -> None:
+    """End the stream of a run that was cancelled before it began, and tell those who follow its thread."""
+    event_log().begin(str(run_id), feed_of(workspace_id, thread_id))
+    event_log().close(str(run_id), b"{}")
+
+
 def end_streams(thread_ids: list[UUID]) -> None:
     """End the streams of threads that are being deleted, once they are gone."""
     owners = list(Thread.objects.filter(thread_id__in=thread_ids).values_list("workspace_id", "thread_id"))

@@ -129,6 +129,17 @@ async def test_a_run_that_nobody_ends_does_not_hold_up_the_next(log: MemoryEvent
         assert told(await waiting(reader)) == ["b", f"{END} next"]
 
 
+async def test_a_run_that_ended_before_it_began_waits_for_the_one_before_it(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        run(log, "one", "a", end=False)
+        run(log, "cancelled")
+        assert told(await waiting(reader)) == ["a"]
+        assert await reader.batch(0) == []
+        log.append("one", "b", b"")
+        log.close("one", b"null")
+        assert told(await waiting(reader)) == ["b", f"{END} one", f"{END} cancelled"]
+
+
 async def test_other_feeds_are_apart(log: MemoryEventLog) -> None:
     async with log.follow("2/thread", None) as reader:
         run(log, "one", "a")
