@@ -22,6 +22,7 @@ from runs.engine import embedded
 from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
+from threads.messages import with_kept_messages
 from threads.services import finish_deletes, title_of
 
 NOT_FOUND = "Thread or assistant not found."
@@ -43,6 +44,8 @@ class _ThreadRow:
     config: dict[str, Any]
     is_idle: bool
     has_title: bool
+    # Messages that wait for a run.
+    messages: list[dict[str, Any]]
 
 
 def run_create(
@@ -64,6 +67,7 @@ def run_create(
             own_thread, thread = uuid7(), None
         else:
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
+            body = _take_messages(thread, body)
         is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy)
         plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
@@ -141,7 +145,8 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
     lock = " FOR UPDATE OF t" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', NOT EXISTS (SELECT 1 FROM runs_run r "
+            "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', t.messages, "
+            "NOT EXISTS (SELECT 1 FROM runs_run r "
             "WHERE r.thread_id = t.thread_id AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL)) "
             f"FROM threads_thread t WHERE t.thread_id = %s{lock}",
             [uuid_param(thread_id)],
@@ -151,7 +156,30 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
         return None
     if row is None or row[0] != principal.workspace_id:
         raise NotFound(NOT_FOUND)
-    return _ThreadRow(orjson.loads(row[1]), orjson.loads(row[2]), is_idle=bool(row[4]), has_title=bool(row[3]))
+    return _ThreadRow(
+        orjson.loads(row[1]),
+        orjson.loads(row[2]),
+        is_idle=bool(row[5]),
+        has_title=bool(row[3]),
+        messages=orjson.loads(row[4]) if row[4] else [],
+    )
+
+
+def _take_messages(thread: _ThreadRow | None, body: RunCreate) -> RunCreate:
+    """Move the messages that wait on the thread into the input, in front of the run's own.
+
+    They wait on while a run resumes, or replays a checkpoint, or has an input that is no object.
+    """
+    if thread is None or not thread.messages:
+        return body
+    replays = body.input is None and (body.checkpoint is not None or body.checkpoint_id is not None)
+    if replays or (body.command is not None and body.command.model_dump(exclude_none=True)):
+        return body
+    taken = with_kept_messages(body.input, thread.messages)
+    if taken is None:
+        return body
+    thread.messages = []
+    return body.model_copy(update={"input": taken})
 
 
 def _plan(
@@ -220,9 +248,16 @@ def _save_thread(
     title = "" if thread.has_title else title_of(body.input)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, updated_at = %s, "
+            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, updated_at = %s, messages = %s, "
             "title = CASE WHEN title = '' THEN %s ELSE title END WHERE thread_id = %s",
-            [json_param(metadata), json_param(config), moment_param(now), title, uuid_param(thread_id)],
+            [
+                json_param(metadata),
+                json_param(config),
+                moment_param(now),
+                json_param(thread.messages) if thread.messages else None,
+                title,
+                uuid_param(thread_id),
+            ],
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.last_value import LastValue
+from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
@@ -199,8 +200,12 @@ async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]
         if isinstance(graph.channels["messages"], LastValue):
             # No reducer: what is written replaces what was there.
             messages = [*(head.values.get("messages") or []), *messages]
+        # More messages for a beginning that has not begun yet belong to the same beginning.
+        begins = not head.next or (head.metadata or {}).get("as_node") == START
+        if begins:
+            config["metadata"]["as_node"] = START
         with _refusals():
-            await graph.aupdate_state(config, {"messages": messages}, as_node=None if head.next else "__start__")
+            await graph.aupdate_state(config, {"messages": messages}, as_node=START if begins else None)
         return await graph.aget_state(config_at(thread.thread_id))
 
 

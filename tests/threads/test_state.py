@@ -128,3 +128,24 @@ async def test_graph_that_is_gone(api: ApiClient, make: Make) -> None:
 async def test_graph_id_that_is_no_text(api: ApiClient, make: Make) -> None:
     thread = await make(metadata={"graph_id": 5})
     assert (await api.get(f"/threads/{thread['thread_id']}/state")).json() == EMPTY
+
+
+# --- patch (oldest clients) ------------------------------------------------------------------------
+
+
+async def test_patch_merges_the_metadata_of_the_thread(api: ApiClient, make: Make) -> None:
+    thread_id = (await make(metadata={"a": 1, "b": 2}))["thread_id"]
+    answer = await api.patch(f"/threads/{thread_id}/state", json={"metadata": {"b": 3}})
+    assert answer.status_code == 200
+    assert (await api.get(f"/threads/{thread_id}")).json()["metadata"] == {"a": 1, "b": 3}
+
+
+async def test_patch_of_an_unknown_thread(api: ApiClient) -> None:
+    unknown = uuid4()
+    answer = await api.patch(f"/threads/{unknown}/state", json={"metadata": {}})
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"Thread with ID {unknown} not found")
+
+
+async def test_patch_without_metadata(api: ApiClient, make: Make) -> None:
+    answer = await api.patch(f"/threads/{(await make())['thread_id']}/state", json={})
+    assert answer.status_code == 422
