@@ -25,6 +25,7 @@ from runs.engine.queue import claim_of, end_owner, lease_end
 from runs.models import FINISHED, IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunsCancel
 from runs.selectors import runs_visible
+from runs.streaming.thread_stream import end_unbegun
 from threads.models import Thread, ThreadStatus
 
 NO_RUNS = "No runs found to cancel."
@@ -81,7 +82,7 @@ def runs_end(runs: Iterable[Run], action: CancelAction) -> None:
 
 def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
     """End a run that has left nothing on its thread."""
-    name = str(run.run_id)
+    place = run.workspace_id, run.thread_id, run.run_id
     if run.kwargs.get("temporary"):
         run.delete()
         _delete_hidden_thread(run.thread_id)
@@ -90,7 +91,7 @@ def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
     else:
         run.status, run.cancel_action, run.updated_at, run.finished_at = RunStatus.INTERRUPTED, action, now, now
         run.save(update_fields=["status", "cancel_action", "updated_at", "finished_at"])
-    transaction.on_commit(lambda: event_log().close(name, b"{}"), robust=True)
+    transaction.on_commit(lambda: end_unbegun(*place), robust=True)
 
 
 def _delete_hidden_thread(thread_id: UUID) -> None:

@@ -128,6 +128,14 @@ async def test_a_failure_is_heard(client: Client, thread: str) -> None:
     assert events[-1].data["status"] == "run_done"
 
 
+async def test_a_run_that_is_cancelled_while_it_waits_is_done(client: Client, thread: str) -> None:
+    async with listening(client, thread, stream_mode="lifecycle") as heard:
+        waiting = (await client.runs.create(thread, "counter", input={}, after_seconds=600))["run_id"]
+        await client.runs.cancel(thread, waiting)
+        [event] = await heard_in_all(heard, 1)
+    assert event.data == done(waiting)
+
+
 async def test_an_unknown_thread_is_silent_until_it_is_there(client: Client) -> None:
     thread = str(uuid4())
     async with listening(client, thread, stream_mode="lifecycle") as heard:

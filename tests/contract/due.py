@@ -9,7 +9,6 @@ MULTITASK = "multitask strategies other than enqueue"
 # Not replayed. An empty index list means the whole file.
 NOT_DUE: dict[str, tuple[list[int], str]] = {
     "12_runs_stateless": ([5, 6], "batch of runs"),
-    "18_thread_stream": ([2, 3, 4, 5, 6], "stream of a thread"),
     "20_multitask": ([0, 1, 4, 5, 6, 7, 8, 9], MULTITASK),
     "21_cancel": ([8, 9, 10], "bulk cancel"),
     "22_crons": ([], CRONS),

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from tests.contract.matching import Ids, differences, ids_shown
+from tests.contract.open_streams import OpenStream
 
 TRANSCRIPTS = Path(__file__).resolve().parent / "transcripts"
 Json = dict[str, Any]
@@ -64,6 +65,8 @@ class Session:
 
     http: httpx.Client
     ids: Ids = field(default_factory=Ids)
+    # Answers that are being sent already, by the index of their exchange.
+    streams: dict[int, OpenStream] = field(default_factory=dict)
 
     def post(self, path: str, body: Any) -> Any:
         answer = self.http.post(self.ids.fill(path), json=self.ids.fill(body))
@@ -93,14 +96,19 @@ def replay(exchange: Exchange, session: Session) -> Iterator[str]:
     request, recorded = exchange.request, exchange.response
     headers = ids.fill(request.get("headers", {}))
     body = {"json": ids.fill(request["json"])} if "json" in request else {"content": request.get("raw")}
-    answer = session.http.request(request["method"], ids.fill(request["path"]), headers=headers, **body)
+    answer: httpx.Response | OpenStream
+    if exchange.index in session.streams:
+        told = sum("event" in event for event in recorded["sse"])
+        answer = session.streams[exchange.index].heard(told)
+    else:
+        answer = session.http.request(request["method"], ids.fill(request["path"]), headers=headers, **body)
     if answer.status_code != recorded["status"]:
         yield f"status {answer.status_code} instead of {recorded['status']}: {answer.text[:500]}"
         return
     for name, value in recorded["headers"].items():
         yield from _header_differences(name, value, answer.headers.get(name), ids)
     if "json" in recorded:
-        expected, actual = recorded["json"], answer.json()
+        expected, actual = recorded["json"], json.loads(answer.content)
         if recorded["status"] == 422:
             # The trailer after the first line names a schema: optional.
             expected, actual = _first_line(expected), _first_line(actual)
@@ -174,6 +182,14 @@ def _shape_of_storage(body: Json) -> Json:
     }
 
 
+def _kind_by_kind(expected: list[Json], events: list[Json], ids: Ids) -> Iterator[str]:
+    """A stream of several things: the recorded server told each in order, but not one after the other."""
+    left, right = ([e for e in told if "event" in e] for told in (expected, events))
+    yield from _event_differences(
+        sorted(left, key=lambda event: str(event["event"])), sorted(right, key=lambda event: str(event["event"])), ids
+    )
+
+
 # Answers that name the product or count what happened before: the part that is contract.
 PARTS: dict[tuple[str, int], Callable[[Any], Any]] = {
     ("01_system", 0): lambda body: {"ok": body["ok"]},
@@ -188,4 +204,8 @@ PARTS: dict[tuple[str, int], Callable[[Any], Any]] = {
     ],
     ("09_state_history", 15): _shape_of_storage,
 }
-EVENTS = {("17_stream_resume", 6): _live_tail, ("30_heartbeat", 0): _with_heartbeats}
+EVENTS = {
+    ("17_stream_resume", 6): _live_tail,
+    **{("18_thread_stream", index): _kind_by_kind for index in (2, 3, 4, 5)},
+    ("30_heartbeat", 0): _with_heartbeats,
+}

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+from tests.contract.open_streams import OpenStream
 from tests.contract.replay import Session
 
 BEFORE: dict[tuple[str, int], Callable[[Session], None]] = {}
@@ -89,6 +90,13 @@ def a_run_in_flight(session: Session) -> None:
     eventually(lambda: is_in_second_node(session, 1))
 
 
+@before("18_thread_stream")
+def streams_of_a_thread(session: Session) -> None:
+    thread = session.thread(1)
+    for index, modes in enumerate(("run_modes", "lifecycle", "state_update", "lifecycle,state_update"), 2):
+        session.streams[index] = OpenStream(session.http.base_url, f"/threads/{thread}/stream?stream_modes={modes}")
+
+
 @before("20_multitask", 2)
 def a_run_behind_a_running_one(session: Session) -> None:
     session.thread(1)
@@ -138,5 +146,4 @@ _threads("13_stream_modes", 1, 3, 5, 9, 18, 27, 33)
 _threads("14_stream_messages", 1, 4, 7, 10, 13)
 _threads("16_stream_errors", 4)
 _threads("17_stream_resume", 1)
-_threads("18_thread_stream", 1)
 _threads("19_interrupts_commands", 1, 7)

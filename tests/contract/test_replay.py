@@ -25,6 +25,8 @@ def test_recorded_exchanges_are_answered_alike(file: str, http: httpx.Client) ->
                     found.append(f"{exchange.title}\n    {difference}")
         except (AssertionError, ValueError, httpx.HTTPError) as broken:
             found.append(f"{exchange.title}\n    {broken!r}")
+    for stream in session.streams.values():
+        stream.close()
     assert not found, "\n".join(["answers differ from the recorded ones:", *found])
 
 
