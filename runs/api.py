@@ -15,7 +15,7 @@ from platform_site.core.handler import ApiRequest, empty_response, json_response
 from platform_site.core.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.wire import encode
 from runs import cancel, schemas, selectors, services
-from runs.engine.embedded import engine
+from runs.engine import embedded
 from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
@@ -177,7 +177,7 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
     if removal is cancel.Removal.HIDDEN:
         await remove_run(request.principal.workspace_id, *ids)
     elif removal is cancel.Removal.HELD:
-        await engine().released(ids[1], DELETE_PATIENCE_SECONDS)
+        await embedded.engine().released(ids[1], DELETE_PATIENCE_SECONDS)
     return empty_response()
 
 

@@ -82,8 +82,8 @@ class RunsCancel(Schema):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "RunsCancel":
-        given = self.model_fields_set & {"status", "thread_id", "run_ids"}
-        if given not in ({"status"}, {"thread_id", "run_ids"}):
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        if self.model_fields_set != given or given not in ({"status"}, {"thread_id", "run_ids"}):
             # The fields of this model only: what else the body holds does not matter.
             shown = encode(self.model_dump(exclude_unset=True)).decode()
             raise ValueError(f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword")

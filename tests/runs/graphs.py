@@ -125,6 +125,21 @@ def _work_in_thread(state: Scripted, config: RunnableConfig) -> Scripted:
 
 
 scripted = _scripted(_work)
+
+
+def _ask_before(state: Scripted) -> Scripted:
+    return {"log": [interrupt("go on?")]}
+
+
+# A question, and the scripted work when it is answered.
+ask_then_work = (
+    StateGraph(Scripted)
+    .add_node("ask", _ask_before)
+    .add_node("work", _work)
+    .add_edge(START, "ask")
+    .add_edge("ask", "work")
+    .compile()
+)
 scripted_thread = _scripted(_work_in_thread)
 
 
