@@ -193,27 +193,29 @@ async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
         raise Unprocessable(f"Invalid limit {text}")
     thread = await _thread(request, thread_id)
     before = request.GET.get("before") or None
-    return await _history(thread, None, limit=min(max(0, int(text[:10])), MOST_STATES), before=before, metadata=None)
+    limit = min(max(0, int(text[:10])), MOST_STATES)
+    return await _history(thread, None, None, limit=limit, before=before, metadata=None)
 
 
-@router.post("/threads/{thread_id}/history", response=list[schemas.ThreadState])
+@router.post("/threads/{thread_id}/history", response=list[schemas.ThreadStateSelected])
 async def search_history(request: ApiRequest, thread_id: str, body: schemas.HistorySearch) -> HttpResponse:
     thread = await _thread(request, thread_id)
-    return await _history(
-        thread, body.checkpoint, limit=body.limit, before=_before(body.before), metadata=body.metadata
-    )
+    before = _before(body.before)
+    return await _history(thread, body.checkpoint, body.select, limit=body.limit, before=before, metadata=body.metadata)
 
 
-async def _history(thread: ThreadForState, ref: CheckpointRef | None, **options: Any) -> HttpResponse:
-    return json_response(encode(await state_loop().run(state_history(thread, ref, **options))))
+async def _history(
+    thread: ThreadForState, ref: CheckpointRef | None, select: list[str] | None, **options: Any
+) -> HttpResponse:
+    states = await state_loop().run(state_history(thread, ref, **options))
+    return json_response(encode([_selected(state, select) for state in states]))
 
 
-def _before(before: str | dict[str, Any] | None) -> str | None:
+def _before(before: str | schemas.CheckpointOrConfig | None) -> str | None:
     """The checkpoint id in any of the three forms that clients send: bare, checkpoint object, configuration."""
     if before is None or isinstance(before, str):
         return before or None
-    inner = before.get("configurable", before)
-    found = inner.get("checkpoint_id") if isinstance(inner, dict) else None
-    if not isinstance(found, str):
+    found = (before.configurable or before).checkpoint_id
+    if found is None:
         raise Unprocessable("`before` must be a checkpoint id or an object that holds one")
     return found

@@ -162,11 +162,18 @@ class StateAtCheckpoint(Schema):
     select: list[str] | None = None
 
 
+class CheckpointOrConfig(CheckpointRef):
+    """A checkpoint as states show it, or the configuration that holds it."""
+
+    configurable: CheckpointRef | None = None
+
+
 class HistorySearch(Schema):
     limit: Limit = 1
-    before: str | dict[str, Any] | None = None
+    before: str | CheckpointOrConfig | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: CheckpointRef | None = None
+    select: list[str] | None = None
 
 
 class Thread(Schema):
