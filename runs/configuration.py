@@ -18,6 +18,7 @@ REFUSED = {
     "webhook": "webhooks are not available in this version of Switchyard",
     "feedback_keys": "it asks for feedback URLs of LangSmith, which Switchyard does not talk to",
     "langsmith_tracer": "it asks for traces in LangSmith, which Switchyard does not talk to",
+    "raise_error": "it is an option of the client; the answer's status is sent before the run ends",
 }
 
 

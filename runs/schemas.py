@@ -62,6 +62,7 @@ class RunCreate(Schema):
     durability: Literal["sync", "async", "exit"] | None = None
     langsmith_tracer: Any = None
     strict_resume: bool | None = None
+    raise_error: bool | None = None
 
 
 class RunCreateStateless(RunCreate):
