@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
-from ninja import Router
+from ninja import Body, Router
 
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import NotFound, Unprocessable
@@ -71,7 +71,7 @@ async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless
 
 
 @router.post("/runs/batch", response=list[schemas.Run], openapi_extra=declared(errors=(404, 503)))
-async def create_batch(request: ApiRequest, body: schemas.RunBatch) -> HttpResponse:
+async def create_batch(request: ApiRequest, body: Body[schemas.RunBatch]) -> HttpResponse:
     runs = await in_db(services.runs_create, request.principal, body, request.request_id)
     return json_response(b"[%b]" % b",".join(run.body for run in runs))
 
