@@ -46,7 +46,7 @@ _background: set[asyncio.Task[None]] = set()
 
 
 async def _create(request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate) -> CreatedRun:
-    return await in_db(services.run_create, request.principal, thread_id, body, request.request_id)
+    return await in_db(services.run_create, request.principal, thread_id, body, request.request_id, request.run_headers)
 
 
 def _path(thread_id: UUID | None, run_id: UUID) -> str:
@@ -70,9 +70,9 @@ async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless
     return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
 
 
-@router.post("/runs/batch", response=list[schemas.Run], openapi_extra=declared(errors=(404, 503)))
+@router.post("/runs/batch", response=list[schemas.Run], openapi_extra=_CREATES)
 async def create_batch(request: ApiRequest, body: Body[schemas.RunBatch]) -> HttpResponse:
-    runs = await in_db(services.runs_create, request.principal, body, request.request_id)
+    runs = await in_db(services.runs_create, request.principal, body, request.request_id, request.run_headers)
     return json_response(b"[%b]" % b",".join(run.body for run in runs))
 
 
