@@ -1,5 +1,7 @@
 """Which recorded exchanges are not replayed yet, and where ours knowingly differs; each with its reason."""
 
+from typing import Any
+
 CRONS = "crons"
 STORE = "store endpoints"
 WEBHOOKS = "webhooks"
@@ -67,4 +69,38 @@ OPERATIONS_NOT_DUE: dict[str, str] = {
     "GET /.well-known/agent-card.json": _A2A,
 }
 
-FIELDS_NOT_DUE: dict[str, str] = {}
+_CREATES_RUN = (
+    "POST /threads/{thread_id}/runs",
+    "POST /threads/{thread_id}/runs/stream",
+    "POST /threads/{thread_id}/runs/wait",
+    "POST /runs",
+    "POST /runs/stream",
+    "POST /runs/wait",
+    "POST /runs/batch",
+)
+FIELDS_NOT_DUE: dict[str, str] = {
+    **{f"{operation} body webhook": _WEBHOOKS for operation in _CREATES_RUN},
+    **{
+        f"{operation} body {field}": _TTL
+        for operation in ("POST /threads", "PATCH /threads/{thread_id}")
+        for field in ("ttl", "ttl.strategy", "ttl.ttl")
+    },
+    **{
+        f"{operation} answer ttl": _TTL
+        for operation in (
+            "POST /threads",
+            "POST /threads/search",
+            "GET /threads/{thread_id}",
+            "PATCH /threads/{thread_id}",
+        )
+    },
+    "GET /threads/{thread_id} query include": _TTL,
+}
+
+# Fields of bodies that are answered with 422 by their name, with a value that is refused: for good, or until due.
+REFUSED_FOR_GOOD: dict[str, Any] = {
+    "langsmith_tracer": {"project_name": "p"},
+    "feedback_keys": ["helpful"],
+    "raise_error": True,
+}
+REFUSED_UNTIL_DUE: dict[str, Any] = {"webhook": "https://example.com/hook", "ttl": {"ttl": 60}}
