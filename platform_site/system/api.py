@@ -55,6 +55,7 @@ async def info(request: HttpRequest) -> HttpResponse:
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,
+            "strict_resume": True,
         },
         "host": {
             "kind": "self-hosted",

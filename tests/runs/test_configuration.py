@@ -96,9 +96,12 @@ def test_both_are_refused() -> None:
 
 def test_metadata_of_all_are_there() -> None:
     found = plan(
-        {"metadata": {"run": 1}, "config": {"metadata": {"config": 1}}}, {"thread": 1}, metadata={"assistant": 1}
+        {"metadata": {"run": 1}, "config": {"metadata": {"config": 1}}},
+        {"thread": 1},
+        metadata={"assistant": 1},
+        config={"metadata": {"standing": 1, "config": 0}},
     )
-    expected = {"run": 1, "config": 1, "thread": 1, "assistant": 1, "assistant_id": str(ASSISTANT)}
+    expected = {"run": 1, "config": 1, "thread": 1, "assistant": 1, "standing": 1, "assistant_id": str(ASSISTANT)}
     assert found.metadata == found.kwargs["config"]["metadata"] == expected
 
 

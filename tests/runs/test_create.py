@@ -93,6 +93,9 @@ async def test_delayed_run_shows_when_it_is_due(api: ApiClient, thread: str) -> 
         ({"interrupt_before": "one"}, 422, ""),
         ({"metadata": []}, 422, '[] is not of type "object"'),
         ({"webhook": "https://example.org"}, 422, "`webhook` is not supported"),
+        ({"feedback_keys": ["mood"]}, 422, "`feedback_keys` is not supported: it asks for feedback URLs of LangSmith"),
+        ({"langsmith_tracer": {"project_name": "p"}}, 422, "`langsmith_tracer` is not supported"),
+        ({"strict_resume": "x"}, 422, '"x" is not of type "boolean"'),
     ],
     ids=str,
 )
@@ -103,6 +106,25 @@ async def test_what_cannot_be_asked(
     assert answer.status_code == status, answer.text
     assert answer.json()["detail"].startswith(detail)
     assert await in_db(Run.objects.count) == 0
+
+
+async def test_what_asks_for_nothing_is_accepted(api: ApiClient, thread: str) -> None:
+    assert (await post(api, thread, feedback_keys=[], langsmith_tracer={})).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{"checkpoint_id": "1f0"}, {"checkpoint": {"checkpoint_id": "1f0"}}])
+@pytest.mark.parametrize("verb", ["", "/stream", "/wait"])
+async def test_stateless_run_has_no_checkpoint_to_start_from(api: ApiClient, verb: str, body: dict[str, Any]) -> None:
+    answer = await api.post(f"/runs{verb}", json={"assistant_id": "log", **body})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("`checkpoint_id` names a checkpoint of a thread")
+
+
+@pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
+async def test_stateless_run_never_meets_another(api: ApiClient, strategy: str) -> None:
+    for if_not_exists in ("create", "reject"):
+        answer = await post(api, None, multitask_strategy=strategy, if_not_exists=if_not_exists)
+        assert (answer.status_code, answer.json()["multitask_strategy"]) == (200, strategy)
 
 
 async def test_resume_needs_a_thread(api: ApiClient) -> None:

@@ -346,3 +346,21 @@ async def test_command_that_asks_for_nothing_goes_on_where_the_thread_stands(pri
     thread_id = await begin(principal, "log", interrupt_before=["two"])
     run = await run_to_end(principal, "log", thread_id, command={"update": {}})
     assert thread_of(run)["log"] == ["one", "two"]
+
+
+async def test_strict_resume_refuses_an_answer_that_nothing_waits_for(principal: Principal) -> None:
+    asked = await run_to_end(principal, "ask_in_turn", input={"log": []})
+    answer = {"resume": {"0" * 32: "x"}}
+    refused = await run_to_end(principal, "ask_in_turn", asked.thread_id, command=answer, strict_resume=True)
+    assert (refused.status, refused.error_class) == ("error", "UnknownInterruptError")
+    assert refused.thread.interrupts == asked.thread.interrupts
+    ignored = await run_to_end(principal, "ask_in_turn", asked.thread_id, command=answer)
+    assert (ignored.status, ignored.thread.interrupts) == ("success", asked.thread.interrupts)
+
+
+async def test_strict_resume_takes_an_answer_that_is_waited_for(principal: Principal) -> None:
+    asked = await run_to_end(principal, "ask_in_turn", input={"log": []})
+    [[waiting]] = asked.thread.interrupts.values()
+    command = {"resume": {waiting["id"]: "yes"}}
+    answered = await run_to_end(principal, "ask_in_turn", asked.thread_id, command=command, strict_resume=True)
+    assert answered.thread.values == {"log": ["yes"]}
