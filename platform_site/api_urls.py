@@ -9,9 +9,11 @@ from django.template.loader import render_to_string
 from django.urls import path
 
 from platform_site.api import api
+from platform_site.core.config import config
 from platform_site.core.errors import MethodNotAllowed
 from platform_site.core.handler import json_response
 from platform_site.core.openapi import completed, page
+from platform_site.core.routing import group_of
 from platform_site.core.wire import encode
 
 # Answered without credentials.
@@ -31,6 +33,12 @@ def openapi_document() -> dict[str, Any]:
         "get": page("openapi", "OpenAPI document", {"application/json": {"type": "object"}})
     }
     document["paths"]["/docs"] = {"get": page("docs", "Documentation to try out", {"text/html": {"type": "string"}})}
+    http = config().http
+    document["paths"] = {
+        path: operations for path, operations in document["paths"].items() if group_of(path) not in http.disabled
+    }
+    if http.mount_prefix:
+        document["servers"] = [{"url": http.mount_prefix}]
     return completed(document, PUBLIC)
 
 
@@ -41,7 +49,7 @@ def _openapi() -> bytes:
 
 @cache
 def _docs() -> str:
-    settings = {"layout": "BaseLayout", "deepLinking": True, "url": "/openapi.json"}
+    settings = {"layout": "BaseLayout", "deepLinking": True, "url": config().http.mount_prefix + "/openapi.json"}
     return render_to_string("ninja/swagger.html", {"api": api, "swagger_settings": json.dumps(settings)})
 
 

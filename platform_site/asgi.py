@@ -45,34 +45,38 @@ class Application:
         """`start` makes the process ready to work; it runs before the first request or at lifespan's start."""
         check_settings()
         self._start: Callable[[], None] | None = start
-        cors = config().http.cors
+        http = config().http
         self._pages = PageHandler()
         self._api = ApiHandler(
             api_urls,
             origins=OriginPolicy(
                 is_open=settings.AUTH == "open",
-                cors=cors.model_dump() if cors else None,
-                pages=api_urls.PUBLIC,
+                cors=http.cors.model_dump() if http.cors else None,
+                pages=frozenset({"/ok", *(http.mount_prefix + path for path in api_urls.PUBLIC)}),
             ),
             authenticate=authenticate,
             authorize=authorize,
             public=api_urls.PUBLIC,
+            prefix=http.mount_prefix,
+            without=http.disabled,
         )
+        self._page_paths = tuple(path for path in PAGES if not (http.disable_ui and path == "/dashboard"))
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
                 if self._start is not None:
                     await self._make_ready()
-                path = scope["path"]
-                is_page = path.startswith(PAGES) and any(path == page or path.startswith(page + "/") for page in PAGES)
-                await (self._pages if is_page else self._api)(scope, receive, send)
+                await (self._pages if self._is_page(scope["path"]) else self._api)(scope, receive, send)
             case "lifespan":
                 await self._lifespan(receive, send)
             case "websocket":
                 # Closed before it was accepted: servers answer the handshake with 403.
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
+
+    def _is_page(self, path: str) -> bool:
+        return path.startswith(PAGES) and any(path == page or path.startswith(page + "/") for page in self._page_paths)
 
     async def _make_ready(self) -> None:
         if self._start is not None:

@@ -1,11 +1,13 @@
 """What a run is started with: the assistant's configuration and the request's, merged (BEHAVIOUR 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from platform_site.access.principal import Principal
+from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
 from runs.schemas import RunCreate
 
@@ -13,6 +15,7 @@ BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
     "0.6.0 and is the long term planned replacement for configurable."
 )
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # Fields of the contract that are refused by name when they ask for something, and why.
 REFUSED = {
     "webhook": "webhooks are not available in this version of Switchyard",
@@ -64,15 +67,20 @@ def plan_run(
     thread_id: UUID,
     thread_metadata: Mapping[str, Any],
     request_id: str,
+    headers: Mapping[str, str] = NO_HEADERS,
     temporary: bool,
 ) -> RunPlan:
-    """Merge assistant and request. Raises `BadRequest` if both `configurable` and `context` are given."""
+    """Merge the server's defaults, the assistant and the request. `headers` are those that a run is to see.
+
+    Raises `BadRequest` if both `configurable` and `context` are given.
+    """
+    assistant = _over_defaults(assistant)
     asked = body.config.model_dump(exclude_none=True)
     configurable, context = _parameters(asked.get("configurable"), body.context, assistant)
     asked_metadata = {**assistant.config.get("metadata", {}), **asked.get("metadata", {}), **body.metadata}
     metadata = {**assistant.metadata, **thread_metadata, **asked_metadata}
     metadata["assistant_id"] = str(assistant.assistant_id)
-    server = _server_keys(principal, assistant, run_id, thread_id, request_id)
+    server = {**_own(headers), **_server_keys(principal, assistant, run_id, thread_id, request_id)}
     config = {
         **{key: value for key, value in assistant.config.items() if key not in ("configurable", "metadata")},
         **{key: value for key, value in asked.items() if key not in ("configurable", "metadata")},
@@ -101,6 +109,17 @@ def plan_run(
         kwargs["strict_resume"] = True
     thread_config = {**asked, "configurable": _own(asked.get("configurable"))}
     return RunPlan(kwargs=kwargs, metadata=metadata, thread_config=thread_config)
+
+
+def _over_defaults(assistant: Configured) -> Configured:
+    """The assistant with the default config of the server (`LANGGRAPH_CONFIG`) below its own."""
+    defaults = server_config().run_defaults
+    if not defaults:
+        return assistant
+    merged = {**defaults, **assistant.config}
+    for part in ("configurable", "metadata"):
+        merged[part] = {**defaults.get(part, {}), **assistant.config.get(part, {})}
+    return replace(assistant, config=merged)
 
 
 def _own(configurable: Mapping[str, Any] | None) -> dict[str, Any]:

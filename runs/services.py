@@ -1,6 +1,6 @@
 """Services that make runs; those that end them are in `runs.cancel`. Everything here runs in a database thread."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
 from platform_site.core.wire import encode, timestamp
 from runs.cancel import runs_end
-from runs.configuration import Configured, RunPlan, check_run, plan_run
+from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
 from runs.engine import embedded
 from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
@@ -49,12 +49,19 @@ class _ThreadRow:
 
 
 def run_create(
-    principal: Principal, thread_id: UUID | None, body: RunCreate, request_id: str, *, taken: int = 0
+    principal: Principal,
+    thread_id: UUID | None,
+    body: RunCreate,
+    request_id: str,
+    headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    taken: int = 0,
 ) -> CreatedRun:
     """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
 
-    `taken` slots of the engine are promised to others. Raises `NotFound` for the thread or the assistant, `Conflict`
-    for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot be asked.
+    The run sees `headers` of the request. `taken` slots of the engine are promised to others. Raises `NotFound` for the
+    thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
+    be asked.
     """
     check_run(body, has_thread=thread_id is not None)
     assistant_id = _assistant_id(body.assistant_id)
@@ -69,7 +76,7 @@ def run_create(
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
             body = _take_messages(thread, body)
         is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy)
-        plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, thread_id is None)
+        plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, headers, thread_id is None)
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
@@ -95,10 +102,17 @@ def run_create(
     return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
 
 
-def runs_create(principal: Principal, bodies: Sequence[RunCreateStateless], request_id: str) -> list[CreatedRun]:
+def runs_create(
+    principal: Principal,
+    bodies: Sequence[RunCreateStateless],
+    request_id: str,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> list[CreatedRun]:
     """Accept stateless runs, all or none. Raises as `run_create` does."""
     with transaction.atomic():
-        return [run_create(principal, None, body, request_id, taken=taken) for taken, body in enumerate(bodies)]
+        return [
+            run_create(principal, None, body, request_id, headers, taken=taken) for taken, body in enumerate(bodies)
+        ]
 
 
 def _make_way(thread_id: UUID, strategy: str) -> bool:
@@ -190,6 +204,7 @@ def _plan(
     thread_id: UUID,
     thread: _ThreadRow | None,
     request_id: str,
+    headers: Mapping[str, str],
     is_stateless: bool,
 ) -> RunPlan:
     metadata = {} if is_stateless else {
@@ -205,6 +220,7 @@ def _plan(
         thread_id=thread_id,
         thread_metadata=metadata,
         request_id=request_id,
+        headers=headers,
         temporary=is_stateless and body.on_completion != "keep",
     )
 

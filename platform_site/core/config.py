@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,8 @@ class Config:
     checkpointer: sections.Checkpointer | None = None
     http: sections.Http = field(default_factory=sections.Http)
     webhooks: sections.Webhooks = field(default_factory=sections.Webhooks)
+    # The configuration below that of every assistant: LANGGRAPH_CONFIG, as it was written.
+    run_defaults: dict[str, Any] = field(default_factory=dict)
     # What the file says that has no effect here, as sentences.
     warnings: list[str] = field(default_factory=list)
 
@@ -122,6 +124,7 @@ def load_config(path: Path | None) -> Config:
     directory = path.parent
     local = [entry for entry in written.dependencies if _is_local(entry)]
     import_paths = _import_paths(path, local)
+    env = _variables(path, written.env)
     config = Config(
         path=path,
         directory=directory,
@@ -129,12 +132,13 @@ def load_config(path: Path | None) -> Config:
         dependencies=written.dependencies,
         import_paths=import_paths,
         requirements=[entry for entry in written.dependencies if entry not in local],
-        env=_variables(path, written.env),
+        env=env,
         auth=written.auth,
         store=written.store,
         checkpointer=written.checkpointer,
         http=written.http or sections.Http(),
         webhooks=written.webhooks or sections.Webhooks(),
+        run_defaults=_run_defaults(f"{path}: `env.LANGGRAPH_CONFIG`", env.get("LANGGRAPH_CONFIG", "")),
         warnings=[*_unknown_keys(written), *_without_effect(directory, written)],
     )
     _refuse_collisions(config)
@@ -154,6 +158,10 @@ def config() -> Config:
                 from django.conf import settings
 
                 loaded = load_config(Path(settings.LANGGRAPH_CONFIG) if settings.LANGGRAPH_CONFIG else None)
+                if settings.RUN_DEFAULTS:
+                    # As with every variable, the environment of the process counts before the file's.
+                    defaults = _run_defaults("the environment variable LANGGRAPH_CONFIG", settings.RUN_DEFAULTS)
+                    loaded = replace(loaded, run_defaults=defaults)
                 for warning in loaded.warnings:
                     logger.warning("%s: %s", loaded.path, warning)
                 loaded.apply()
@@ -258,6 +266,23 @@ def _variables(path: Path, env: str | Mapping[str, str | int | float | bool]) ->
     if not file.is_file():
         raise ConfigError(f"{path}: `env`: expected an object or the path of an existing file, not {env!r} ({file})")
     return {name: value for name, value in dotenv_values(file).items() if value is not None}
+
+
+def _run_defaults(place: str, text: str) -> dict[str, Any]:
+    """The default configuration of runs, checked, but as it was written. `place` is where it stands."""
+    if not text.strip():
+        return {}
+    try:
+        written = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{place}: expected a JSON object, the default config of runs ({error.msg})") from None
+    if not isinstance(written, dict):
+        raise ConfigError(f"{place}: expected a JSON object, the default config of runs, not {_kind(written)}")
+    try:
+        sections.RunDefaults.model_validate(written)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{place}: {line}" for line in _complaints(error))) from None
+    return written
 
 
 def _refuse_collisions(config: Config) -> None:

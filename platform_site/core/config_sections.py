@@ -6,7 +6,7 @@ Unknown keys are kept aside and reported as warnings: files of newer tools must 
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # `path/to/file.py:name` or `module.path:name`.
 REFERENCE = re.compile(r"^(?P<place>[^\s:][^:]*):(?P<name>[A-Za-z_]\w*)$")
@@ -124,8 +124,11 @@ class Cors(Section):
 class HeaderChoice(Section):
     """Which request headers are taken: `*` in a pattern stands for anything, excludes win."""
 
-    includes: list[str] | None = None
-    excludes: list[str] | None = None
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", populate_by_name=True)
+
+    # The shorter names are in older documentation.
+    includes: list[str] | None = Field(default=None, validation_alias=AliasChoices("includes", "include"))
+    excludes: list[str] | None = Field(default=None, validation_alias=AliasChoices("excludes", "exclude"))
 
 
 class Http(Section):
@@ -151,7 +154,17 @@ class Http(Section):
     def _starts_with_a_slash(cls, value: str) -> str:
         if value and (not value.startswith("/") or value.endswith("/")):
             raise ValueError("expected a path like `/api`, with a slash at its beginning and none at its end")
+        if value.partition("?")[0] != value or not re.fullmatch(r"[A-Za-z0-9/._~-]*", value) or "//" in value:
+            raise ValueError("expected a path of letters, digits and any of . _ ~ - between single slashes")
+        if value.split("/")[1:2] in (["dashboard"], ["admin"], ["static"]):
+            raise ValueError("expected a path outside of /dashboard, /admin and /static, where the pages are")
         return value
+
+    @property
+    def disabled(self) -> frozenset[str]:
+        """The groups of operations that are switched off, as `routing.group_of` names them."""
+        groups = ("assistants", "threads", "runs", "store", "mcp", "a2a", "meta")
+        return frozenset(group for group in groups if getattr(self, f"disable_{group}"))
 
 
 class WebhookUrl(Section):
@@ -182,6 +195,17 @@ class Webhooks(Section):
                         f"{self.env_prefix!r} (`webhooks.env_prefix`)"
                     )
         return self
+
+
+class RunDefaults(Section):
+    """What `LANGGRAPH_CONFIG` may hold: a configuration below every assistant's. Other keys are taken as they are."""
+
+    tags: list[str] = []
+    recursion_limit: Annotated[int, Field(ge=1)] = 25
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    run_name: str | None = None
+    configurable: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
 
 
 class File(Section):

@@ -14,7 +14,7 @@ import io
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping
 from contextlib import aclosing
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +28,8 @@ from platform_site.core import metrics
 from platform_site.core.cors import OriginPolicy
 from platform_site.core.errors import ApiError, MethodNotAllowed, NotFound, TooLarge
 from platform_site.core.logs import request_id as current_request_id
-from platform_site.core.routing import Routes
+from platform_site.core.request_headers import configurable_headers, logging_headers
+from platform_site.core.routing import Match, Routes
 from platform_site.core.validation import path_uuid
 from platform_site.core.wire import encode
 
@@ -59,6 +60,11 @@ class ApiRequest(ASGIRequest):
     principal: "Principal"
     request_id: str
     route: str
+
+    @property
+    def run_headers(self) -> dict[str, str]:
+        """The headers that a run finds in its `configurable`."""
+        return configurable_headers().taken(self.scope["headers"])
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -106,6 +112,7 @@ class ApiHandler(ASGIHandler):
     """Serves the API's URLconf.
 
     `authenticate` sets who calls or raises; `authorize` may refuse a route to a caller. Paths in `public` need neither.
+    The paths of all operations begin with `prefix`; `without` names groups of operations that are switched off.
     """
 
     def __init__(
@@ -116,9 +123,12 @@ class ApiHandler(ASGIHandler):
         authenticate: Callable[[ApiRequest], Awaitable["Principal"]],
         authorize: Callable[["Principal", str, str], None],
         public: frozenset[str] = frozenset(),
+        prefix: str = "",
+        without: Container[str] = (),
     ) -> None:
         # ASGIHandler's own constructor would load the middleware of the pages.
-        self._routes = Routes(urlconf.urlpatterns)
+        self._routes = Routes(urlconf.urlpatterns, without=without)
+        self._prefix = prefix
         self._origins = origins
         self._authenticate = authenticate
         self._authorize = authorize
@@ -143,6 +153,8 @@ class ApiHandler(ASGIHandler):
         except Disconnected:
             return
         response.headers["X-Request-Id"] = request.request_id
+        if self._prefix:
+            self._add_prefix(response)
         self._origins.add_headers(request, response)
         try:
             if isinstance(response, StreamingHttpResponse) and not head:
@@ -154,20 +166,24 @@ class ApiHandler(ASGIHandler):
                 close()
             seconds = time.perf_counter() - started
             metrics.request_finished(request.method, request.route, response.status_code, seconds)
-            logger.debug("%s %s %d", request.method, request.path, response.status_code)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug(
+                    "%s %s %d", request.method, request.path, response.status_code, extra=_logged_headers(request)
+                )
 
     async def _respond(self, request: ApiRequest, receive: Receive) -> HttpResponseBase:
         try:
             if (answer := self._origins.check(request)) is not None:
                 return answer
-            is_public = request.path in self._public
+            path = self._path(request)
+            is_public = path in self._public
             if not is_public:
                 request.principal = await self._authenticate(request)
             # Django's `request.body` has a limit of its own; bodies that are there already are left alone.
             request._body = await _read_body(request, receive)
-            match = self._routes.match(request.path)
+            match = self._match(path)
             if match is None:
-                return self._without_slash(request)
+                return self._without_slash(request, path)
             request.route = match.route
             if not is_public:
                 self._authorize(request.principal, str(request.method), match.route)
@@ -181,15 +197,33 @@ class ApiHandler(ASGIHandler):
         except Disconnected:
             raise
         except Exception:
-            logger.exception("%s %s failed", request.method, request.path)
+            logger.exception("%s %s failed", request.method, request.path, extra=_logged_headers(request))
             return HttpResponse("Internal Server Error", content_type="text/plain; charset=utf-8", status=500)
 
-    def _without_slash(self, request: ApiRequest) -> HttpResponse:
-        path = request.path[:-1]
-        if not request.path.endswith("/") or self._routes.match(path) is None:
+    def _path(self, request: ApiRequest) -> str:
+        """The path without the prefix; empty for what lies outside. Health checks need not know the prefix."""
+        path: str = request.path
+        if not self._prefix or path == "/ok":
+            return path
+        return (path.removeprefix(self._prefix) or "/") if f"{path}/".startswith(f"{self._prefix}/") else ""
+
+    def _match(self, path: str) -> Match | None:
+        match = self._routes.match(path)
+        if match is None and self._prefix and path.startswith(f"{self._prefix}/"):
+            # Twice: from clients that put a path we sent, with the prefix, behind a base URL that has it too.
+            match = self._routes.match(path.removeprefix(self._prefix))
+        return match
+
+    def _without_slash(self, request: ApiRequest, path: str) -> HttpResponse:
+        if not path.endswith("/") or self._match(path[:-1]) is None:
             raise NotFound
         query = request.META["QUERY_STRING"]
-        return empty_response(307, {"Location": path + ("?" + query if query else "")})
+        return empty_response(307, {"Location": path[:-1] + ("?" + query if query else "")})
+
+    def _add_prefix(self, response: HttpResponseBase) -> None:
+        for name in ("Location", "Content-Location"):
+            if response.headers.get(name, "").startswith("/"):
+                response.headers[name] = self._prefix + response.headers[name]
 
     async def _send_complete(self, response: HttpResponseBase, send: Send, head: bool) -> None:
         body = b""
@@ -219,8 +253,19 @@ class ApiHandler(ASGIHandler):
                         await task
         if not sender.cancelled() and (error := sender.exception()) is not None:
             # The status is out already: the server ends the connection, so that nobody takes this for the end.
-            logger.error("%s %s failed while streaming", request.method, request.path, exc_info=error)
+            logger.error(
+                "%s %s failed while streaming",
+                request.method,
+                request.path,
+                exc_info=error,
+                extra=_logged_headers(request),
+            )
             raise error
+
+
+def _logged_headers(request: ApiRequest) -> dict[str, Any]:
+    taken = logging_headers().taken(request.scope["headers"])
+    return {"headers": taken} if taken else {}
 
 
 async def _read_body(request: ApiRequest, receive: Receive) -> bytes:

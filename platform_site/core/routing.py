@@ -3,7 +3,7 @@
 Django tries its patterns one after another; with some seventy routes that costs more than the rest of the request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,9 @@ class Match:
 class Routes:
     """The flattened patterns of a URLconf. The first pattern that matches wins, as in Django."""
 
-    def __init__(self, patterns: list[URLPattern | URLResolver]) -> None:
+    def __init__(self, patterns: list[URLPattern | URLResolver], *, without: Container[str] = ()) -> None:
+        """`without`: groups of operations that are left out."""
+        self._without = without
         self._by_segment: dict[str, list[tuple[URLPattern, str, str]]] = {}
         self._anywhere: list[tuple[URLPattern, str, str]] = []
         self._add(patterns, "")
@@ -41,6 +43,8 @@ class Routes:
                 # Ninja's own way to know where it is mounted; no operation.
                 continue
             entry = (pattern, prefix, _documented("/" + prefix + text))
+            if group_of(entry[2]) in self._without:
+                continue
             first = (prefix + text).partition("/")[0]
             if "<" in first:
                 self._anywhere.append(entry)
@@ -57,6 +61,28 @@ class Routes:
                 if found := pattern.pattern.match(relative[len(prefix) :]):
                     return Match(pattern.callback, {**pattern.default_args, **found[2]}, route)
         return None
+
+
+def group_of(route: str) -> str:
+    """The group of operations that a route belongs to, as `http.disable_<group>` of langgraph.json names it."""
+    segments = route.split("/")[1:]
+    if "runs" in (segments[0], *segments[2:3]):
+        return "runs"
+    return _GROUPS.get(segments[0], "")
+
+
+_GROUPS = {
+    "assistants": "assistants",
+    "threads": "threads",
+    "store": "store",
+    "mcp": "mcp",
+    "a2a": "a2a",
+    ".well-known": "a2a",
+    "info": "meta",
+    "metrics": "meta",
+    "docs": "meta",
+    "openapi.json": "meta",
+}
 
 
 def _documented(route: str) -> str:

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from platform_site import __version__
 from platform_site.core import metrics
+from platform_site.core.config import config
 from platform_site.core.database import read_db
 from platform_site.core.errors import ApiError
 from platform_site.core.graphs import registry
@@ -23,7 +24,12 @@ router = Router(tags=["System"])
 
 @router.get("/ok", response=Health, operation_id="ok", summary="Health check")
 async def ok(request: HttpRequest, check_db: int = 0) -> HttpResponse:
-    """Whether the server answers and has loaded its graphs; with `check_db=1` also whether the database answers."""
+    """Whether the server answers and has loaded its graphs; with `check_db=1` also whether the database answers.
+
+    With `http.disable_meta` nothing is checked: the answer tells strangers no more than that somebody is there.
+    """
+    if config().http.disable_meta:
+        return json_response(b'{"ok":true,"services":{}}')
     if check_db:
         try:
             await read_db(database_check)

@@ -8,7 +8,7 @@ from ninja import Schema
 class Health(Schema):
     ok: Literal[True]
     services: dict[str, Any]
-    graphs: Literal["loading", "ready"]
+    graphs: Literal["loading", "ready"] | None = None
     broken_graphs: list[str] | None = None
 
 
