@@ -6,13 +6,9 @@ CRONS = "crons"
 STORE = "store endpoints"
 WEBHOOKS = "webhooks"
 AUTH = "custom authentication handlers"
-MULTITASK = "multitask strategies other than enqueue"
 
 # Not replayed. An empty index list means the whole file.
 NOT_DUE: dict[str, tuple[list[int], str]] = {
-    "12_runs_stateless": ([5, 6], "batch of runs"),
-    "20_multitask": ([0, 1, 4, 5, 6, 7, 8, 9], MULTITASK),
-    "21_cancel": ([8, 9, 10], "bulk cancel"),
     "22_crons": ([], CRONS),
     "23_store": ([*range(19), 20], STORE),
     "24_mcp": ([], "model context protocol"),
@@ -28,6 +24,7 @@ MEANT: dict[tuple[str, int], tuple[str, str]] = {
     ("09_state_history", 12): ("$.metadata.checkpoint_id: missing", "metadata does not repeat what `checkpoint` says"),
     ("10_copy_supersteps", 4): ("$.metadata.checkpoint_id: missing", "metadata does not repeat what `checkpoint` says"),
     ("11_runs_basic", 2): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
+    ("20_multitask", 6): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 1): ("$.kwargs.config.metadata.run_attempt: missing", "a run keeps the config it was given"),
     ("21_cancel", 6): ("$.interrupts: not in", "a thread that ran shows its interrupts, none here"),
 }

@@ -97,30 +97,43 @@ def streams_of_a_thread(session: Session) -> None:
         session.streams[index] = OpenStream(session.http.base_url, f"/threads/{thread}/stream?stream_modes={modes}")
 
 
+def _a_run_in_work(session: Session, thread: int, run: int) -> None:
+    session.thread(thread)
+    session.run(thread, run, "slow", input={"ticks": 5, "delay": 0.4})
+    eventually(lambda: is_in_second_node(session, thread))
+
+
+@before("20_multitask")
+def a_busy_thread(session: Session) -> None:
+    _a_run_in_work(session, 1, 2)
+
+
 @before("20_multitask", 2)
-def a_run_behind_a_running_one(session: Session) -> None:
-    session.thread(1)
-    session.run(1, 2, "slow", input={"ticks": 5, "delay": 0.3})
+def a_run_behind_the_running_one(session: Session) -> None:
     session.run(1, 3, "slow", input={"ticks": 1, "delay": 0.01})
-    eventually(lambda: is_in_second_node(session, 1))
+
+
+def _a_run_that_makes_its_way(index: int, thread: int, run: int, following: int, strategy: str) -> None:
+    @before("20_multitask", index)
+    def post(session: Session) -> None:
+        _a_run_in_work(session, thread, run)
+        session.run(thread, following, "slow", input={"ticks": 1, "delay": 0.01}, multitask_strategy=strategy)
+
+
+_a_run_that_makes_its_way(4, 4, 5, 6, "interrupt")
+_a_run_that_makes_its_way(7, 7, 8, 9, "rollback")
 
 
 def _a_run_in_its_second_node(index: int, thread: int, run: int) -> None:
     @before("21_cancel", index)
     def start(session: Session) -> None:
-        session.thread(thread)
-        session.run(thread, run, "slow", input={"ticks": 5, "delay": 0.4})
-        eventually(lambda: is_in_second_node(session, thread))
+        _a_run_in_work(session, thread, run)
 
 
 _a_run_in_its_second_node(0, 1, 2)
 _a_run_in_its_second_node(4, 3, 4)
 _a_run_in_its_second_node(5, 5, 6)
-
-
-@before("21_cancel", 11)
-def a_thread_without_runs(session: Session) -> None:
-    session.thread(7)
+_a_run_in_its_second_node(8, 7, 8)
 
 
 @before("21_cancel", 1)
