@@ -60,7 +60,8 @@ class Application:
             prefix=http.mount_prefix,
             without=http.disabled,
         )
-        self._page_paths = tuple(path for path in PAGES if not (http.disable_ui and path == "/dashboard"))
+        # The documentation needs static files, too.
+        self._page_paths = ("/static",) if http.disable_ui else PAGES
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:

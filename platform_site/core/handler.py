@@ -208,7 +208,7 @@ class ApiHandler(ASGIHandler):
         return (path.removeprefix(self._prefix) or "/") if f"{path}/".startswith(f"{self._prefix}/") else ""
 
     def _match(self, path: str) -> Match | None:
-        match = self._routes.match(path)
+        match = self._routes.match(path) if path else None
         if match is None and self._prefix and path.startswith(f"{self._prefix}/"):
             # Twice: from clients that put a path we sent, with the prefix, behind a base URL that has it too.
             match = self._routes.match(path.removeprefix(self._prefix))
