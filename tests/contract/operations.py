@@ -1,7 +1,8 @@
 """Every operation that is due, and bodies that it refuses.
 
-In paths `{a}`, `{t}` and `{r}` stand for an assistant, a thread and a finished run of it, `{u}` for an id that
-nothing has. A refused body comes with the first line of the answer's detail; None where the wording is free.
+In paths `{a}`, `{t}` and `{r}` stand for an assistant, a thread and a finished run of it, `{e}` for a thread without a
+graph, `{u}` for an id that nothing has. A refused body comes with the first line of the answer's detail; None where the
+wording is free.
 """
 
 from typing import Any, NamedTuple
@@ -11,19 +12,22 @@ class Operation(NamedTuple):
     method: str
     path: str
     # A body that is accepted; None for operations without one.
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | list[dict[str, Any]] | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
+UNKNOWN = "00000000-0000-7000-8000-00000000dead"
 RUN = {"assistant_id": "counter", "input": {}}
 OPERATIONS = [
+    Operation("GET", "/assistants"),
     Operation("POST", "/assistants", {"graph_id": "counter"}),
     Operation("POST", "/assistants/search", {}),
     Operation("POST", "/assistants/count", {}),
     Operation("GET", "/assistants/{a}"),
     Operation("PATCH", "/assistants/{a}", {}),
+    Operation("PUT", "/assistants/{a}", {}),
     Operation("DELETE", "/assistants/{a}"),
     Operation("POST", "/assistants/{a}/versions", {}),
     Operation("POST", "/assistants/{a}/latest", {"version": 1}),
@@ -34,10 +38,17 @@ OPERATIONS = [
     Operation("POST", "/threads", {}),
     Operation("POST", "/threads/search", {}),
     Operation("POST", "/threads/count", {}),
+    Operation("POST", "/threads/prune", {"thread_ids": []}),
     Operation("GET", "/threads/{t}"),
     Operation("PATCH", "/threads/{t}", {"metadata": {}}),
     Operation("DELETE", "/threads/{t}"),
+    Operation("POST", "/threads/{t}/copy"),
+    Operation("GET", "/threads/{t}/storage"),
+    Operation("GET", "/threads/{e}/messages"),
+    Operation("POST", "/threads/{e}/messages", {"role": "user", "content": "hi"}),
+    Operation("GET", "/threads/{t}/stream"),
     Operation("GET", "/threads/{t}/state"),
+    Operation("PATCH", "/threads/{t}/state", {"metadata": {}}),
     Operation("POST", "/threads/{t}/state", {"values": {}}),
     Operation("GET", "/threads/{t}/state/x"),
     Operation("POST", "/threads/{t}/state/checkpoint", {"checkpoint": {}}),
@@ -55,7 +66,11 @@ OPERATIONS = [
     Operation("POST", "/runs", RUN),
     Operation("POST", "/runs/wait", RUN),
     Operation("POST", "/runs/stream", RUN),
+    Operation("POST", "/runs/batch", [RUN]),
+    Operation("POST", "/runs/cancel", {"status": "pending"}),
 ]
+# It stays open as long as the client does.
+ENDLESS = "/threads/{t}/stream"
 
 # Operation, body and the first line of the answer's detail.
 Refusal = tuple[str, dict[str, Any], str | None]
@@ -89,6 +104,14 @@ def searched(path: str) -> list[Refusal]:
         (path, {"sort_order": "up"}, '"up" is not one of "asc" or "desc"'),
         (path, {"select": ["zz"]}, None),
         (path, {"select": "x"}, wrong_type('"x"', ARRAY)),
+    ]
+
+
+def patched(path: str) -> list[Refusal]:
+    return [
+        (path, {"metadata": []}, wrong_type("[]", OBJECT)),
+        (path, {"name": None}, wrong_type("null", STRING)),
+        (path, {"graph_id": 5}, wrong_type("5", STRING)),
     ]
 
 
@@ -149,9 +172,8 @@ REFUSED: list[Refusal] = [
     ("POST /assistants", {"graph_id": "echo", "assistant_id": "x"}, "Invalid assistant ID: must be a UUID"),
     ("POST /assistants", {"graph_id": "echo", "if_exists": "x"}, '"x" is not one of "raise" or "do_nothing"'),
     ("POST /assistants", {"graph_id": "echo", "if_exists": None}, None),
-    ("PATCH /assistants/{a}", {"metadata": []}, wrong_type("[]", OBJECT)),
-    ("PATCH /assistants/{a}", {"name": None}, wrong_type("null", STRING)),
-    ("PATCH /assistants/{a}", {"graph_id": 5}, wrong_type("5", STRING)),
+    *patched("PATCH /assistants/{a}"),
+    *patched("PUT /assistants/{a}"),
     *searched("POST /assistants/search"),
     ("POST /assistants/search", {"graph_id": 5}, wrong_type("5", STRING)),
     ("POST /assistants/search", {"name": 5}, wrong_type("5", STRING)),
@@ -166,6 +188,19 @@ REFUSED: list[Refusal] = [
     ("POST /threads", {"if_exists": "x"}, '"x" is not one of "raise" or "do_nothing"'),
     ("POST /threads", {"ttl": 5}, wrong_type("5", OBJECT)),
     ("PATCH /threads/{t}", {"metadata": 5}, wrong_type("5", OBJECT)),
+    ("POST /threads", {"supersteps": 5}, None),
+    ("POST /threads", {"supersteps": [{}]}, '"updates" is a required property'),
+    ("POST /threads", {"supersteps": [{"updates": [{"values": {}}]}]}, '"as_node" is a required property'),
+    ("POST /threads/prune", {}, '"thread_ids" is a required property'),
+    ("POST /threads/prune", {"thread_ids": "x"}, wrong_type('"x"', ARRAY)),
+    ("POST /threads/prune", {"thread_ids": ["x"]}, "Invalid thread ID: must be a UUID"),
+    ("POST /threads/prune", {"thread_ids": [], "strategy": "x"}, '"x" is not one of "delete" or "keep_latest"'),
+    ("POST /threads/{e}/messages", {"role": "user"}, '"content" is a required property'),
+    ("POST /threads/{e}/messages", {"content": "hi"}, '"role" is a required property'),
+    ("POST /threads/{e}/messages", {"role": "nobody", "content": "hi"}, None),
+    ("POST /threads/{e}/messages", {"role": "user", "content": 5}, None),
+    ("PATCH /threads/{t}/state", {}, '"metadata" is a required property'),
+    ("PATCH /threads/{t}/state", {"metadata": 5}, wrong_type("5", OBJECT)),
     *searched("POST /threads/search"),
     ("POST /threads/search", {"values": 5}, wrong_type("5", OBJECT)),
     ("POST /threads/search", {"status": "zz"}, '"zz" is not one of "idle", "busy" or 2 other candidates'),
@@ -192,6 +227,13 @@ REFUSED: list[Refusal] = [
     *runs("POST /runs/wait"),
     *runs("POST /runs/stream"),
     ("POST /runs", {**RUN, "on_completion": "x"}, '"x" is not one of "delete" or "keep"'),
+    ("POST /runs/cancel", {}, None),
+    ("POST /runs/cancel", {"status": "zz"}, None),
+    ("POST /runs/cancel", {"status": "all", "thread_id": UNKNOWN, "run_ids": [UNKNOWN]}, None),
+    ("POST /runs/cancel", {"thread_id": UNKNOWN}, None),
+    ("POST /runs/cancel", {"run_ids": [UNKNOWN]}, None),
+    ("POST /runs/cancel", {"thread_id": "x", "run_ids": [UNKNOWN]}, "Invalid thread ID: must be a UUID"),
+    ("POST /runs/cancel", {"thread_id": UNKNOWN, "run_ids": ["x"]}, "Invalid run ID: must be a UUID"),
 ]
 # The recorded server takes these without a look on stateless runs, or fails on them.
 UNCHECKED_BY_REFERENCE = {
@@ -216,6 +258,7 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("POST /assistants", {"graph_id": "nope"}, 404, NO_GRAPH),
     ("GET /assistants/{u}", None, 404, "Not Found"),
     ("PATCH /assistants/{u}", {}, 404, "Assistant {u} not found"),
+    ("PUT /assistants/{u}", {}, 404, "Assistant {u} not found"),
     ("PATCH /assistants/{a}", {"graph_id": "nope"}, 404, NO_GRAPH),
     ("DELETE /assistants/{u}", None, 404, "Assistant with ID {u} not found"),
     ("POST /assistants/{u}/versions", {}, 404, "Assistant {u} not found"),
@@ -238,6 +281,14 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("POST /threads/{t}/state", {"values": {"count": 1}, "as_node": "zzz"}, 400, "Node zzz does not exist"),
     ("POST /threads/{t}/state", {"values": {"count": 1}, "as_node": "__end__"}, 400, "Node __end__ does not exist"),
     ("POST /threads/{t}/state", {"values": [1]}, 400, None),
+    ("PATCH /threads/{u}/state", {"metadata": {}}, 404, NO_THREAD),
+    ("POST /threads/{u}/copy", None, 409, "Conflict"),
+    ("GET /threads/{u}/storage", None, 404, NO_THREAD),
+    ("GET /threads/{u}/messages", None, 404, NO_THREAD),
+    ("POST /threads/{u}/messages", {"role": "user", "content": "hi"}, 404, NO_THREAD),
+    ("POST /threads/{t}/messages", {"role": "user", "content": "hi"}, 400, None),
+    ("GET /threads/{t}/stream?stream_modes=zzz", None, 422, "Invalid stream mode: zzz"),
+    ("GET /threads/{t}/stream?stream_mode=zzz", None, 422, "Invalid stream mode: zzz"),
     ("GET /threads/{u}/history", None, 404, NO_THREAD),
     ("POST /threads/{u}/history", {}, 404, NO_THREAD),
     ("POST /threads/search", {"ids": ["bad"]}, 400, "Invalid thread ID bad"),
@@ -255,6 +306,7 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("POST /threads/{t}/runs", {**RUN, "assistant_id": "{u}"}, 404, NO_RUN_TARGET),
     ("POST /runs", {**RUN, "assistant_id": "{u}"}, 404, NO_RUN_TARGET),
     ("POST /runs", {**RUN, "assistant_id": "nope"}, 422, None),
+    ("POST /runs/cancel", {"thread_id": UNKNOWN, "run_ids": [UNKNOWN]}, 404, "No runs found to cancel."),
     (
         "POST /runs/wait",
         {"assistant_id": "counter", "command": {"resume": 1}},
