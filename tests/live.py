@@ -53,6 +53,8 @@ class LiveServer:
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
+    # `http.mount_prefix` of the config.
+    prefix: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -100,7 +102,7 @@ class LiveServer:
     def wait_ready(self, timeout: float = 60) -> None:
         """Wait until `/ok` answers and the graphs are loaded; a server that ends instead is an error with its log."""
         deadline = time.monotonic() + timeout
-        with httpx.Client(base_url=self.url, timeout=timeout) as http:
+        with httpx.Client(base_url=self.url + self.prefix, timeout=timeout) as http:
             while True:
                 if self.process is not None and self.process.poll() is not None:
                     raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log[-6000:]}")

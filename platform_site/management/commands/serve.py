@@ -134,16 +134,19 @@ def banner(url: str) -> str:
     lines = [
         "",
         "Switchyard is ready.",
-        f"  API        {url}",
-        f"  Dashboard  {url}/dashboard/",
-        f"  API docs   {url}/docs",
-        f"  Sign in    {url}{sign_in_link_create(user)}   (once, within ten minutes)",
+        f"  API        {url}{used.http.mount_prefix}",
+        *([] if used.http.disable_meta else [f"  API docs   {url}{used.http.mount_prefix}/docs"]),
+        *([] if used.http.disable_ui else _about_pages(url, sign_in_link_create(user))),
         f"  Graphs     {', '.join(used.graphs)}   ({settings.LANGGRAPH_CONFIG or 'the samples'})",
         f"  Data       {'PostgreSQL' if settings.DATABASE_URL else settings.DATA_DIR}",
         *_about_access(),
         "",
     ]
     return "\n".join(lines)
+
+
+def _about_pages(url: str, sign_in: str) -> list[str]:
+    return [f"  Dashboard  {url}/dashboard/", f"  Sign in    {url}{sign_in}   (once, within ten minutes)"]
 
 
 def _about_access() -> list[str]:
