@@ -65,7 +65,8 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
 def thread_state_changed(thread_id: UUID, head: Head) -> None:
     """Mirror a change of state that a person or program made, and announce it. A busy thread stays busy."""
     with transaction.atomic():
-        status = Thread.objects.values_list("status", flat=True).filter(thread_id=thread_id).first()
+        locked = Thread.objects.select_for_update().filter(thread_id=thread_id)
+        status = locked.values_list("status", flat=True).first()
         if status is None:
             return
         thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)

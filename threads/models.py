@@ -50,6 +50,7 @@ class Thread(models.Model):
             models.Index(fields=["workspace", "-updated_at"], name="thread_recent"),
             models.Index(fields=["workspace", "status", "-updated_at"], name="thread_status"),
             models.Index(fields=["workspace", "-created_at"], name="thread_created"),
+            models.Index(fields=["workspace", "-state_updated_at"], name="thread_state_updated"),
         ]
 
     def __str__(self) -> str:

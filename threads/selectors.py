@@ -16,7 +16,7 @@ from platform_site.core.paging import Page
 from threads.extract import ExtractPath, parse_extract
 from threads.models import Thread
 from threads.schemas import ThreadCount, ThreadSearch
-from threads.search import where_threads
+from threads.search import counted_table, order_by, searched_table, where_threads
 
 COLUMNS = (
     "thread_id",
@@ -101,11 +101,11 @@ def thread_search(principal: Principal, query: ThreadSearch) -> Page:
     columns = tuple(query.select or COLUMNS)
     needed = tuple(dict.fromkeys([*columns, *(path.column for path in extracts.values())]))
     selected = ", ".join(f'"{column}"' for column in needed)
-    order = f'"{query.sort_by}" {query.sort_order}'
+    table = searched_table(where, query.sort_by)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {selected} FROM threads_thread "
-            f"WHERE {where} ORDER BY {order}, thread_id {query.sort_order} LIMIT %s OFFSET %s",
+            f"SELECT {selected} FROM {table} "
+            f"WHERE {where} ORDER BY {order_by(query.sort_by, query.sort_order)} LIMIT %s OFFSET %s",
             [*where.params, query.limit + 1, query.offset],
         )
         rows = cursor.fetchall()
@@ -129,7 +129,7 @@ def _item(
 def thread_count(principal: Principal, query: ThreadCount) -> int:
     where = where_threads(principal.workspace_id, metadata=query.metadata, values=query.values, status=query.status)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM threads_thread WHERE {where}", where.params)
+        cursor.execute(f"SELECT count(*) FROM {counted_table(where)} WHERE {where}", where.params)
         return int(cursor.fetchone()[0])
 
 
