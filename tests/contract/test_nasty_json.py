@@ -1,0 +1,165 @@
+"""Nasty JSON is answered with a 4xx, or stored and returned equal, by every operation that stores."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests import live
+
+pytestmark = pytest.mark.usefixtures("not_the_reference")
+
+# As they stand in a body, since no encoder would write some of them.
+VALUES = {
+    "NUL": r'"a\u0000b"',
+    "lone surrogate": r'"a\ud800b"',
+    "surrogates in the wrong order": r'"\ude00\ud83d"',
+    "surrogate pair": r'"\ud83d\ude00"',
+    "non-characters": r'"\uffff\ufffe"',
+    "separators and controls": r'"\u2028\u2029\u007f\u0085\b"',
+    "64 bits": "9223372036854775807",
+    "64 bits without a sign": "18446744073709551615",
+    "more than 64 bits": "-170141183460469231731687303715884105728",
+    "five thousand digits": "1" * 5000,
+    "largest float": "1.7976931348623157e308",
+    "beyond floats": "1e400",
+    "smallest float": "5e-324",
+    "many digits": "0.1000000000000000055511151231257827021181583404541015625",
+    "minus zero": "-0.0",
+    "empty key": '{"":{"":[]}}',
+    "key with NUL": r'{"a\u0000":1}',
+    "key with a lone surrogate": r'{"\udfff":1}',
+    "same key twice": '{"a":1,"a":2}',
+    "keys of other languages": '{"__proto__":1,"constructor":{"a":null},"$ne":1,"a.b":1,"a[0]":2}',
+    "deep": "[" * 100 + "]" * 100,
+    "very deep": "[" * 2000 + "]" * 2000,
+    "abysmally deep": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "empty things": '[{},[],"",null,false,0]',
+    "SQL": '"\'; DROP TABLE threads_thread; -- %s %(a)s $1 ?"',
+    "ten thousand keys": "{" + ",".join(f'"k{number}":{number}' for number in range(10_000)) + "}",
+}
+
+
+class Storing(NamedTuple):
+    """An operation with the nasty value where `%s` stands, and where what was stored is found again."""
+
+    request: str
+    body: str
+    # Path of the request that reads, which may name what the answer holds; empty for the answer itself.
+    reader: str
+    # The way to the value in what was read.
+    place: tuple[str | int, ...]
+    # Whether the field takes strings only.
+    text_only: bool = False
+
+
+ASSISTANT = "/assistants/{assistant_id}"
+THREAD = "/threads/{thread_id}"
+RUN = "/threads/{thread_id}/runs/{run_id}"
+STATE = "/threads/{t}/state"
+BY_HAND = '{"values":{"note":%s},"as_node":"inc"}'
+SUPERSTEPS = '{"metadata":{"graph_id":"counter"},"supersteps":[{"updates":[{"values":{"note":%s},"as_node":"inc"}]}]}'
+
+
+def asked(fields: str) -> str:
+    """The body of a run."""
+    return '{"assistant_id":"counter",' + fields + "}"
+
+
+STORING = [
+    Storing("POST /assistants", '{"graph_id":"counter","metadata":{"n":%s}}', ASSISTANT, ("metadata", "n")),
+    Storing("POST /assistants", '{"graph_id":"counter","context":{"n":%s}}', ASSISTANT, ("context", "n")),
+    Storing(
+        "POST /assistants", '{"graph_id":"counter","context":{"n":%s}}', ASSISTANT, ("config", "configurable", "n")
+    ),
+    Storing("POST /assistants", '{"graph_id":"counter","name":%s}', ASSISTANT, ("name",), True),
+    Storing("POST /assistants", '{"graph_id":"counter","description":%s}', ASSISTANT, ("description",), True),
+    Storing("PATCH /assistants/{a}", '{"metadata":{"n":%s}}', ASSISTANT, ("metadata", "n")),
+    Storing("PUT /assistants/{a}", '{"metadata":{"n":%s}}', ASSISTANT, ("metadata", "n")),
+    Storing("POST /threads", '{"metadata":{"n":%s}}', THREAD, ("metadata", "n")),
+    Storing("POST /threads", SUPERSTEPS, "/threads/{thread_id}/state", ("values", "note")),
+    Storing("PATCH /threads/{t}", '{"metadata":{"n":%s}}', THREAD, ("metadata", "n")),
+    Storing("PATCH /threads/{t}/state", '{"metadata":{"n":%s}}', THREAD, ("metadata", "n")),
+    Storing("POST /threads/{t}/state", BY_HAND, STATE, ("values", "note")),
+    Storing("POST /threads/{t}/state", BY_HAND, "/threads/{t}", ("values", "note")),
+    Storing("POST /threads/{t}/state", BY_HAND, "/threads/{t}/history", (0, "values", "note")),
+    Storing(
+        "POST /threads/{e}/messages", '{"role":"user","content":%s}', "/threads/{e}/messages", (0, "content"), True
+    ),
+    Storing("POST /threads/{t}/runs", asked('"input":{"note":%s}'), RUN, ("kwargs", "input", "note")),
+    Storing("POST /threads/{t}/runs", asked('"metadata":{"n":%s}'), RUN, ("metadata", "n")),
+    Storing("POST /threads/{t}/runs", asked('"context":{"n":%s}'), RUN, ("kwargs", "context", "n")),
+    Storing("POST /threads/{t}/runs/wait", asked('"input":{"note":%s}'), "", ("note",)),
+    Storing("POST /threads/{t}/runs/wait", asked('"input":{"note":%s}'), STATE, ("values", "note")),
+    Storing("POST /threads/{t}/runs/wait", asked('"command":{"update":{"note":%s}}'), STATE, ("values", "note")),
+    Storing("POST /threads/{t}/runs/stream", asked('"input":{"note":%s}'), STATE, ("values", "note")),
+    Storing("POST /runs", asked('"input":{"note":%s},"on_completion":"keep"'), RUN, ("kwargs", "input", "note")),
+    Storing("POST /runs/wait", asked('"input":{"note":%s}'), "", ("note",)),
+    Storing("POST /runs/batch", "[" + asked('"metadata":{"n":%s}') + "]", "", (0, "metadata", "n")),
+]
+
+
+@pytest.fixture(scope="module")
+def http(start_server: Callable[..., live.LiveServer]) -> Iterator[httpx.Client]:
+    """A server of its own: what is left on it is nobody's business."""
+    with httpx.Client(base_url=start_server(live.CONTRACT_CONFIG, LOG_LEVEL="error").url, timeout=60) as client:
+        yield client
+
+
+def read(text: str | bytes) -> Any:
+    """JSON as a client reads it that knows numbers of 64 bits only, such as JavaScript."""
+    return json.loads(text, parse_int=float)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Equal as it is written: 1 is not true, and 0 is not -0.0."""
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+
+
+def make_ids(http: httpx.Client) -> dict[str, str]:
+    """An assistant, a thread with a graph and one without."""
+    empty = http.post("/threads", json={}).json()["thread_id"]
+    thread = http.post("/threads", json={"metadata": {"graph_id": "counter"}}).json()["thread_id"]
+    assistant = http.post("/assistants", json={"graph_id": "counter"}).json()["assistant_id"]
+    return {"a": assistant, "t": thread, "e": empty}
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("storing", STORING, ids=lambda storing: f"{storing.request} {storing.place}")
+def test_value_is_refused_or_returned_equal(http: httpx.Client, storing: Storing, name: str) -> None:
+    ids = make_ids(http)
+    method, path = storing.request.split(" ")
+    text = VALUES[name]
+    answer = http.request(method, path.format(**ids), content=storing.body.replace("%s", text))
+    if storing.text_only and not text.startswith('"'):
+        assert answer.status_code == 422
+        return
+    if 400 <= answer.status_code < 500:
+        assert isinstance(answer.json()["detail"], str)
+        return
+    assert answer.status_code == 200, answer.text[:300]
+    if storing.reader:
+        made = read(answer.content) if answer.headers["content-type"] == "application/json" else {}
+        known = {key: value for key, value in made.items() if isinstance(value, str)} if isinstance(made, dict) else {}
+        answer = http.get(storing.reader.format(**{**known, **ids}))
+        assert answer.status_code == 200, answer.text[:300]
+    found = read(answer.content)
+    for step in storing.place:
+        found = found[step]
+    assert equal(found, read(text))
+
+
+def test_twenty_megabytes_are_stored_and_returned_equal(http: httpx.Client) -> None:
+    text = "x" * 20_000_000
+    thread = http.post("/threads", json={"metadata": {"n": text}})
+    assert thread.status_code == 200
+    found = http.get(f"/threads/{thread.json()['thread_id']}")
+    assert found.json()["metadata"]["n"] == text
+
+
+def test_twenty_megabytes_go_through_a_run(http: httpx.Client) -> None:
+    text = "x" * 20_000_000
+    values = http.post("/runs/wait", json={"assistant_id": "counter", "input": {"note": text}})
+    assert values.json()["note"] == text
