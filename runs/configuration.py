@@ -1,4 +1,4 @@
-"""What a run is started with: the assistant's configuration and the request's, merged (BEHAVIOUR 4)."""
+"""What a run is started with: the assistant's configuration and the request's, merged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -55,7 +55,7 @@ def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
             wire[column] = None if value is None else orjson.Fragment(value)
         else:
             wire[column] = value
-    # A thread that has never run has neither of the two (BEHAVIOUR 3).
+    # A thread that has never run has neither of the two.
     if wire.get("interrupts", ...) is None:
         del wire["interrupts"]
         if wire.get("error", ...) is None:

@@ -236,7 +236,7 @@ def _refusals() -> Iterator[None]:
 
 
 def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
-    """A state as it goes over the wire (BEHAVIOUR 3.1)."""
+    """A state as it goes over the wire."""
     checkpoint = _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-# What a client sees instead of the message of an exception that may tell too much (BEHAVIOUR 13).
+# What a client sees instead of the message of an exception that may tell too much (docs/api.md, Errors).
 MASKED_MESSAGE = "An internal error occurred"
 _SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError)
 

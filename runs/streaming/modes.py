@@ -1,4 +1,4 @@
-"""What a graph streams, as the events of the wire: names, payloads, order (BEHAVIOUR 5)."""
+"""What a graph streams, as the events of the wire: names, payloads, order."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Server-sent events as the contract frames them (BEHAVIOUR 5; WHATWG HTML, 9.2)."""
+"""Server-sent events as the contract frames them (WHATWG HTML, 9.2)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Container, Iterable
