@@ -118,7 +118,7 @@ class Benchmark:
         self.scale = scale_of(options)
         self.directory = directory
         self.results = Results()
-        self.rows = [row for row in ROWS if row.name in options.only]
+        self.rows = [row for row in ROWS if row.name in options.only and (row.in_quick or not options.quick)]
 
     def command(self, who: str, purpose: str) -> Command | None:
         """How to start that server for a purpose (each has a data directory of its own), if we may start it."""

@@ -1,6 +1,7 @@
 """The rows of the benchmark: what each one asks of a server, and the figure it has to reach."""
 
 import asyncio
+import os
 import statistics
 import uuid
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,8 @@ class Row:
     in_process: bool = False
     # Rows that leave many threads behind run after those that count on a known number of them.
     last: bool = False
+    # Too long for a quick run, which would show nothing of it.
+    in_quick: bool = True
 
 
 HAIKU = {"messages": [{"role": "user", "content": "Say something long."}]}
@@ -106,6 +109,48 @@ async def search_threads(server: Server, scale: Scale) -> Metrics:
         server, scale.clients, scale.seconds, lambda client, number: requests[number * 13 % len(requests)]
     )
     return {"search_threads": load.rate, "search_threads_cpu": load.cpu_ms, "client_busy": load.client_busy}
+
+
+async def many_threads(server: Server, scale: Scale) -> str:
+    """`scale.many_threads` threads, a hundredth of them with a state; the batch they were made in."""
+    if "many threads" not in server.prepared:
+        batch, numbers = uuid.uuid4().hex[:8], iter(range(scale.many_threads))
+
+        async def create(connection: Connection) -> None:
+            for number in numbers:
+                body: dict[str, Any] = {"metadata": thread_metadata(number, scale.many_threads // 50, batch)}
+                if number % 100 == 0:
+                    body["metadata"]["graph_id"] = "steps"
+                    update = {"values": {"step": number, "steps": number}, "as_node": "__start__"}
+                    body["supersteps"] = [{"updates": [update]}]
+                (await connection.send(server.address.request("POST", "/threads", body))).check()
+
+        async with connections(server.address, 16) as opened:
+            await asyncio.gather(*(create(connection) for connection in opened))
+        server.prepared["many threads"] = batch
+    return str(server.prepared["many threads"])
+
+
+async def search_many(server: Server, scale: Scale) -> Metrics:
+    batch = await many_threads(server, scale)
+    user, orders = f"user-7-{batch}", ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
+    queries: list[dict[str, Any]] = [
+        {},
+        {"offset": 1000},
+        {"status": "interrupted"},
+        {"metadata": {"user": user}},
+        {"metadata": {"user": user, "tier": "gold"}, "sort_by": "state_updated_at"},
+        {"metadata": {"tier": "gold"}, "sort_by": "created_at"},
+        {"metadata": {"number": 4711}},
+        {"metadata": {"tags": ["day-3"], "source": {"locale": "de"}}},
+        {"metadata": {"tags": ["no such day"]}},
+        {"values": {"step": 500}},
+        {"values": {"step": -1}},
+        *({"sort_by": column, "sort_order": order} for column in orders for order in ("asc", "desc")),
+    ]
+    requests = [server.address.request("POST", "/threads/search", query) for query in queries]
+    load = await repeat(server, 1, scale.seconds, lambda client, number: requests[number % len(requests)])
+    return {"search_many": percentile(load.latencies, 0.95) * 1000, "client_busy": load.client_busy}
 
 
 # --- Runs -------------------------------------------------------------------------------------------
@@ -291,6 +336,20 @@ ROWS = (
         ),
     ),
     Row(
+        "search_many",
+        search_many,
+        (
+            Line(
+                "search_many",
+                "search 100,000 threads in 21 ways, c=1, p95",
+                "ms",
+                50 if os.environ.get("DATABASE_URL") else 250,
+            ),
+        ),
+        last=True,
+        in_quick=False,
+    ),
+    Row(
         "wait_one",
         wait_one,
         (Line("wait_one", "stateless wait, one node, c=1, median", "ms", 5),),
@@ -354,7 +413,7 @@ ROWS = (
         ),
         in_process=True,
     ),
-    Row("history", history, (Line("history", "history of 50 checkpoints, c=1, median", "ms", 15),), in_process=True),
+    Row("history", history, (Line("history", "history of 50 checkpoints, c=1, median", "ms", 13),), in_process=True),
     Row(
         "burn_sync",
         burn_sync,

@@ -12,6 +12,7 @@ class Scale:
     row_seconds: float = 40
     threads: int = 5000
     matching: int = 50
+    many_threads: int = 100_000
     clients: int = 32
     crowd: int = 256
     streams: int = 16
