@@ -1,11 +1,12 @@
 """`/ok`, `/info` and `/metrics`: asked by load balancers, clients and monitors, without credentials."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
 
 from platform_site import __version__
 from platform_site.core import metrics
@@ -20,10 +21,11 @@ from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, database_check, queue_figures, workers_max
 
 router = Router(tags=["System"])
+OneOrZero = Annotated[int, Field(ge=0, le=1)]
 
 
 @router.get("/ok", response=Health, operation_id="ok", summary="Health check")
-async def ok(request: HttpRequest, check_db: int = 0) -> HttpResponse:
+async def ok(request: HttpRequest, check_db: OneOrZero = 0) -> HttpResponse:
     """Whether the server answers and has loaded its graphs; with `check_db=1` also whether the database answers.
 
     With `http.disable_meta` nothing is checked: the answer tells strangers no more than that somebody is there.
@@ -43,7 +45,7 @@ async def ok(request: HttpRequest, check_db: int = 0) -> HttpResponse:
 
 
 @router.get("/", response=Health, operation_id="root", summary="Health check")
-async def root(request: HttpRequest, check_db: int = 0) -> HttpResponse:
+async def root(request: HttpRequest, check_db: OneOrZero = 0) -> HttpResponse:
     """The same as `/ok`."""
     return await ok(request, check_db)
 

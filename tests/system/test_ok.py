@@ -41,8 +41,10 @@ async def test_a_database_that_does_not_answer_is_a_500(api: ApiClient, monkeypa
     assert (await api.get("/ok")).status_code == 200
 
 
-async def test_a_wrong_check_db_is_a_422(api: ApiClient) -> None:
-    assert (await api.get("/ok?check_db=yes")).status_code == 422
+@pytest.mark.parametrize("value", ["yes", "2", "-1", "", "1.5"])
+async def test_a_wrong_check_db_is_a_422(api: ApiClient, value: str) -> None:
+    for path in ("/ok", "/"):
+        assert (await api.get(f"{path}?check_db={value}")).status_code == 422
 
 
 async def test_head_has_no_body(api: ApiClient) -> None:
