@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from platform_site import __version__
+from runs.configuration import REFUSED
+from tests.contract import coverage, due
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -91,3 +93,31 @@ def test_the_sdk_example_works_as_printed(samples_server) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "__interrupt__" in shown.stdout
     assert "Traceback" not in shown.stderr
+
+
+def test_the_readme_counts_the_contract() -> None:
+    line = coverage.counted(coverage.server_document(), due.FIELDS_NOT_DUE)
+    assert line in (ROOT / "README.md").read_text(), f"README.md should say: {line}"
+
+
+API = (ROOT / "docs" / "api.md").read_text()
+
+
+@pytest.mark.parametrize("operation", due.OPERATIONS_NOT_DUE)
+def test_every_operation_that_is_not_there_is_named(operation: str) -> None:
+    assert f"`{operation}`" in API
+
+
+def test_every_operation_that_is_named_as_missing_is_missing() -> None:
+    section = API.split("## Not there yet")[1].split("\n## ")[0]
+    assert set(re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) [^`]+)`", section)) == set(due.OPERATIONS_NOT_DUE)
+
+
+@pytest.mark.parametrize("field", [*REFUSED, *due.REFUSED_FOR_GOOD, *due.REFUSED_UNTIL_DUE])
+def test_every_refused_field_has_its_reason(field: str) -> None:
+    assert f"| `{field}` |" in API
+
+
+@pytest.mark.parametrize("reason", sorted({reason for _, reason in due.MEANT.values()}))
+def test_every_meant_difference_is_documented(reason: str) -> None:
+    assert reason in API
