@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor
@@ -49,6 +50,9 @@ _KEEP_WRITE = f"""
 INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}) ON CONFLICT ({WRITE_KEY}) DO NOTHING
 """
 
+# Bytes of writes on a checkpoint that are not unpacked on the event loop.
+_LARGE_WRITES = 65536
+
 
 class PooledPostgresSaver(AsyncPostgresSaver):
     """A saver for one run, or for reads, on the pool of the current loop.
@@ -88,6 +92,23 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 if fence is None:
                     raise
                 raise LeaseLost(fence) from error
+
+    async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
+        # LangGraph's own unpacks the writes of each checkpoint in a thread: most are done sooner than that would begin.
+        if sum(len(write[3]) for write in value["pending_writes"] or ()) > _LARGE_WRITES:
+            return await super()._load_checkpoint_tuple(value)
+        place = {key: value[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
+        stored = value["checkpoint"]
+        values = {**(stored.get("channel_values") or {}), **self._load_blobs(value["channel_values"])}
+        checkpoint = cast(Checkpoint, {**stored, "channel_values": values})
+        parent_id = value["parent_checkpoint_id"]
+        return CheckpointTuple(
+            {"configurable": place},
+            checkpoint,
+            value["metadata"],
+            {"configurable": {**place, "checkpoint_id": parent_id}} if parent_id else None,
+            self._load_writes(value["pending_writes"]),
+        )
 
     def _dump_writes(
         self,

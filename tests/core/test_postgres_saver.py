@@ -159,3 +159,17 @@ with connection.cursor() as cursor:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_writes_of_any_size_are_read_back(checkpoints: PostgresCheckpoints, size: int) -> None:
+    saver, config = checkpoints.saver(), thread_config(uuid4())
+    root = await save(saver, config, colour={"red": 1}, n=1)
+    head = await save(saver, root, colour={"blue": 1}, n=2)
+    await saver.aput_writes(head, [("colour", "x" * size), ("n", 3)], "task")
+
+    newest, oldest = [found async for found in saver.alist(config)]
+
+    assert (newest.config, newest.parent_config, oldest.parent_config) == (head, root, None)
+    assert newest.checkpoint["channel_values"] == {"colour": {"blue": 1}, "n": 2}
+    assert newest.pending_writes == [("task", "colour", "x" * size), ("task", "n", 3)]
