@@ -1,5 +1,6 @@
 """Reads of assistants."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.db.models import Q, QuerySet
 from assistants.models import Assistant, AssistantVersion
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
+from platform_site.core.database import IS_POSTGRES
 from platform_site.core.errors import NotFound
 from platform_site.core.paging import Page
 from platform_site.core.wire import encode, timestamp
@@ -61,8 +63,16 @@ def _matching(principal: Principal, query: AssistantCount) -> "QuerySet[Assistan
     if query.graph_id:
         found = found.filter(graph_id=query.graph_id)
     if query.name:
-        found = found.filter(name__icontains=query.name)
+        found = found.filter(_named(query.name))
     return found
+
+
+def _named(text: str) -> Q:
+    """Names that hold the text, whatever its case."""
+    if IS_POSTGRES or text.isascii():
+        return Q(name__icontains=text)
+    # LIKE of SQLite knows the case of ASCII letters only; its REGEXP is Python's.
+    return Q(name__iregex=re.escape(text))
 
 
 def assistant_search(principal: Principal, query: AssistantSearch) -> Page:

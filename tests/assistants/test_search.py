@@ -51,6 +51,12 @@ async def test_filters(api: ApiClient, three: Any, query: dict[str, Any], expect
     assert (answer.status_code, answer.json()) == (200, len(expected))
 
 
+@pytest.mark.parametrize(("name", "found"), [("ärzte", 1), ("ÄRZ", 1), ("(ä", 1), ("ä.z", 0), ("ü", 0)])
+async def test_case_of_any_letter_is_ignored(api: ApiClient, make: Make, name: str, found: int) -> None:
+    await make(name="Die (Ärzte)")
+    assert len(await names(api, name=name)) == found
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
