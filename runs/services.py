@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
@@ -27,6 +27,11 @@ from threads.services import finish_deletes, title_of
 
 NOT_FOUND = "Thread or assistant not found."
 THREAD_IN_USE = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+# Whether no run of the thread `t` is in flight or holds it.
+_IS_IDLE = (
+    "NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = t.thread_id "
+    "AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL))"
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,23 @@ def run_create(
     be asked.
     """
     check_run(body, has_thread=thread_id is not None)
+    try:
+        return _accept(principal, thread_id, body, request_id, headers, taken)
+    except IntegrityError:
+        if thread_id is None or body.if_not_exists != "create":
+            raise
+        # Somebody made the thread at the same moment: now it is there.
+        return _accept(principal, thread_id, body, request_id, headers, taken)
+
+
+def _accept(
+    principal: Principal,
+    thread_id: UUID | None,
+    body: RunCreate,
+    request_id: str,
+    headers: Mapping[str, str],
+    taken: int,
+) -> CreatedRun:
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
@@ -159,10 +181,8 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
     lock = " FOR UPDATE OF t" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', t.messages, "
-            "NOT EXISTS (SELECT 1 FROM runs_run r "
-            "WHERE r.thread_id = t.thread_id AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL)) "
-            f"FROM threads_thread t WHERE t.thread_id = %s{lock}",
+            "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', t.messages, t.status <> 'busy', "
+            f"{_IS_IDLE} FROM threads_thread t WHERE t.thread_id = %s{lock}",
             [uuid_param(thread_id)],
         )
         row = cursor.fetchone()
@@ -170,10 +190,16 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
         return None
     if row is None or row[0] != principal.workspace_id:
         raise NotFound(NOT_FOUND)
+    is_idle = bool(row[6])
+    if is_idle != bool(row[5]):
+        # The statement waited for the lock: of the runs it saw what was there before, of the thread what is there now.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {_IS_IDLE} FROM threads_thread t WHERE t.thread_id = %s", [uuid_param(thread_id)])
+            is_idle = bool(cursor.fetchone()[0])
     return _ThreadRow(
         orjson.loads(row[1]),
         orjson.loads(row[2]),
-        is_idle=bool(row[5]),
+        is_idle=is_idle,
         has_title=bool(row[3]),
         messages=orjson.loads(row[4]) if row[4] else [],
     )

@@ -90,6 +90,11 @@ class Checkpoints(ABC):
         """`delete_threads` for a database thread; on PostgreSQL within that thread's current transaction."""
 
     @abstractmethod
+    async def end_writes(self, fence: Fence) -> str:
+        """See to it that nothing is written any more under a fence that does not hold any more, also by what is under
+        way; the name that the lease has from now on."""
+
+    @abstractmethod
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
         """Delete the run's checkpoints in all namespaces with their writes, and the writes the run left on others:
         where these replaced writes of other runs, an interrupt or an error, those are there again.

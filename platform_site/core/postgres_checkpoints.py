@@ -80,6 +80,17 @@ class PostgresCheckpoints(Checkpoints):
             for statement in DELETE_THREADS:
                 cursor.execute(statement, ([str(thread_id) for thread_id in thread_ids],))
 
+    async def end_writes(self, fence: Fence) -> str:
+        # Waits for the writes that have locked the run's row, and refuses those that come to it later.
+        async with (await self._pools.current()).connection() as connection:
+            rows = await connection.execute(
+                "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
+                " RETURNING lease_owner",
+                (fence.run_id, fence.lease_owner),
+            )
+            row = await rows.fetchone()
+        return fence.lease_owner if row is None else str(row["lease_owner"])
+
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
         async with (await self._pools.current()).connection() as connection:
             await delete_run(connection, str(thread_id), str(run_id))

@@ -252,6 +252,10 @@ class Attempt:
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
         """Undo a run that is rolled back, and put the state that the thread has now into the ending."""
+        if ending.rollback or ending.status in (RunStatus.INTERRUPTED, RunStatus.TIMEOUT):
+            # A graph that is stopped while it waits for its last checkpoints leaves their writes behind, under way.
+            self.lease.lose()
+            self.claim.lease_owner = self.lease.lease_owner = await checkpoints().end_writes(self.lease)
         if ending.rollback:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         if opened is not None:

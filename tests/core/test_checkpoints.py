@@ -151,6 +151,28 @@ async def test_a_lost_lease_refuses_every_write(store: Checkpoints) -> None:
     assert await count(store, thread) == 1
 
 
+async def test_ended_writes_do_not_land_later(store: Checkpoints) -> None:
+    lease, thread = leased(store), uuid4()
+    first = await save(store.saver_for_run(lease), thread_config(thread), lease.run_id, colour="red")
+    writes = [
+        asyncio.ensure_future(save(store.saver_for_run(lease), first, lease.run_id, colour=str(number)))
+        for number in range(20)
+    ]
+    while await count(store, thread) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    lease.lost = True
+
+    lease.lease_owner = await store.end_writes(lease)
+
+    landed = await count(store, thread)
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert await count(store, thread) == landed == 1 + sum(not isinstance(out, LeaseLost) for out in outcomes)
+    # The lease itself is still held: the end of the run is written under it.
+    lease.lost = False
+    await save(store.saver_for_run(lease), first, lease.run_id, colour="last")
+    assert await count(store, thread) == landed + 1
+
+
 async def test_deleting_threads_leaves_nothing_of_them_and_others_alone(store: Checkpoints) -> None:
     saver, gone, kept = store.saver(), [uuid4(), uuid4()], uuid4()
     for thread in (*gone, kept):
