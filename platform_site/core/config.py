@@ -324,6 +324,9 @@ def _unknown_keys(section: sections.Section, prefix: str = "") -> Iterator[str]:
 
 
 def _without_effect(directory: Path, written: sections.File) -> Iterator[str]:
+    for key in ("app", "middleware_order", "enable_custom_route_auth"):
+        if written.http and key in written.http.model_fields_set:
+            yield f"`http.{key}` has no effect: routes of one's own are not available in this version of Switchyard"
     for entry in written.dependencies:
         if not _is_local(entry) and (directory / entry).is_dir():
             yield f"`dependencies`: {entry!r} is read as the name of a package; write './{entry}' for the directory"

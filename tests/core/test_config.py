@@ -104,7 +104,6 @@ def test_all_sections_are_typed(tmp_path: Path) -> None:
             "serde": {"allowed_msgpack_modules": [["my.models", "Order"], ["a", "b", "C"]]},
         },
         http={
-            "app": "./web.py:app",
             "mount_prefix": "/api",
             "disable_mcp": True,
             "cors": {"allow_origins": ["https://a.example"], "allow_origin_regex": "^https://.*$"},
@@ -129,6 +128,19 @@ def test_all_sections_are_typed(tmp_path: Path) -> None:
     assert config.http.mount_prefix == "/api"
     assert config.webhooks.url
     assert config.webhooks.url.require_https is False
+
+
+def test_what_has_no_effect_is_a_warning(tmp_path: Path) -> None:
+    warnings = read(tmp_path, http={"app": "./web.py:app", "mount_prefix": "/api"}).warnings
+    assert warnings == ["`http.app` has no effect: routes of one's own are not available in this version of Switchyard"]
+
+
+def test_headers_may_be_chosen_by_the_older_names(tmp_path: Path) -> None:
+    config = read(tmp_path, http={"configurable_headers": {"include": ["x-*"], "exclude": ["x-a"]}})
+    assert config.warnings == []
+    assert config.http.configurable_headers
+    assert config.http.configurable_headers.includes == ["x-*"]
+    assert config.http.configurable_headers.excludes == ["x-a"]
 
 
 def test_keys_that_concern_building_images_are_accepted(tmp_path: Path) -> None:
