@@ -54,6 +54,8 @@ class Engine:
         self._loop = BackgroundLoop("runs", lambda: NodeThreads(settings.CONCURRENCY, thread_name_prefix="node"))
         self._lock = threading.Lock()
         self._attempts: dict[UUID, Attempt] = {}
+        # Until the next heartbeat, which reads what was asked for from the runs themselves.
+        self._early_cancels: dict[UUID, str] = {}
         self._started = False
         self._draining = False
         # On the run loop only:
@@ -132,9 +134,12 @@ class Engine:
 
     def cancel(self, run_id: UUID, action: str) -> bool:
         """Stop a run that this process executes, if it does."""
+        # Another thread may have committed the claim and be about to hand it over.
+        self._early_cancels[run_id] = action
         attempt = self._attempts.get(run_id)
         if attempt is None:
             return False
+        self._early_cancels.pop(run_id, None)
         attempt.claim.cancel_action = action
         self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.CANCEL)
         return True
@@ -163,6 +168,8 @@ class Engine:
     def _register(self, claim: Claim) -> Attempt:
         attempt = Attempt(claim, self._next_worker)
         self._attempts[claim.run_id] = attempt
+        if action := self._early_cancels.pop(claim.run_id, None):
+            attempt.claim.cancel_action, attempt.stopped_by = action, Stop.CANCEL
         return attempt
 
     def _unregister(self, attempt: Attempt) -> None:
@@ -306,6 +313,7 @@ class Engine:
 
     def _heartbeat(self) -> None:
         while not self._stop_heartbeat.wait(settings.HEARTBEAT_SECONDS):
+            self._early_cancels.clear()
             held = {attempt.lease.lease_owner: attempt for attempt in list(self._attempts.values())}
             if not held:
                 continue

@@ -90,6 +90,24 @@ async def test_answered_question_waits_again_after_a_run_in_work_is_undone(
 
 
 @pytest.mark.usefixtures("engine")
+async def test_run_that_was_cancelled_and_whose_node_runs_on_can_be_deleted(
+    api: ApiClient, principal: Principal, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runs.api.DELETE_PATIENCE_SECONDS", 0.01)
+    with script("wait", gate.wait):
+        run = await in_db(create, principal, "scripted_thread", input={"do": "wait"})
+        assert await asyncio.to_thread(gate.reached.wait, 10)
+        path = f"/threads/{run.thread_id}/runs/{run.run_id}"
+        await api.post(f"{path}/cancel")
+        await delete(api, run)
+        assert (await api.get(path)).status_code == 404
+        assert await in_db(lambda: Run.objects.get(pk=run.pk).lease_owner) is not None
+        gate.open.set()
+        await asyncio.to_thread(eventually, lambda: gone(run))
+    assert (await settled(run)).values is None
+
+
+@pytest.mark.usefixtures("engine")
 async def test_multitask_rollback_lets_the_new_run_answer(api: ApiClient, principal: Principal, gate: Gate) -> None:
     with script("pause", gate.pause), script("work", lambda *_: "worked"):
         asked = await in_db(create, principal, "ask_then_work", input=PAUSE)
@@ -188,6 +206,23 @@ async def test_nothing_comes_between_the_call_and_the_end_of_the_roll_back(
     assert thread.values == {"log": ["new", "one", "two"]}
     assert await in_db(gone, run)
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
+
+
+async def test_a_crash_during_a_roll_back_is_made_good_by_the_sweep(
+    api: ApiClient, principal: Principal, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with script("pause", gate.pause):
+        run = await begun_and_given_back(principal, gate)
+        await in_db(claim, run, "a process that dies")
+        await api.post(f"/threads/{run.thread_id}/runs/{run.run_id}/cancel?action=rollback")
+        restarted = use_engine(monkeypatch, Engine())
+        restarted.start()
+        try:
+            await asyncio.to_thread(eventually, lambda: gone(run))
+        finally:
+            await asyncio.to_thread(restarted.drain, 0)
+    assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
+    assert (await settled(run)).values is None
 
 
 async def test_interrupted_between_two_attempts_the_run_keeps_its_steps(

@@ -119,6 +119,20 @@ def test_cancel_stops_a_run(principal: Principal, engine: Engine, pause: Gate) -
     assert pause.cancelled.is_set()
 
 
+def test_cancel_that_comes_before_the_claim_is_handed_over_stops_the_run(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch, engine: Engine, pause: Gate
+) -> None:
+    # As on PostgreSQL, where the commit of a claim is seen before its thread goes on.
+    claims: list[Any] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "accept", claims.append)
+        run = create(principal, "scripted", **PAUSE)
+    run_cancel(principal, run.thread_id, run.run_id)
+    engine.accept(*claims)
+    assert ended(run).error_class == "UserInterrupt"
+    assert not pause.reached.is_set()
+
+
 def test_cancel_frees_the_thread_for_its_next_run(principal: Principal, engine: Engine, pause: Gate) -> None:
     run = create(principal, "scripted", **PAUSE)
     assert pause.reached.wait(10)
