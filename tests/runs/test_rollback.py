@@ -1,7 +1,8 @@
 """A run that is rolled back or deleted leaves no trace, also not on the checkpoints of the runs before it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -165,16 +166,26 @@ async def settled(run: Run) -> Thread:
     return await asyncio.to_thread(eventually, free)
 
 
-@pytest.mark.usefixtures("engine")
+@contextmanager
+def at_work(monkeypatch: pytest.MonkeyPatch, capacity: int = 500) -> Iterator[Engine]:
+    """An engine that begins its work here; with no capacity it makes no attempts."""
+    engine = use_engine(monkeypatch, Engine())
+    engine.capacity = capacity
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.drain(0)
+
+
 async def test_pending_run_that_was_begun_is_rolled_back_with_its_checkpoints(
-    api: ApiClient, principal: Principal, gate: Gate, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    api: ApiClient, principal: Principal, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_engine(monkeypatch, Engine())
     with script("pause", gate.pause):
         run = await begun_and_given_back(principal, gate)
-        use_engine(monkeypatch, engine)
-        await roll_back(api, run)
-        await asyncio.to_thread(eventually, lambda: gone(run))
+        with at_work(monkeypatch, capacity=0):
+            await roll_back(api, run)
+            await asyncio.to_thread(eventually, lambda: gone(run))
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
     thread = await settled(run)
     assert (thread.status, thread.values) == ("idle", None)
@@ -196,13 +207,9 @@ async def test_nothing_comes_between_the_call_and_the_end_of_the_roll_back(
         following = await in_db(create, principal, "log", run.thread_id, input={"log": ["new"]})
         assert await in_db(lambda: Run.objects.get(pk=following.pk).status) == "pending"
         assert (await api.get(f"/threads/{run.thread_id}/runs/{run.run_id}")).status_code == 404
-        restarted = use_engine(monkeypatch, Engine())
-        restarted.start()
-        try:
+        with at_work(monkeypatch):
             thread = await settled(run)
-        finally:
-            await asyncio.to_thread(restarted.drain, 0)
-        await undoing
+            await undoing
     assert thread.values == {"log": ["new", "one", "two"]}
     assert await in_db(gone, run)
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
@@ -215,12 +222,8 @@ async def test_a_crash_during_a_roll_back_is_made_good_by_the_sweep(
         run = await begun_and_given_back(principal, gate)
         await in_db(claim, run, "a process that dies")
         await api.post(f"/threads/{run.thread_id}/runs/{run.run_id}/cancel?action=rollback")
-        restarted = use_engine(monkeypatch, Engine())
-        restarted.start()
-        try:
+        with at_work(monkeypatch):
             await asyncio.to_thread(eventually, lambda: gone(run))
-        finally:
-            await asyncio.to_thread(restarted.drain, 0)
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
     assert (await settled(run)).values is None
 
@@ -230,14 +233,9 @@ async def test_interrupted_between_two_attempts_the_run_keeps_its_steps(
 ) -> None:
     with script("pause", gate.pause):
         run = await begun_and_given_back(principal, gate)
-        engine = use_engine(monkeypatch, Engine())
-        engine.capacity = 0
-        engine.start()
-        try:
+        with at_work(monkeypatch, capacity=0):
             await api.post(f"/threads/{run.thread_id}/runs/{run.run_id}/cancel", params={"wait": "true"})
             await asyncio.to_thread(eventually, lambda: Thread.objects.get(pk=run.thread_id).values)
-        finally:
-            await asyncio.to_thread(engine.drain, 0)
     await in_db(run.refresh_from_db)
     thread = await settled(run)
     assert (run.status, run.error_class, run.lease_owner) == ("interrupted", "UserInterrupt", None)
@@ -251,12 +249,8 @@ async def test_the_sweep_finishes_a_delete_that_a_crash_cut_off(
     run = await run_to_end(principal, "log", kept.thread_id, input={"log": ["gone"]})
     assert await in_db(run_delete, principal, run.thread_id, run.run_id) is Removal.HIDDEN
     assert (await api.get(f"/threads/{run.thread_id}/runs/{run.run_id}")).status_code == 404
-    engine = use_engine(monkeypatch, Engine())
-    engine.start()
-    try:
+    with at_work(monkeypatch):
         await asyncio.to_thread(eventually, lambda: gone(run))
-    finally:
-        await asyncio.to_thread(engine.drain, 0)
     assert (await settled(run)).values == kept.thread.values
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
 
