@@ -10,6 +10,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from tests import live
+from tests.client.waiting import until
 from tests.core.projects import write
 from tests.live import Client
 
@@ -125,9 +126,14 @@ async def test_a_stream_under_the_prefix_can_be_joined_again(prefixed: Client, c
 
 async def test_chosen_headers_are_in_the_log(prefixed: Client, configured: live.LiveServer) -> None:
     await prefixed.assistants.count()
-    lines = [json.loads(line) for line in configured.log.splitlines() if line.startswith("{")]
-    [headers] = [line["headers"] for line in lines if "/assistants/count" in line["message"]]
-    assert headers == {"x-team": "7", "x-team-secret": "no"}
+
+    async def is_written() -> bool:
+        # The line comes after the answer.
+        return "/assistants/count" in configured.log.rpartition("\n")[0]
+
+    await until(is_written)
+    lines = [json.loads(line) for line in configured.log.splitlines() if "/assistants/count" in line]
+    assert [line["headers"] for line in lines] == [{"x-team": "7", "x-team-secret": "no"}]
 
 
 def preflight(server: live.LiveServer, origin: str, method: str = "POST") -> httpx.Response:
