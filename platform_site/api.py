@@ -12,7 +12,7 @@ from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
 from platform_site import __version__
-from platform_site.core.errors import ApiError, BadRequest, InvalidJSON, NotFound, Unprocessable
+from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
 from platform_site.core.validation import validation_detail
@@ -104,7 +104,7 @@ def _broken_graph(request: HttpRequest, error: BrokenGraph) -> HttpResponse:
 def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
     # PostgreSQL stores no NUL characters and no numbers out of a column's range.
     logger.info("the database refused a value: %s", error)
-    return error_response(Unprocessable("A value is out of range or holds a character that cannot be stored"))
+    return error_response(Unprocessable(NOT_STORABLE))
 
 
 @api.exception_handler(RecursionError)

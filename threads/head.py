@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
-from platform_site.core.database import moment_param, uuid_param
+from platform_site.core.database import moment_param, storable, uuid_param
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode
 from threads.models import Thread, ThreadStatus
@@ -33,8 +34,8 @@ def head_of(snapshot: StateSnapshot) -> Head:
     """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
     interrupts = interrupts_by_task(snapshot)
     return Head(
-        values=encode(snapshot.values) if snapshot.created_at else b"null",
-        interrupts=interrupts,
+        values=storable(encode(snapshot.values)) if snapshot.created_at else b"null",
+        interrupts=orjson.loads(storable(encode(interrupts))) if interrupts else {},
         nodes={task.id: task.name for task in snapshot.tasks if task.id in interrupts},
         has_next=bool(snapshot.next),
     )
@@ -49,7 +50,7 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
     columns = {
         "status": ThreadStatus.BUSY.value if busy else status,
         "settled_status": status,
-        "error": encode(error).decode() if error is not None else None,
+        "error": storable(encode(error)).decode() if error is not None else None,
     }
     if head is not None:
         values = None if head.values == b"null" else head.values.decode()

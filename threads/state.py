@@ -13,10 +13,11 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
 from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import json_contains
-from platform_site.core.errors import BadRequest
+from platform_site.core.database import is_storable, json_contains
+from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
+from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
 
@@ -144,9 +145,11 @@ async def state_update(
 ) -> tuple[dict[str, Any], StateSnapshot]:
     """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
 
-    Raises `BadRequest` for a thread without a graph, an unknown node and values that the graph refuses.
+    Raises `BadRequest` for a thread without a graph, an unknown node and values that the graph refuses, and
+    `Unprocessable` for values that the database could not give back.
     """
     graph_id = require_graph(thread)
+    _require_storable(values)
     config = config_at(thread.thread_id, ref)
     config["metadata"] = {"graph_id": graph_id}
     async with _graph_of(thread, graph_id, "update") as graph:
@@ -161,9 +164,10 @@ async def state_update(
 async def state_bulk_update(thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
     """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
 
-    Raises `BadRequest` as `state_update` does.
+    Raises as `state_update` does.
     """
     graph_id = require_graph(thread)
+    _require_storable(supersteps)
     config = config_at(thread.thread_id)
     config["metadata"] = {"graph_id": graph_id}
     async with _graph_of(thread, graph_id, "update") as graph:
@@ -188,9 +192,10 @@ def _returned(update: SuperstepUpdate) -> Any:
 async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
     """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
 
-    Raises `BadRequest` as `state_update` does, and where the graph's state has no messages.
+    Raises as `state_update` does, and `BadRequest` where the graph's state has no messages.
     """
     graph_id = require_graph(thread)
+    _require_storable(messages)
     config = config_at(thread.thread_id)
     config["metadata"] = {"graph_id": graph_id}
     async with _graph_of(thread, graph_id, "update") as graph:
@@ -207,6 +212,11 @@ async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]
         with _refusals():
             await graph.aupdate_state(config, {"messages": messages}, as_node=START if begins else None)
         return await graph.aget_state(config_at(thread.thread_id))
+
+
+def _require_storable(values: Any) -> None:
+    if not is_storable(encode(values)):
+        raise Unprocessable(NOT_STORABLE)
 
 
 def require_graph(thread: ThreadForState) -> str:

@@ -6,6 +6,7 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -84,6 +85,21 @@ def json_param(value: Any) -> Any:
 
         return Jsonb(value, dumps=lambda _: text)
     return text
+
+
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def storable(text: bytes) -> bytes:
+    """JSON as the database can keep it: PostgreSQL has no NUL, which graphs may well make. It is replaced there."""
+    if not IS_POSTGRES or b"\\u0000" not in text:
+        return text
+    return _NUL.sub(rb"\1\\ufffd", text)
+
+
+def is_storable(text: bytes) -> bool:
+    """Whether the database gives this JSON back as it is."""
+    return storable(text) == text
 
 
 def json_contains(document: Any, needle: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+NOT_STORABLE = "A value is out of range or holds a character that cannot be stored"
+
 
 class ApiError(Exception):
     """Raised anywhere below a view; the caller gets `status` and `{"detail": detail}`."""

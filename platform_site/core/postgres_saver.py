@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor
@@ -54,6 +55,12 @@ INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}
 _LARGE_WRITES = 65536
 
 
+class _Text(NamedTuple):
+    """A text on its way to the blobs."""
+
+    text: str
+
+
 class PooledPostgresSaver(AsyncPostgresSaver):
     """A saver for one run, or for reads, on the pool of the current loop.
 
@@ -92,6 +99,25 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 if fence is None:
                     raise
                 raise LeaseLost(fence) from error
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        # LangGraph puts short values into a JSON column, which has no NUL; whatever is no text goes to the blobs.
+        values = checkpoint["channel_values"]
+        if held := {name: _Text(value) for name, value in values.items() if isinstance(value, str) and "\0" in value}:
+            checkpoint = {**checkpoint, "channel_values": {**values, **held}}
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
+        values = {name: value.text if isinstance(value, _Text) else value for name, value in values.items()}
+        return super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
         # LangGraph's own unpacks the writes of each checkpoint in a thread: most are done sooner than that would begin.

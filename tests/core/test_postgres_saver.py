@@ -173,3 +173,14 @@ async def test_writes_of_any_size_are_read_back(checkpoints: PostgresCheckpoints
     assert (newest.config, newest.parent_config, oldest.parent_config) == (head, root, None)
     assert newest.checkpoint["channel_values"] == {"colour": {"blue": 1}, "n": 2}
     assert newest.pending_writes == [("task", "colour", "x" * size), ("task", "n", 3)]
+
+
+async def test_text_may_hold_nul(checkpoints: PostgresCheckpoints) -> None:
+    """PostgreSQL's JSON may not, and that is where LangGraph puts short texts."""
+    saver, config = checkpoints.saver(), thread_config(uuid4())
+    await save(saver, await save(saver, config, text="a\0b", other="plain"), text="\0", other={"a": "\0"})
+
+    newest, oldest = [found async for found in saver.alist(config)]
+
+    assert oldest.checkpoint["channel_values"] == {"text": "a\0b", "other": "plain"}
+    assert newest.checkpoint["channel_values"] == {"text": "\0", "other": {"a": "\0"}}
