@@ -176,20 +176,6 @@ class HistorySearch(Schema):
     select: list[str] | None = None
 
 
-class Thread(Schema):
-    thread_id: str
-    created_at: str
-    updated_at: str
-    state_updated_at: str
-    metadata: dict[str, Any]
-    status: Status
-    config: dict[str, Any]
-    values: dict[str, Any] | list[Any] | None
-    error: Any = None
-    interrupts: dict[str, list[dict[str, Any]]] | None = None
-    extracted: dict[str, Any] | None = None
-
-
 class ThreadCopied(Schema):
     """A new thread, without what only runs make."""
 
@@ -200,6 +186,15 @@ class ThreadCopied(Schema):
     metadata: dict[str, Any]
     status: Status
     config: dict[str, Any]
+
+
+class Thread(ThreadCopied):
+    """A thread with what its last run has left."""
+
+    values: dict[str, Any] | list[Any] | None
+    error: Any = None
+    interrupts: dict[str, list[dict[str, Any]]] | None = None
+    extracted: dict[str, Any] | None = None
 
 
 class Problem(Schema):

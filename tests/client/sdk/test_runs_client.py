@@ -21,6 +21,22 @@ REFUSED: dict[str, Any] = {
     "feedback_keys": ["helpful"],
 }
 
+# What the three ways to start a run are asked for.
+ASKED: dict[str, Any] = {
+    "input": {"count": 1},
+    "metadata": {"of": "the run"},
+    "config": {"tags": ["t"], "recursion_limit": 50},
+    "context": {"tone": "warm"},
+    "multitask_strategy": "enqueue",
+    "if_not_exists": "create",
+    "on_completion": "keep",
+}
+STREAMED: dict[str, Any] = {
+    "stream_mode": ["updates", "values"],
+    "stream_subgraphs": True,
+    "stream_resumable": True,
+}
+
 
 @pytest.fixture
 async def counted(client: Any, thread: str) -> str:
@@ -49,19 +65,11 @@ async def test_create(sdk: Any, client: Any, counted: str) -> None:
         await refuse(create, ["webhook", "langsmith_tracing"], **base)
         run = await create(
             **base,
-            input={"count": 1},
-            stream_mode=["updates", "values"],
-            stream_subgraphs=True,
-            stream_resumable=True,
-            metadata={"of": "the run"},
-            config={"tags": ["t"], "recursion_limit": 50},
-            context={"tone": "warm"},
+            **ASKED,
+            **STREAMED,
             checkpoint=checkpoint,
             interrupt_before=["double"],
             interrupt_after=["nobody"],
-            multitask_strategy="enqueue",
-            if_not_exists="create",
-            on_completion="keep",
             after_seconds=1,
             on_run_created=announced.append,
             durability="sync",
@@ -109,20 +117,12 @@ async def test_stream(sdk: Any, client: Any, counted: str) -> None:
         await refuse(stream, list(REFUSED), **base)
         parts = await stream(
             **base,
-            input={"count": 1},
-            stream_mode=["updates", "values"],
-            stream_subgraphs=True,
-            stream_resumable=True,
-            metadata={"of": "the run"},
-            config={"tags": ["t"], "recursion_limit": 50},
-            context={"tone": "warm"},
+            **ASKED,
+            **STREAMED,
             checkpoint=checkpoint,
             interrupt_before=["nobody"],
             interrupt_after=["inc"],
             on_disconnect="continue",
-            on_completion="keep",
-            multitask_strategy="enqueue",
-            if_not_exists="create",
             after_seconds=0,
             on_run_created=announced.append,
             durability="exit",
@@ -155,17 +155,11 @@ async def test_wait(sdk: Any, client: Any, counted: str) -> None:
         await refuse(wait, ["webhook", "langsmith_tracing"], **base)
         values = await wait(
             **base,
-            input={"count": 1},
-            metadata={"of": "the run"},
-            config={"tags": ["t"], "recursion_limit": 50},
-            context={"tone": "warm"},
+            **ASKED,
             checkpoint=checkpoint,
             interrupt_before=["double"],
             interrupt_after=["nobody"],
             on_disconnect="continue",
-            on_completion="keep",
-            multitask_strategy="enqueue",
-            if_not_exists="create",
             after_seconds=0,
             on_run_created=announced.append,
             durability="async",
