@@ -52,14 +52,17 @@ def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str 
 
 def runs_cancel(principal: Principal, body: RunsCancel, action: str) -> None:
     """`run_cancel` for the runs in flight that `body` names, all or none. Raises `NotFound` if there are none."""
-    wanted = runs_visible(principal)
-    if body.thread_id is not None:
-        wanted = wanted.filter(thread_id=body.thread_id, run_id__in=body.run_ids or ())
     statuses = IN_FLIGHT if body.status in (None, "all") else (body.status,)
-    wanted = wanted.filter(status__in=statuses)
+    wanted = runs_visible(principal).filter(status__in=statuses)
+    if body.thread_id is not None:
+        wanted = wanted.filter(thread_id=body.thread_id)
     with transaction.atomic():
         _lock_threads(wanted.order_by().values_list("thread_id", flat=True).distinct())
         runs = list(wanted.select_for_update().order_by("sequence"))
+        if body.run_ids is not None:
+            # Not in the query: no database takes any number of parameters.
+            named = set(body.run_ids)
+            runs = [run for run in runs if run.run_id in named]
         if not runs:
             raise NotFound(NO_RUNS)
         runs_end(runs, CancelAction(action))

@@ -111,6 +111,13 @@ async def test_nothing_found(api: ApiClient) -> None:
         assert (answer.status_code, answer.json()["detail"]) == (404, "No runs found to cancel.")
 
 
+async def test_any_number_of_ids(api: ApiClient, principal: Principal) -> None:
+    run = await in_db(create, principal)
+    named = [*[UNKNOWN] * 300_000, str(run.run_id)]
+    assert (await cancel(api, {"thread_id": str(run.thread_id), "run_ids": named})).status_code == 204
+    assert await in_db(statuses) == ["interrupted"]
+
+
 @pytest.mark.usefixtures("engine")
 async def test_runs_in_work_stop(api: ApiClient, principal: Principal, gate: Gate) -> None:
     with script("pause", gate.pause):
