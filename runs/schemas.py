@@ -46,7 +46,7 @@ class RunCreate(Schema):
     metadata: dict[str, Any] = {}
     config: RunConfig = RunConfig()
     context: dict[str, Any] | None = None
-    webhook: str | None = None
+    webhook: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
     stream_mode: StreamMode | list[StreamMode] = "values"

@@ -12,6 +12,7 @@ from django.db.models import Q
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
+from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
 from platform_site.core.loops import state_loop
 from runs.interrupts import interrupts_restore
@@ -34,7 +35,11 @@ def removable_runs() -> list[tuple[int, UUID, UUID]]:
 async def remove_run(workspace_id: int, thread_id: UUID, run_id: UUID) -> None:
     """Remove the run; its thread falls back to the state without it. May be called again."""
     await checkpoints().delete_run(thread_id, run_id)
-    thread = await read_db(thread_for_state, Principal(workspace_id=workspace_id), thread_id)
+    try:
+        thread = await read_db(thread_for_state, Principal(workspace_id=workspace_id), thread_id)
+    except NotFound:
+        # Deleted meanwhile, and the run with it.
+        return
     try:
         snapshot = await state_loop().run(snapshot_of(thread))
     except Exception:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -68,8 +69,29 @@ async def answered_question_waits_again(http: httpx.AsyncClient) -> None:
     assert await seen() == before
 
 
+async def a_new_thread_is_made_once(http: httpx.AsyncClient) -> None:
+    body = {"assistant_id": "counter", "input": {"count": 1}, "if_not_exists": "create"}
+    thread = uuid4()
+    answers = await asyncio.gather(*(http.post(f"/threads/{thread}/runs", json=body) for _ in range(POSTS)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len((await http.get(f"/threads/{thread}/runs?limit=1000")).json()) == POSTS
+
+
+async def bulk_cancels_meet_posts_and_ends(http: httpx.AsyncClient) -> None:
+    threads = [await new_thread(http) for _ in range(10)]
+    body = {"assistant_id": "slow", "input": {"ticks": 2, "delay": 0.05}}
+    paths = [f"/threads/{thread}/runs" for thread in threads] * 3
+    cancels = [http.post("/runs/cancel", json={"status": "all"}) for _ in range(5)]
+    answers = await asyncio.gather(*(http.post(path, json=body) for path in paths), *cancels)
+    assert {answer.status_code for answer in answers} <= {200, 204, 404}
+    for thread in threads:
+        assert (await wait(http, thread, "slow", input={"ticks": 1, "delay": 0.01}))["seen"][-1] == "done"
+
+
 async def test_posts_at_once_and_rollback(http: httpx.AsyncClient) -> None:
     for strategy in ("enqueue", "reject", "interrupt", "rollback"):
         await many(http, strategy)
     await asyncio.gather(*(many(http, "rollback") for _ in range(3)), *(many(http, "interrupt") for _ in range(3)))
+    await a_new_thread_is_made_once(http)
+    await bulk_cancels_meet_posts_and_ends(http)
     await answered_question_waits_again(http)
