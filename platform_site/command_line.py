@@ -49,4 +49,7 @@ def apply_to_environment(argv: Sequence[str]) -> None:
     if getattr(found, "addrport", ""):
         host, port = _address(found.addrport)
         given |= {name: value for name, value in (("HOST", host), ("PORT", port)) if value}
+    if os.environ.get("LANGGRAPH_CONFIG", "").lstrip().startswith("{") and "LANGGRAPH_CONFIG" in given:
+        # There it is the default config of runs, which stays.
+        given["LANGGRAPH_CONFIG_PATH"] = given.pop("LANGGRAPH_CONFIG")
     os.environ.update(given)

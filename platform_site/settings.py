@@ -60,10 +60,10 @@ PORT = _env_int("PORT", 2024)
 # Where everything that Switchyard keeps on disk lives: databases, secret key, lock file.
 DATA_DIR = Path(_env("DATA_DIR", ".switchyard")).absolute()
 # Path of the user's langgraph.json; empty serves the sample graphs. A JSON object in its place is no path, but the
-# default config of runs, as LangGraph's own servers read this variable.
+# default config of runs, as LangGraph's own servers read this variable; LANGGRAPH_CONFIG_PATH is then the path.
 LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG")
 RUN_DEFAULTS = LANGGRAPH_CONFIG if LANGGRAPH_CONFIG.startswith("{") else ""
-LANGGRAPH_CONFIG = "" if RUN_DEFAULTS else LANGGRAPH_CONFIG
+LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG_PATH") or ("" if RUN_DEFAULTS else LANGGRAPH_CONFIG)
 # Who may call: open (loopback only, no credentials), keys (API keys), handler (langgraph.json auth.path).
 IS_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
 AUTH = _env_choice("AUTH", "open" if IS_LOOPBACK else "keys", ("open", "keys", "handler"))

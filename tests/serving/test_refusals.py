@@ -72,6 +72,8 @@ def test_a_config_with_a_wrong_value_names_file_and_key(tmp_path: Path) -> None:
         ("PORT", "many", "PORT must be a number"),
         ("AUTH", "maybe", "AUTH must be one of"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT"),
+        ("LANGGRAPH_CONFIG", '{"tags": 5}', "LANGGRAPH_CONFIG: `tags`: expected a valid list"),
+        ("LANGGRAPH_CONFIG", "{broken", "LANGGRAPH_CONFIG: expected a JSON object, the default config of runs"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, value: str, expected: str) -> None:
