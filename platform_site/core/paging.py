@@ -18,7 +18,7 @@ class Page:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The pagination headers. The total counts up to this page, and one more if there is more, as clients expect."""
+        """The pagination headers. The total counts up to this page, and one more if there is more."""
         headers = {"X-Pagination-Total": str(self.total)}
         if self.next_offset is not None:
             headers["X-Pagination-Next"] = str(self.next_offset)
