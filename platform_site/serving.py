@@ -21,7 +21,7 @@ from platform_site.core import data_directory
 
 logger = logging.getLogger("switchyard.serving")
 
-# A node in plain Python holds the interpreter for this long at a time; HTTP answers in between (SPIKES 5).
+# A node in plain Python holds the interpreter for this long at a time; HTTP answers in between.
 SWITCH_INTERVAL = 0.0005
 # Any number will do, as long as every server of this kind takes the same one.
 _MIGRATION_LOCK = 0x5377_6974

@@ -1,6 +1,6 @@
 """One log of events in memory, and a reader's place in it.
 
-A burst costs a waiting reader one wake-up, a busy reader none (SPIKES 5).
+A burst costs a waiting reader one wake-up, a busy reader none.
 """
 
 import asyncio
