@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
@@ -72,9 +73,9 @@ def run_create(
     try:
         return _accept(principal, thread_id, body, request_id, headers, taken)
     except IntegrityError:
-        if thread_id is None or body.if_not_exists != "create":
+        if thread_id is None:
             raise
-        # Somebody made the thread at the same moment: now it is there.
+        # Somebody made the thread, or claimed a run of it, at the same moment: now that is to be seen.
         return _accept(principal, thread_id, body, request_id, headers, taken)
 
 
@@ -97,7 +98,7 @@ def _accept(
         else:
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
             body = _take_messages(thread, body)
-        is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy)
+        is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy, now)
         plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, headers, thread_id is None)
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
@@ -137,17 +138,17 @@ def runs_create(
         ]
 
 
-def _make_way(thread_id: UUID, strategy: str) -> bool:
+def _make_way(thread_id: UUID, strategy: str, now: datetime) -> bool:
     """Do with the runs that use the thread what `strategy` says; whether it is free now. Raises `Conflict`."""
-    if strategy == "enqueue":
-        return False
-    in_flight = list(
-        Run.objects.select_for_update().filter(thread_id=thread_id, status__in=IN_FLIGHT).order_by("sequence")
-    )
-    if in_flight and strategy == "reject":
-        raise Conflict(THREAD_IN_USE)
-    runs_end(in_flight, CancelAction.ROLLBACK if strategy == "rollback" else CancelAction.INTERRUPT)
-    return not Run.objects.filter(thread_id=thread_id, lease_owner__isnull=False).exists()
+    runs = Run.objects.filter(thread_id=thread_id)
+    if strategy != "enqueue":
+        in_flight = list(runs.select_for_update().filter(status__in=IN_FLIGHT).order_by("sequence"))
+        if in_flight and strategy == "reject":
+            raise Conflict(THREAD_IN_USE)
+        runs_end(in_flight, CancelAction.ROLLBACK if strategy == "rollback" else CancelAction.INTERRUPT)
+    # A run that is delayed keeps nobody waiting.
+    due = Q(status=RunStatus.PENDING, scheduled_at__lte=now)
+    return not runs.filter(due | Q(lease_owner__isnull=False)).exists()
 
 
 def _assistant_id(text: str) -> UUID:

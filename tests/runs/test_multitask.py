@@ -155,6 +155,15 @@ async def test_rolled_back_runs_are_gone_and_the_last_one_wins(
     assert {state["metadata"]["run_id"] for state in states} == {str(run.run_id) for run in runs}
 
 
+@pytest.mark.usefixtures("engine")
+async def test_delayed_run_keeps_nobody_waiting(api: ApiClient, principal: Principal) -> None:
+    delayed = await in_db(create, principal, "log", after_seconds=3600)
+    answer = await post(api, delayed, "/wait", input={"log": ["new"]})
+    assert answer.json()["log"] == ["new", "one", "two"]
+    assert (await shown(api, delayed)).json()["status"] == "pending"
+    assert (await thread_of(delayed)).status == "busy"
+
+
 # --- reject ----------------------------------------------------------------------------------------------
 
 

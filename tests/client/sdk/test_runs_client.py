@@ -74,6 +74,7 @@ async def test_create(sdk: Any, client: Any, counted: str) -> None:
             on_run_created=announced.append,
             durability="sync",
         )
+        assert await until_over(client, counted, run["run_id"]) == "success"
         await create(
             **base,
             command={"update": {"note": "by command"}},
@@ -89,7 +90,6 @@ async def test_create(sdk: Any, client: Any, counted: str) -> None:
     assert kwargs["config"]["configurable"]["langgraph_request_id"] == "of-the-sdk-tests"
     assert kwargs["context"] == {"tone": "warm"}
     assert run["metadata"]["of"] == "the run"
-    assert await until_over(client, counted, run["run_id"]) == "success"
     newest = (await client.runs.list(counted))[0]
     await until_over(client, counted, newest["run_id"])
     assert (await client.threads.get_state(counted))["values"]["note"] == "by command"
