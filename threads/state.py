@@ -16,6 +16,7 @@ from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import is_storable, json_contains
 from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
+from platform_site.core.ids import parse_uuid
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
@@ -110,11 +111,16 @@ async def state_history(
     before: str | None,
     metadata: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
-    """States from the newest to older ones; `metadata` as in searches: containment, types told apart."""
+    """States from the newest to older ones; `metadata` as in searches: containment, types told apart.
+
+    Before what is no id of a checkpoint there is everything.
+    """
     if thread.graph_id is None or limit <= 0:
         return []
     config = config_at(thread.thread_id, ref)
-    before_config = config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before else None
+    before_config = (
+        config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before and parse_uuid(before) else None
+    )
     found: list[dict[str, Any]] = []
     async with _graph_of(thread, thread.graph_id) as graph:
         states = graph.aget_state_history(

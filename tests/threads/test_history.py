@@ -81,6 +81,28 @@ async def test_bad_bodies(api: ApiClient, run: Run, body: Any) -> None:
     assert (await api.post(f"/threads/{run.thread_id}/history", json=body)).status_code == 422
 
 
+async def test_history_of_a_subgraph(api: ApiClient, principal: Principal) -> None:
+    run = await run_to_end(principal, "ask_below", input={"log": []})
+    [task] = (await get(api, run))[0]["tasks"]
+    below = await post(api, run, limit=9, checkpoint={"checkpoint_ns": task["checkpoint"]["checkpoint_ns"]})
+    assert steps(below) == [0, -1]
+    assert {state["checkpoint"]["checkpoint_ns"] for state in below} == {task["checkpoint"]["checkpoint_ns"]}
+    older = await post(
+        api,
+        run,
+        limit=9,
+        checkpoint={"checkpoint_ns": task["checkpoint"]["checkpoint_ns"]},
+        before=below[0]["checkpoint"],
+    )
+    assert steps(older) == [-1]
+
+
+@pytest.mark.parametrize("before", ["zzz", "0", "☃"])
+async def test_what_is_no_checkpoint_id_comes_before_nothing(api: ApiClient, run: Run, before: str) -> None:
+    assert steps(await get(api, run, f"?limit=9&before={before}")) == [2, 1, 0, -1]
+    assert steps(await post(api, run, limit=9, before=before)) == [2, 1, 0, -1]
+
+
 @pytest.mark.parametrize("namespace", ["nope:1", "child"])
 async def test_unknown_subgraph_has_no_history(api: ApiClient, run: Run, namespace: str) -> None:
     assert await post(api, run, limit=9, checkpoint={"checkpoint_ns": namespace}) == []
