@@ -9,21 +9,8 @@ import pytest
 
 from platform_site.core.events import BEGIN, Event, EventLog, Subscription
 from platform_site.core.memory_events import MemoryEventLog
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.core.clock import Clock
+from tests.core.clock import clock as clock
 
 
 @pytest.fixture

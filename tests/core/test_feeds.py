@@ -8,21 +8,10 @@ import pytest
 
 from platform_site.core.events import BEGIN, END, Event, Subscription
 from platform_site.core.memory_events import MemoryEventLog
+from tests.core.clock import Clock
+from tests.core.clock import clock as clock
 
 FEED = "1/thread"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
