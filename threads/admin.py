@@ -32,7 +32,7 @@ class ThreadAdmin(ReadOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Thread]:
         threads: QuerySet[Thread] = super().get_queryset(request)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == "threads_thread_changelist"
-        return threads.defer("values", "metadata", "config", "interrupts", "error") if is_list else threads
+        return threads.defer("values", "metadata", "config", "interrupts", "error", "messages") if is_list else threads
 
     @admin.display(description="thread", ordering="title")
     def name(self, thread: Thread) -> str:
