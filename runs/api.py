@@ -60,30 +60,35 @@ def _locations(path: str, verb: str) -> dict[str, str]:
 
 @router.post("/threads/{thread_id}/runs", response=schemas.Run, openapi_extra=_CREATES)
 async def create(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponse:
+    """Begin a run on the thread and answer at once."""
     run = await _create(request, path_uuid(thread_id, "thread"), body)
     return json_response(run.body, headers={"Content-Location": _path(run.thread_id, run.run_id)})
 
 
 @router.post("/runs", response=schemas.Run, openapi_extra=_CREATES)
 async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponse:
+    """Begin a run on a thread of its own and answer at once."""
     run = await _create(request, None, body)
     return json_response(run.body, headers={"Content-Location": _path(None, run.run_id)})
 
 
 @router.post("/runs/batch", response=list[schemas.Run], openapi_extra=_CREATES)
 async def create_batch(request: ApiRequest, body: Body[schemas.RunBatch]) -> HttpResponse:
+    """Begin several runs, each on a thread of its own: all or none."""
     runs = await in_db(services.runs_create, request.principal, body, request.request_id, request.run_headers)
     return json_response(b"[%b]" % b",".join(run.body for run in runs))
 
 
 @router.post("/threads/{thread_id}/runs/stream", openapi_extra=_STREAMS)
 async def stream(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
+    """Begin a run on the thread and stream its events."""
     run = await _create(request, path_uuid(thread_id, "thread"), body)
     return _stream_created(request, run, body, _path(run.thread_id, run.run_id))
 
 
 @router.post("/runs/stream", openapi_extra=_STREAMS)
 async def stream_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
+    """Begin a run on a thread of its own and stream its events."""
     run = await _create(request, None, body)
     return _stream_created(request, run, body, _path(None, run.run_id))
 
@@ -97,11 +102,13 @@ def _stream_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreat
 
 @router.post("/threads/{thread_id}/runs/wait", openapi_extra=_WAITS)
 async def wait(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
+    """Begin a run on the thread and answer with its final values. A failed run answers 200 with `__error__`."""
     return _wait_created(request, await _create(request, path_uuid(thread_id, "thread"), body), body)
 
 
 @router.post("/runs/wait", openapi_extra=_WAITS)
 async def wait_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
+    """Begin a run on a thread of its own and answer with its final values, or with `__error__`."""
     return _wait_created(request, await _create(request, None, body), body)
 
 
@@ -151,6 +158,7 @@ async def _cancel_quietly(request: ApiRequest, thread_id: UUID, run_id: UUID) ->
     openapi_extra=declared(*_LIST, errors=(400,)),
 )
 async def list_runs(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """The thread's runs, the newest first."""
     query = request.GET
     runs = await read_db(
         selectors.run_list,
@@ -166,12 +174,14 @@ async def list_runs(request: ApiRequest, thread_id: str) -> HttpResponse:
 
 @router.get("/threads/{thread_id}/runs/{run_id}", response=schemas.Run)
 async def get(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
+    """One run."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     return json_response(await read_db(selectors.run_get, request.principal, *ids))
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}", response={204: None})
 async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse:
+    """Delete a run, its checkpoints, and what it wrote on earlier ones; if it runs it is stopped."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     removal = await in_db(cancel.run_delete, request.principal, *ids)
     if removal is cancel.Removal.HIDDEN:
@@ -186,6 +196,7 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
     openapi_extra=declared(_ON_DISCONNECT, answers=ANY_JSON),
 )
 async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    """Wait for the end of a run; its final values, or `__error__`."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     headers = _locations(_path(*ids), "join")
     # Subscribed before the look at the run: its end cannot fall between the two.
@@ -206,6 +217,7 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
     openapi_extra=declared(_STREAM_MODES, _ON_DISCONNECT, _LAST_EVENT_ID, answers=EVENTS),
 )
 async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    """Stream a run's events from now on; with `Last-Event-ID`, a resumable run's from there on."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     headers = _locations(_path(*ids), "stream")
     outcome = await read_db(selectors.run_outcome, request.principal, *ids)
@@ -255,6 +267,7 @@ def _flag(request: ApiRequest, name: str) -> bool:
     openapi_extra=declared(query("wait", "boolean", "Answer when the run has ended."), _ACTION, answers=ANY_JSON),
 )
 async def cancel_run(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    """Stop a run. `rollback` also removes the run and everything that it has written."""
     ids, action = (path_uuid(thread_id, "thread"), path_uuid(run_id, "run")), _action(request)
     subscription = event_log().subscribe(str(ids[1]), None)
     await in_db(cancel.run_cancel, request.principal, *ids, action)
@@ -272,6 +285,7 @@ def _action(request: ApiRequest) -> str:
 
 @router.post("/runs/cancel", response={204: None}, openapi_extra=declared(_ACTION, errors=(404,)))
 async def cancel_runs(request: ApiRequest, body: schemas.RunsCancel) -> HttpResponse:
+    """Stop the runs in flight that are named, or all with a status."""
     await in_db(cancel.runs_cancel, request.principal, body, _action(request))
     return empty_response()
 

@@ -46,29 +46,34 @@ MOST_STATES = 2**31 - 1
 
 @router.post("/threads", response={200: schemas.Thread, 201: schemas.Problem}, openapi_extra=_CREATE)
 async def create(request: ApiRequest, body: schemas.ThreadCreate) -> HttpResponse:
+    """Create a thread; `supersteps` give it a state from the start."""
     status, answer = await thread_create(request.principal, body)
     return json_response(answer, status)
 
 
 @router.post("/threads/prune", response=schemas.ThreadPruned)
 async def prune(request: ApiRequest, body: schemas.ThreadPrune) -> HttpResponse:
+    """Delete threads, or keep only their latest state; how many there were."""
     count = await threads_prune(request.principal, body.thread_ids, strategy=body.strategy)
     return json_response(encode({"pruned_count": count}))
 
 
 @router.post("/threads/search", response=list[schemas.ThreadSelected])
 async def search(request: ApiRequest, body: schemas.ThreadSearch) -> HttpResponse:
+    """Threads that match all that is given, the last updated first unless asked otherwise."""
     page = await read_db(selectors.thread_search, request.principal, body)
     return json_response(page.body, headers=page.headers)
 
 
 @router.post("/threads/count", response=int)
 async def count(request: ApiRequest, body: schemas.ThreadCount) -> HttpResponse:
+    """How many threads match."""
     return json_response(encode(await read_db(selectors.thread_count, request.principal, body)))
 
 
 @router.get("/threads/{thread_id}", response=schemas.Thread)
 async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """One thread."""
     return json_response(await read_db(selectors.thread_get, request.principal, path_uuid(thread_id, "thread")))
 
 
@@ -78,6 +83,7 @@ async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
     openapi_extra=declared(_PREFER),
 )
 async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) -> HttpResponse:
+    """Merge metadata into the thread's own, key by key."""
     thread = await in_db(services.thread_patch, request.principal, path_uuid(thread_id, "thread"), body)
     if "return=minimal" in request.headers.get("Prefer", ""):
         return empty_response()
@@ -86,17 +92,20 @@ async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) 
 
 @router.delete("/threads/{thread_id}", response={204: None})
 async def delete(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """Delete a thread with its runs and its state; what runs on it is stopped."""
     await in_db(services.thread_delete, request.principal, path_uuid(thread_id, "thread"))
     return empty_response()
 
 
 @router.post("/threads/{thread_id}/copy", response=schemas.ThreadCopied, openapi_extra=_CONFLICT)
 async def copy(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """A new thread with the metadata and every checkpoint of this one, without its runs."""
     return json_response(await thread_copy(request.principal, path_uuid(thread_id, "thread")))
 
 
 @router.get("/threads/{thread_id}/storage", response=schemas.ThreadStorage)
 async def storage(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """How many bytes the thread's checkpoints, channel values and pending writes take."""
     thread = await _thread(request, thread_id)
     measured = await state_loop().run(checkpoints().storage(thread.thread_id))
     return json_response(encode({"thread_id": thread.thread_id, **measured.wire()}))
@@ -104,11 +113,13 @@ async def storage(request: ApiRequest, thread_id: str) -> HttpResponse:
 
 @router.get("/threads/{thread_id}/messages", response=list[schemas.Message], openapi_extra=declared(errors=(503,)))
 async def list_messages(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """The messages of the thread's state; before its first run, those that wait for it."""
     return json_response(encode(await messages_list(request.principal, path_uuid(thread_id, "thread"))))
 
 
 @router.post("/threads/{thread_id}/messages", response=schemas.Message, openapi_extra=_CONFLICT)
 async def add_message(request: ApiRequest, thread_id: str, body: schemas.MessageCreate) -> HttpResponse:
+    """Append a message. On a thread that has never run it goes before the next run's input."""
     return json_response(encode(await message_add(request.principal, path_uuid(thread_id, "thread"), body)))
 
 
@@ -145,11 +156,13 @@ def _flag(request: ApiRequest, name: str) -> bool:
 
 @router.get("/threads/{thread_id}/state", response=schemas.ThreadStateSelected, openapi_extra=_STATE)
 async def state(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """The latest state."""
     return await _state(request, thread_id, None, _flag(request, "subgraphs"), request.GET.getlist("select"))
 
 
 @router.post("/threads/{thread_id}/state/checkpoint", response=schemas.ThreadStateSelected)
 async def state_at_checkpoint(request: ApiRequest, thread_id: str, body: schemas.StateAtCheckpoint) -> HttpResponse:
+    """The state at a checkpoint, also of a subgraph."""
     return await _state(request, thread_id, body.checkpoint, body.subgraphs, body.select)
 
 
@@ -159,6 +172,7 @@ async def state_at_checkpoint(request: ApiRequest, thread_id: str, body: schemas
     openapi_extra=_STATE,
 )
 async def state_at(request: ApiRequest, thread_id: str, checkpoint_id: str) -> HttpResponse:
+    """The state at a checkpoint."""
     ref = CheckpointRef(checkpoint_id=checkpoint_id)
     return await _state(request, thread_id, ref, _flag(request, "subgraphs"), request.GET.getlist("select"))
 
@@ -173,6 +187,7 @@ async def patch_state(request: ApiRequest, thread_id: str, body: schemas.StatePa
 
 @router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CONFLICT)
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
+    """Merge metadata into the thread's own."""
     thread = await _thread(request, thread_id)
     await read_db(services.thread_require_idle, thread.thread_id)
     ref = body.checkpoint
@@ -188,6 +203,7 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
 
 @router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState], openapi_extra=_HISTORY)
 async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
+    """Write a checkpoint as if a node had returned these values; with a checkpoint named, fork from there."""
     text = request.GET.get("limit", "1")
     if not text.removeprefix("-").isdecimal():
         raise Unprocessable(f"Invalid limit {text}")
@@ -199,6 +215,7 @@ async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
 
 @router.post("/threads/{thread_id}/history", response=list[schemas.ThreadStateSelected])
 async def search_history(request: ApiRequest, thread_id: str, body: schemas.HistorySearch) -> HttpResponse:
+    """Past states, the newest first."""
     thread = await _thread(request, thread_id)
     before = _before(body.before)
     return await _history(thread, body.checkpoint, body.select, limit=body.limit, before=before, metadata=body.metadata)
@@ -207,6 +224,7 @@ async def search_history(request: ApiRequest, thread_id: str, body: schemas.Hist
 async def _history(
     thread: ThreadForState, ref: CheckpointRef | None, select: list[str] | None, **options: Any
 ) -> HttpResponse:
+    """Past states, the newest first, by metadata, from a checkpoint on or before one."""
     states = await state_loop().run(state_history(thread, ref, **options))
     return json_response(encode([_selected(state, select) for state in states]))
 
