@@ -86,6 +86,9 @@ def wait_refused(server: LiveServer, *, timeout: float = 60) -> None:
             httpx.get(server.url + "/ok", timeout=timeout)
         except httpx.ConnectError:
             return
+        except httpx.RemoteProtocolError:
+            # Taken by the socket in the moment in which it closed.
+            continue
         time.sleep(0.02)
     raise TimeoutError(server.log)
 
