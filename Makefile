@@ -21,7 +21,7 @@ serve: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(VENV)/.installed-dev
@@ -44,8 +44,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra dev
-	@touch $@
-
-$(VENV)/.installed-bench: $(VENV)/.installed
-	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra bench
 	@touch $@

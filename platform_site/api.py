@@ -24,8 +24,11 @@ ROUTERS = [
     "platform_site.system.api",
     "assistants.api",
     "threads.api",
+    # Before the runs, whose paths have an id where these say `crons`.
+    "crons.api",
     "runs.api",
     "runs.streaming.api",
+    "store.api",
 ]
 
 

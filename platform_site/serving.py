@@ -127,12 +127,15 @@ def _start() -> None:
     claim_data_directory(local_address())
     prepare()
     from assistants.services import ensure_default_assistants
+    from platform_site.background_tasks import background_tasks
+    from platform_site.core.background import background
     from platform_site.core.graphs import registry
     from runs.engine.embedded import engine
 
     # Known before anything is imported; a graph that turns out to be broken says so when it is used.
     ensure_default_assistants(registry().ids)
     engine().start()
+    background().start(background_tasks())
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
     _started = True
 
@@ -154,6 +157,7 @@ def drain() -> None:
     """
     if not _started:
         return
+    from platform_site.core.background import background
     from platform_site.core.events import event_log
     from platform_site.core.loops import state_loop
     from platform_site.core.stores import close_storage
@@ -161,5 +165,7 @@ def drain() -> None:
     from runs.engine.embedded import engine
 
     engine().drain(settings.DRAIN_SECONDS)
+    # After the runs: what their ends bring about, such as deliveries, goes on while they finish.
+    background().stop()
     state_loop().submit(close_storage()).result(timeout=10)
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))

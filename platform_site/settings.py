@@ -204,6 +204,8 @@ INSTALLED_APPS = [
     "threads",
     "assistants",
     "runs",
+    "crons",
+    "store",
 ]
 AUTH_USER_MODEL = "auth.User"
 MIDDLEWARE = [

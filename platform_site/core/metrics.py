@@ -30,6 +30,13 @@ RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
 RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
 WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
 WORKERS_ACTIVE = Gauge("switchyard_workers_active", "Runs this process executes now.")
+BACKGROUND_LAST_RUN = Gauge(
+    "switchyard_background_last_run_timestamp_seconds", "When a background task last ended a round well.", ["task"]
+)
+BACKGROUND_SECONDS = Histogram(
+    "switchyard_background_round_seconds", "Time of a background task's round.", ["task"], buckets=_SHORT
+)
+BACKGROUND_FAILURES = Counter("switchyard_background_failures", "Rounds of a background task that failed.", ["task"])
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"}
 # `labels()` takes a lock and builds a key; a request should cost one dictionary lookup. As many entries as label sets.
@@ -64,6 +71,17 @@ def run_finished(status: str, wait_seconds: float, run_seconds: float) -> None:
 def event_appended(count: int = 1) -> None:
     """Count events that were appended to an event log."""
     EVENTS.inc(count)
+
+
+def background_ran(task: str, now: float, seconds: float) -> None:
+    """Count a round of a background task that ended well at `now`, in seconds since the epoch."""
+    BACKGROUND_LAST_RUN.labels(task).set(now)
+    BACKGROUND_SECONDS.labels(task).observe(seconds)
+
+
+def background_failed(task: str) -> None:
+    """Count a round of a background task that failed."""
+    BACKGROUND_FAILURES.labels(task).inc()
 
 
 def workers_active() -> int:
