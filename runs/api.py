@@ -224,7 +224,7 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
     if outcome is None:
         return stream_response(_error_event(RUN_NOT_FOUND), headers=headers)
     subscription = _subscribed(request, str(ids[1]), outcome.resumable)
-    if subscription is None or (outcome.is_finished and not event_log().is_closed(str(ids[1]))):
+    if subscription is None or (outcome.is_finished and not await event_log().is_closed(str(ids[1]))):
         return stream_response(_nothing(), headers=headers)
     modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
     events = follow(subscription, with_ids=outcome.resumable, only=_event_modes(modes) if modes else None)

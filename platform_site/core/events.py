@@ -44,14 +44,12 @@ class EventLog(Protocol):
     def append(self, run_id: str, name: str, data: bytes) -> None:
         """Add an event; ignored once the log is closed."""
 
-    def mark_resumable(self, run_id: str) -> None:
-        """Keep the log for `EVENT_TTL_RESUMABLE_SECONDS` after its end instead of `EVENT_TTL_SECONDS`."""
+    def close(self, run_id: str, outcome: bytes) -> None:
+        """End the log with the JSON body that `wait` answers; a second call changes nothing."""
 
-    def close(self, run_id: str, outcome: bytes, *, done: bool = True) -> None:
-        """End the log with the JSON body that `wait` answers; a second call changes nothing.
-
-        Not `done`: the run has not ended, it goes on elsewhere.
-        """
+    def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
+        """The run has not ended, but this process gives it up. Readers whom no other process can serve are told so by
+        this event and end."""
 
     def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
         """Add a last event to every open log of this process and end it: the process is going, its runs are not."""
@@ -64,14 +62,17 @@ class EventLog(Protocol):
         is not there either: subscribe first, then look at the run, and wait only for runs that have not ended.
         """
 
-    def is_closed(self, run_id: str) -> bool:
+    async def is_closed(self, run_id: str) -> bool:
         """Whether the log has ended and is still kept."""
 
     def discard(self, run_id: str) -> None:
         """Forget all events, end every reader without an outcome, and ignore late events: the run was deleted."""
 
-    def begin(self, run_id: str, feed: str, *, resumable: bool = False) -> None:
-        """The run begins, or is tried again: from now on its log is the newest of the feed."""
+    def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
+        """An attempt at the run begins: from now on its log is the newest of the feed, if it belongs to one.
+
+        A resumable run's log is kept for `EVENT_TTL_RESUMABLE_SECONDS` after its end instead of `EVENT_TTL_SECONDS`.
+        """
 
     def post(self, feed: str, name: str, data: bytes) -> None:
         """An event between the runs of the feed, for those who follow it now."""

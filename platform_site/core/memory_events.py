@@ -82,7 +82,7 @@ class MemoryEventLog:
                 log = self._logs[run_id] = Log(now)
             return log
 
-    def mark_resumable(self, run_id: str) -> None:
+    def _mark_resumable(self, run_id: str) -> None:
         while True:
             log = self.open(run_id)
             with log.lock:
@@ -94,13 +94,16 @@ class MemoryEventLog:
                         log.expires_at += self._resumable_ttl - self._ttl
                 return
 
-    def close(self, run_id: str, outcome: bytes, *, done: bool = True) -> None:
-        self._end(run_id, outcome, done=done)
+    def close(self, run_id: str, outcome: bytes) -> None:
+        self._end(run_id, outcome)
+
+    def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
+        self.append(run_id, name, data)
+        self._end(run_id, outcome, done=False)
 
     def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
         for run_id in list(self._logs):
-            self.append(run_id, name, data)
-            self.close(run_id, outcome, done=False)
+            self.leave(run_id, name, data, outcome)
         self._feeds.end_all(name, data)
 
     def discard(self, run_id: str) -> None:
@@ -148,16 +151,17 @@ class MemoryEventLog:
     def _subscription(self, run_id: str, log: Log, position: int) -> MemorySubscription:
         return MemorySubscription(log, position, lambda: self.open(run_id), self.clock)
 
-    def is_closed(self, run_id: str) -> bool:
+    async def is_closed(self, run_id: str) -> bool:
         log = self._logs.get(run_id)
         return log is not None and log.expires_at is not None and log.expires_at > self.clock()
 
     # --- Feeds ----------------------------------------------------------------------------------------
 
-    def begin(self, run_id: str, feed: str, *, resumable: bool = False) -> None:
+    def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
         if resumable:
-            self.mark_resumable(run_id)
-        self._feeds.add(feed, run_id, self.open(run_id))
+            self._mark_resumable(run_id)
+        if feed is not None:
+            self._feeds.add(feed, run_id, self.open(run_id))
 
     def post(self, feed: str, name: str, data: bytes) -> None:
         if not self._feeds.has_followers(feed):
@@ -166,7 +170,7 @@ class MemoryEventLog:
         own = f"{feed}#{self._feeds.next_number()}"
         self._feeds.add(feed, own, self.open(own), is_run=False)
         self.append(own, name, data)
-        self.close(own, b"", done=False)
+        self._end(own, b"", done=False)
 
     def has_followers(self, feed: str) -> bool:
         return self._feeds.has_followers(feed)

@@ -146,11 +146,9 @@ class Attempt:
             await in_db(flush_spans, self.claim, self._recorder.take())
 
     def _begin_stream(self) -> None:
-        resumable = self.claim.kwargs["resumable"]
-        if not self.claim.is_temporary:
-            self._log.begin(self._name, feed_of(self.claim.workspace_id, self.claim.thread_id), resumable=resumable)
-        elif resumable:
-            self._log.mark_resumable(self._name)
+        claim = self.claim
+        feed = None if claim.is_temporary else feed_of(claim.workspace_id, claim.thread_id)
+        self._log.begin(self._name, feed, attempt=claim.attempt, resumable=claim.kwargs["resumable"])
 
     def _emit(self, name: str, data: bytes) -> None:
         self._events += 1
@@ -300,8 +298,7 @@ class Attempt:
         if not await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
             return False
         self.lease.lose()
-        self._emit("error", encode(DRAINED))
-        self._log.close(self._name, encode({"__error__": DRAINED}), done=False)
+        self._log.leave(self._name, "error", encode(DRAINED), encode({"__error__": DRAINED}))
         return True
 
     async def _finish(self, ending: Ending) -> list[Claim]:

@@ -58,7 +58,7 @@ async def _stream(run: Run, after: str) -> AsyncIterator[str]:
     yield ": connected\n\n"
     # A cancelled run reads so at once, but its attempt still has to stop.
     finished = run.status in FINISHED and run.lease_owner is None
-    if not finished or _may_have_log(run):
+    if not finished or await _may_have_log(run):
         try:
             subscription = event_log().subscribe(str(run.run_id), after)
         except ValueError:
@@ -74,10 +74,10 @@ def _is_over(run_id: UUID) -> bool:
     return not Run.objects.filter(run_id=run_id).exclude(status__in=FINISHED, lease_owner=None).exists()
 
 
-def _may_have_log(run: Run) -> bool:
+async def _may_have_log(run: Run) -> bool:
     """Whether a finished run's log is still there, or is just about to be closed."""
     just_ended = run.finished_at is not None and timezone.now() - run.finished_at < JUST_ENDED
-    return just_ended or event_log().is_closed(str(run.run_id))
+    return just_ended or await event_log().is_closed(str(run.run_id))
 
 
 async def _rows(run: Run, subscription: Subscription, finished: bool) -> AsyncIterator[str]:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -78,7 +79,7 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
         "run": run,
         "shown": run_shown(run, waits, settings.MAX_ATTEMPTS),
         "live": live,
-        "watched": live or event_log().is_closed(str(run.run_id)),
+        "watched": live or async_to_sync(event_log().is_closed)(str(run.run_id)),
         "can_cancel": run.status not in FINISHED and run.cancel_action is None,
         "viewer_sentence": VIEWER_SENTENCE,
         "waited": waited,

@@ -165,7 +165,7 @@ async def test_a_closed_log_is_read_to_its_end_and_has_an_outcome(log: MemoryEve
         log.append("run", "a", b"")
         log.close("run", b'{"done":true}')
 
-        assert log.is_closed("run")
+        assert await log.is_closed("run")
         assert names(await subscription.batch(0)) == ["a"]
         assert await subscription.batch(0) is None
         assert subscription.outcome == b'{"done":true}'
@@ -247,7 +247,7 @@ async def test_a_finished_log_expires(log: MemoryEventLog, clock: Clock) -> None
     assert names(await log.subscribe("run", BEGIN).batch(0)) == ["a"]
     clock.now += 2
 
-    assert not log.is_closed("run")
+    assert not await log.is_closed("run")
     assert await log.subscribe("run", BEGIN).batch(0) == []
     # Who had it before reads on.
     assert names(await early.batch(0)) == ["a"]
@@ -257,11 +257,11 @@ async def test_a_finished_log_expires(log: MemoryEventLog, clock: Clock) -> None
 @pytest.mark.parametrize("marked", ["before the end", "after the end"])
 async def test_a_resumable_log_is_kept_longer(log: MemoryEventLog, clock: Clock, marked: str) -> None:
     if marked == "before the end":
-        log.mark_resumable("run")
+        log.begin("run", None, resumable=True)
     log.append("run", "a", b"")
     log.close("run", b"{}")
     if marked == "after the end":
-        log.mark_resumable("run")
+        log.begin("run", None, resumable=True)
 
     clock.now += 3599
     log.close("another", b"{}")
@@ -279,15 +279,15 @@ def test_use_clears_away_what_has_expired(log: MemoryEventLog, clock: Clock) -> 
     assert kept(log) == 1
 
 
-def test_many_heavy_finished_logs_are_cut_down_to_the_newest(clock: Clock) -> None:
+async def test_many_heavy_finished_logs_are_cut_down_to_the_newest(clock: Clock) -> None:
     log = MemoryEventLog(max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=1, clock=clock)
     for number in range(100):
         log.append(str(number), "a", bytes(50_000))
         log.close(str(number), b"{}")
 
     assert 10 < kept(log) < 20
-    assert log.is_closed("99")
-    assert not log.is_closed("0")
+    assert await log.is_closed("99")
+    assert not await log.is_closed("0")
 
 
 async def test_a_log_that_nobody_ends_is_given_up_but_not_under_a_reader(log: MemoryEventLog, clock: Clock) -> None:

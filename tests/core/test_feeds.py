@@ -97,8 +97,8 @@ async def test_a_further_attempt_is_the_same_run(log: MemoryEventLog) -> None:
 
 async def test_a_run_that_goes_on_elsewhere_has_not_ended(log: MemoryEventLog) -> None:
     async with following(log) as reader:
-        run(log, "one", "error", end=False)
-        log.close("one", b"null", done=False)
+        run(log, "one", end=False)
+        log.leave("one", "error", b"", b"null")
         assert told(await waiting(reader)) == ["error"]
 
 

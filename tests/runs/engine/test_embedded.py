@@ -1,5 +1,6 @@
 """The engine of a server process: what it claims, when it wakes, how it stops."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -162,7 +163,7 @@ def test_run_that_was_deleted_stops(principal: Principal, engine: Engine, pause:
     run_delete(principal, run.thread_id, run.run_id)
     assert pause.cancelled.wait(10)
     eventually(lambda: engine.active == 0)
-    assert event_log().is_closed(str(run.run_id))
+    assert asyncio.run(event_log().is_closed(str(run.run_id)))
 
 
 def test_run_that_was_taken_away_stops(
