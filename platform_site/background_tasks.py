@@ -1,8 +1,20 @@
 """All that this server does without being asked, in one list; `core/background.py` keeps it alive."""
 
+from django.conf import settings
+
 from platform_site.core.background import Task
 
 
 def background_tasks() -> list[Task]:
     """The tasks of a serving process."""
-    return []
+    return [*_crons()]
+
+
+def _crons() -> list[Task]:
+    from crons import retention, services
+    from crons.scheduler import Scheduler
+
+    return [
+        Task(services.TASK, Scheduler().round, settings.SWEEP_SECONDS),
+        Task("cron-history", retention.sweep_ticks, retention.INTERVAL),
+    ]

@@ -35,13 +35,10 @@ class RunConfig(Schema):
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
 
 
-class RunCreate(Schema):
-    """What a run can be asked for, on a thread and without one."""
+class RunOptions(Schema):
+    """What a run and a cron can be asked for alike."""
 
-    assistant_id: str
     input: Any = None
-    command: Command | None = None
-    checkpoint: CheckpointRef | None = None
     checkpoint_id: str | None = None
     metadata: dict[str, Any] = {}
     config: RunConfig = RunConfig()
@@ -52,14 +49,22 @@ class RunCreate(Schema):
     stream_mode: StreamMode | list[StreamMode] = "values"
     stream_subgraphs: bool = False
     stream_resumable: bool = False
-    feedback_keys: list[str] | None = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
+    checkpoint_during: bool | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+
+
+class RunCreate(RunOptions):
+    """What a run can be asked for, on a thread and without one."""
+
+    assistant_id: str
+    command: Command | None = None
+    checkpoint: CheckpointRef | None = None
+    feedback_keys: list[str] | None = None
     if_not_exists: Literal["create", "reject"] = "reject"
     on_completion: str | None = None
     on_disconnect: str | None = None
     after_seconds: Annotated[float, Field(ge=0, le=10**9)] | None = None
-    checkpoint_during: bool | None = None
-    durability: Literal["sync", "async", "exit"] | None = None
     langsmith_tracer: Any = None
     strict_resume: bool | None = None
     raise_error: bool | None = None

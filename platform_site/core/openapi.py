@@ -27,7 +27,7 @@ _REASONS = {
     503: "A graph cannot be loaded, or the server is about to stop",
 }
 _UUID = {"type": "string", "format": "uuid"}
-_IDS = ("assistant_id", "thread_id", "run_id")
+_IDS = ("assistant_id", "thread_id", "run_id", "cron_id")
 
 # What `answers` may say of operations that have no one schema.
 _EVENT = {name: {"type": "string"} for name in ("event", "data", "id")}

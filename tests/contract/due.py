@@ -2,19 +2,17 @@
 
 from typing import Any
 
-CRONS = "crons"
 STORE = "store endpoints"
-WEBHOOKS = "webhooks"
+ELSEWHERE = "replayed by tests/runs/webhooks/test_transcript.py: it needs another config and a receiver"
 AUTH = "custom authentication handlers"
 
 # Not replayed. An empty index list means the whole file.
 NOT_DUE: dict[str, tuple[list[int], str]] = {
-    "22_crons": ([], CRONS),
     "23_store": ([*range(19), 20], STORE),
     "24_mcp": ([], "model context protocol"),
     "25_a2a": ([], "agent to agent"),
     "26_auth": ([], AUTH),
-    "27_webhooks": ([], WEBHOOKS),
+    "27_webhooks": ([*range(5, 11)], ELSEWHERE),
     "29_protocol": ([], "protocol v2"),
 }
 
@@ -40,17 +38,10 @@ def is_meant(file: str, index: int, difference: str) -> bool:
 
 
 # What the contract has and the server does not know yet (see test_walk.py): each with the issue that brings it.
-_CRONS, _WEBHOOKS, _STORE, _TTL = (f"issue 4: {name}" for name in ("crons", "webhooks", "store", "time to live"))
+_STORE, _TTL = (f"issue 4: {name}" for name in ("store", "time to live"))
 _PROTOCOL, _MCP, _A2A = (f"later: {name}" for name in ("protocol v2", "model context protocol", "agent to agent"))
 
 OPERATIONS_NOT_DUE: dict[str, str] = {
-    "POST /threads/{thread_id}/runs/crons": _CRONS,
-    "POST /runs/crons": _CRONS,
-    "POST /runs/crons/count": _CRONS,
-    "POST /runs/crons/search": _CRONS,
-    "GET /runs/crons/{cron_id}": _CRONS,
-    "PATCH /runs/crons/{cron_id}": _CRONS,
-    "DELETE /runs/crons/{cron_id}": _CRONS,
     "GET /store/items": _STORE,
     "PUT /store/items": _STORE,
     "DELETE /store/items": _STORE,
@@ -66,17 +57,7 @@ OPERATIONS_NOT_DUE: dict[str, str] = {
     "GET /.well-known/agent-card.json": _A2A,
 }
 
-_CREATES_RUN = (
-    "POST /threads/{thread_id}/runs",
-    "POST /threads/{thread_id}/runs/stream",
-    "POST /threads/{thread_id}/runs/wait",
-    "POST /runs",
-    "POST /runs/stream",
-    "POST /runs/wait",
-    "POST /runs/batch",
-)
 FIELDS_NOT_DUE: dict[str, str] = {
-    **{f"{operation} body webhook": _WEBHOOKS for operation in _CREATES_RUN},
     **{
         f"{operation} body {field}": _TTL
         for operation in ("POST /threads", "PATCH /threads/{thread_id}")
@@ -100,4 +81,4 @@ REFUSED_FOR_GOOD: dict[str, Any] = {
     "feedback_keys": ["helpful"],
     "raise_error": True,
 }
-REFUSED_UNTIL_DUE: dict[str, Any] = {"webhook": "https://example.com/hook", "ttl": {"ttl": 60}}
+REFUSED_UNTIL_DUE: dict[str, Any] = {"ttl": {"ttl": 60}}

@@ -1,8 +1,8 @@
 """Every operation that is due, and bodies that it refuses.
 
-In paths `{a}`, `{t}` and `{r}` stand for an assistant, a thread and a finished run of it, `{e}` for a thread without a
-graph, `{u}` for an id that nothing has. A refused body comes with the first line of the answer's detail; None where the
-wording is free.
+In paths `{a}`, `{t}`, `{r}` and `{c}` stand for an assistant, a thread, a finished run of it and a cron, `{e}` for a
+thread without a graph, `{u}` for an id that nothing has. A refused body comes with the first line of the answer's
+detail; None where the wording is free.
 """
 
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ class Operation(NamedTuple):
 
 UNKNOWN = "00000000-0000-7000-8000-00000000dead"
 RUN = {"assistant_id": "counter", "input": {}}
+CRON = {**RUN, "schedule": "0 0 1 1 *"}
 OPERATIONS = [
     Operation("GET", "/assistants"),
     Operation("POST", "/assistants", {"graph_id": "counter"}),
@@ -68,6 +69,13 @@ OPERATIONS = [
     Operation("POST", "/runs/stream", RUN),
     Operation("POST", "/runs/batch", [RUN]),
     Operation("POST", "/runs/cancel", {"status": "pending"}),
+    Operation("POST", "/threads/{t}/runs/crons", CRON),
+    Operation("POST", "/runs/crons", CRON),
+    Operation("POST", "/runs/crons/search", {}),
+    Operation("POST", "/runs/crons/count", {}),
+    Operation("GET", "/runs/crons/{c}"),
+    Operation("PATCH", "/runs/crons/{c}", {"enabled": True}),
+    Operation("DELETE", "/runs/crons/{c}"),
 ]
 # It stays open as long as the client does.
 ENDLESS = "/threads/{t}/stream"
@@ -152,6 +160,59 @@ def runs(path: str) -> list[Refusal]:
     ]
     missing: Refusal = (path, {"input": {}}, '"assistant_id" is a required property')
     return [missing, *((path, {**RUN, field: value}, line) for field, value, line in fields)]
+
+
+NO_SCHEDULE = (
+    "Invalid cron schedule. Ensure the schedule uses the standard cron format (minute hour day_of_month month "
+)
+NO_SCHEDULE += "day_of_week). Example: '*/5 * * * *' for every 5 minutes."
+
+
+def crons(path: str, body: dict[str, Any]) -> list[Refusal]:
+    """What every operation with a cron in its body refuses, beginning with a body that it takes."""
+    fields: list[tuple[str, Any, str | None]] = [
+        ("schedule", 5, wrong_type("5", STRING)),
+        ("schedule", None, wrong_type("null", STRING)),
+        ("schedule", "bad", f"Invalid cron schedule: 'bad'. Reason: {NO_SCHEDULE}"),
+        ("schedule", "* * * * * * *", f"Invalid cron schedule: '* * * * * * *'. Reason: {NO_SCHEDULE}"),
+        (
+            "schedule",
+            "99 * * * *",
+            "Invalid cron schedule: '99 * * * *'. Reason: [99 * * * *] is not acceptable, out of range",
+        ),
+        ("schedule", "0 0 30 2 *", "Invalid cron schedule: '0 0 30 2 *'. Reason: it is never due"),
+        ("schedule", "0,1," * 5000 + "2 * * * *", None),
+        ("timezone", 5, wrong_type("5", STRING)),
+        ("timezone", None, wrong_type("null", STRING)),
+        ("timezone", "Mars/X", "Invalid timezone: 'Mars/X'. Use IANA timezone format (e.g. 'America/New_York')."),
+        ("timezone", "../../etc/passwd", None),
+        ("end_time", 5, None),
+        ("end_time", "soon", '"soon" is not a "date-time"'),
+        ("end_time", "2026-02-30T00:00:00Z", '"2026-02-30T00:00:00Z" is not a "date-time"'),
+        ("enabled", "x", wrong_type('"x"', BOOLEAN)),
+        ("enabled", None, wrong_type("null", BOOLEAN)),
+        ("misfire_policy", "x", '"x" is not one of "run_once" or "skip"'),
+        ("overlap_policy", "x", '"x" is not one of "allow" or "skip"'),
+        ("config", 5, wrong_type("5", OBJECT)),
+        ("config", None, wrong_type("null", OBJECT)),
+        ("config", {"recursion_limit": "x"}, wrong_type('"x"', INTEGER)),
+        ("config", {"tags": 5}, wrong_type("5", ARRAY)),
+        ("config", {"configurable": 5}, wrong_type("5", OBJECT)),
+        ("context", 5, wrong_type("5", OBJECT)),
+        ("metadata", 5, wrong_type("5", OBJECT)),
+        ("metadata", None, wrong_type("null", OBJECT)),
+        ("checkpoint_id", 5, None),
+        ("interrupt_before", "inc", no_schema('"inc"')),
+        ("interrupt_after", [5], no_schema("[5]")),
+        ("stream_mode", "zzz", no_schema('"zzz"')),
+        ("stream_subgraphs", "x", wrong_type('"x"', BOOLEAN)),
+        ("stream_resumable", 5, wrong_type("5", BOOLEAN)),
+        ("durability", "x", '"x" is not one of "sync", "async" or "exit"'),
+        ("multitask_strategy", "x", '"x" is not one of "reject", "rollback" or 2 other candidates'),
+        ("checkpoint_during", "x", wrong_type('"x"', BOOLEAN)),
+        ("webhook", 5, wrong_type("5", STRING)),
+    ]
+    return [(path, {**body, field: value}, line) for field, value, line in fields]
 
 
 # Bodies that are answered with 422, and the first line of the detail.
@@ -246,6 +307,22 @@ UNCHECKED_BY_REFERENCE = {
 }
 
 NO_GRAPH = "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'counter', 'ctx', 'echo', 'failing', "
+    *crons("POST /threads/{t}/runs/crons", CRON),
+    *crons("POST /runs/crons", CRON),
+    *crons("PATCH /runs/crons/{c}", {}),
+    ("POST /runs/crons", {"assistant_id": "counter"}, '"schedule" is a required property'),
+    ("POST /runs/crons", {"schedule": "* * * * *"}, '"assistant_id" is a required property'),
+    ("POST /runs/crons", {**CRON, "assistant_id": 5}, wrong_type("5", STRING)),
+    ("POST /runs/crons", {**CRON, "checkpoint_id": UNKNOWN}, None),
+    ("POST /runs/crons", {**CRON, "on_run_completed": "x"}, '"x" is not one of "delete" or "keep"'),
+    ("POST /runs/crons", {**CRON, "on_run_completed": None}, None),
+    ("PATCH /runs/crons/{c}", {"on_run_completed": "x"}, '"x" is not one of "delete" or "keep"'),
+    *searched("POST /runs/crons/search"),
+    ("POST /runs/crons/search", {"assistant_id": "counter"}, "Invalid assistant ID: must be a UUID"),
+    ("POST /runs/crons/search", {"thread_id": "x"}, "Invalid thread ID: must be a UUID"),
+    ("POST /runs/crons/search", {"enabled": "x"}, wrong_type('"x"', BOOLEAN)),
+    ("POST /runs/crons/count", {"assistant_id": "counter"}, "Invalid assistant ID: must be a UUID"),
+    ("POST /runs/crons/count", {"metadata": 5}, wrong_type("5", OBJECT)),
 NO_GRAPH += "'memory', 'nested', 'slow']"
 NO_RUN_TARGET = "Thread or assistant not found."
 NO_THREAD = "Thread with ID {u} not found"
@@ -261,6 +338,7 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("PUT /assistants/{u}", {}, 404, "Assistant {u} not found"),
     ("PATCH /assistants/{a}", {"graph_id": "nope"}, 404, NO_GRAPH),
     ("DELETE /assistants/{u}", None, 404, "Assistant with ID {u} not found"),
+NO_CRON_THREAD = "Thread with ID '{u}' not found. Create it, or create a cron without a thread."
     ("POST /assistants/{u}/versions", {}, 404, "Assistant {u} not found"),
     ("POST /assistants/{u}/latest", {"version": 1}, 404, "Assistant {u} not found"),
     ("POST /assistants/{a}/latest", {"version": 99}, 404, "Version 99 not found for assistant {a}"),
@@ -320,3 +398,11 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("GET /threads", None, 405, "Method Not Allowed"),
     ("GET /runs", None, 405, "Method Not Allowed"),
 ]
+    ("POST /runs/crons", {**CRON, "assistant_id": "zzz"}, 404, "Assistant 'zzz' not found"),
+    ("POST /runs/crons", {**CRON, "assistant_id": "{u}"}, 404, "Assistant '{u}' not found"),
+    ("POST /threads/{u}/runs/crons", CRON, 404, NO_CRON_THREAD),
+    ("POST /runs/crons", {**CRON, "context": {"a": 1}, "config": {"configurable": {"a": 1}}}, 400, None),
+    ("GET /runs/crons/{u}", None, 404, "Not Found"),
+    ("PATCH /runs/crons/{u}", {"enabled": False}, 404, "Cron '{u}' not found"),
+    ("PATCH /runs/crons/{c}", {}, 400, "Request body cannot be empty"),
+    ("DELETE /runs/crons/{u}", None, 404, "Not Found"),

@@ -154,9 +154,15 @@ def _threads(file: str, *numbers: int) -> None:
             session.thread(number)
 
 
+@before("22_crons", 13)
+def the_thread_is_deleted(session: Session) -> None:
+    session.http.delete(session.ids.fill("/threads/<uuid:1>"))
+
+
 _threads("11_runs_basic", 1)
 _threads("13_stream_modes", 1, 3, 5, 9, 18, 27, 33)
 _threads("14_stream_messages", 1, 4, 7, 10, 13)
 _threads("16_stream_errors", 4)
 _threads("17_stream_resume", 1)
 _threads("19_interrupts_commands", 1, 7)
+_threads("22_crons", 1)

@@ -14,6 +14,7 @@ from tests.contract import due
 from tests.contract.coverage import CONTRACT, server_document
 from tests.contract.operations import (
     ANSWERS,
+    CRON,
     ENDLESS,
     OPERATIONS,
     REFUSED,
@@ -50,12 +51,13 @@ class Things:
 
 
 def make_things(http: httpx.Client) -> Things:
-    """An assistant, a thread with state and a finished run."""
+    """An assistant, a thread with state, a finished run and a cron."""
     empty, thread = (http.post("/threads", json={}).json()["thread_id"] for _ in range(2))
     http.post(f"/threads/{thread}/runs/wait", json=RUN)
     run = http.get(f"/threads/{thread}/runs").json()[0]["run_id"]
     assistant = http.post("/assistants", json={"graph_id": "counter"}).json()["assistant_id"]
-    return Things(http, {"a": assistant, "e": empty, "t": thread, "r": run, "u": UNKNOWN})
+    cron = http.post("/runs/crons", json=CRON).json()["cron_id"]
+    return Things(http, {"a": assistant, "e": empty, "t": thread, "r": run, "c": cron, "u": UNKNOWN})
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def with_field(operation: Operation, name: str, value: Any) -> Any:
 
 def fields_of(operation: Operation) -> list[str]:
     """The fields of the contract's body."""
-    names = {"a": "assistant_id", "e": "thread_id", "t": "thread_id", "r": "run_id"}
+    names = {"a": "assistant_id", "e": "thread_id", "t": "thread_id", "r": "run_id", "c": "cron_id"}
     path = re.sub(r"\{(\w)\}", lambda found: "{" + names[found[1]] + "}", operation.path)
     return [name for name in CONTRACT[f"{operation.method} {path}"]["body"] if "." not in name]
 
@@ -102,7 +104,7 @@ def test_every_operation_is_in_the_table() -> None:
 
 
 def with_bad_ids() -> list[tuple[Operation, str, str]]:
-    kinds = {"a": "assistant", "e": "thread", "t": "thread", "r": "run"}
+    kinds = {"a": "assistant", "e": "thread", "t": "thread", "r": "run", "c": "cron"}
     return [
         (operation, placeholder, kind)
         for operation in OPERATIONS

@@ -73,7 +73,7 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def make_ids(fuzzed_server: live.LiveServer) -> Iterator[Callable[[], dict[str, str]]]:
-    """Make an assistant, a thread with state and a finished run of it; their ids by the names of path parameters."""
+    """Make an assistant, a thread with state, a finished run of it and a cron; ids by the names of path parameters."""
     with httpx.Client(base_url=fuzzed_server.url, timeout=30) as http:
 
         def make() -> dict[str, str]:
@@ -81,11 +81,13 @@ def make_ids(fuzzed_server: live.LiveServer) -> Iterator[Callable[[], dict[str, 
             thread = http.post("/threads", json={}).json()["thread_id"]
             run = http.post(f"/threads/{thread}/runs", json={"assistant_id": assistant, "input": {"count": 1}})
             http.get(f"/threads/{thread}/runs/{run.json()['run_id']}/join")
+            cron = http.post("/runs/crons", json={"assistant_id": assistant, "schedule": "0 0 1 1 *"})
             state = http.get(f"/threads/{thread}/state").json()
             return {
                 "assistant_id": assistant,
                 "thread_id": thread,
                 "run_id": run.json()["run_id"],
+                "cron_id": cron.json()["cron_id"],
                 "checkpoint_id": state["checkpoint_id"],
                 "namespace": "child",
             }
@@ -108,6 +110,8 @@ def aimed(case: AnyCase, ids: dict[str, str]) -> AnyCase:
 def aim(body: dict[str, Any], ids: dict[str, str], *, makes_ids: bool) -> None:
     if isinstance(body.get("after_seconds"), int | float) and body["after_seconds"] > 0:
         body["after_seconds"] = 0.01
+    if isinstance(body.get("schedule"), str):
+        body["schedule"] = "0 0 1 1 *"
     if isinstance(body.get("graph_id"), str):
         body["graph_id"] = "counter"
     for name in () if makes_ids else ("assistant_id", "thread_id"):

@@ -59,6 +59,7 @@ class Storing(NamedTuple):
 ASSISTANT = "/assistants/{assistant_id}"
 THREAD = "/threads/{thread_id}"
 RUN = "/threads/{thread_id}/runs/{run_id}"
+CRON = "/runs/crons/{cron_id}"
 STATE = "/threads/{t}/state"
 BY_HAND = '{"values":{"note":%s},"as_node":"inc"}'
 SUPERSTEPS = '{"metadata":{"graph_id":"counter"},"supersteps":[{"updates":[{"values":{"note":%s},"as_node":"inc"}]}]}'
@@ -67,6 +68,11 @@ SUPERSTEPS = '{"metadata":{"graph_id":"counter"},"supersteps":[{"updates":[{"val
 def asked(fields: str) -> str:
     """The body of a run."""
     return '{"assistant_id":"counter",' + fields + "}"
+
+
+def planned(fields: str) -> str:
+    """The body of a cron."""
+    return '{"assistant_id":"counter","schedule":"0 0 1 1 *",' + fields + "}"
 
 
 STORING = [
@@ -98,6 +104,9 @@ STORING = [
     Storing("POST /threads/{t}/runs/stream", asked('"input":{"note":%s}'), STATE, ("values", "note")),
     Storing("POST /runs", asked('"input":{"note":%s},"on_completion":"keep"'), RUN, ("kwargs", "input", "note")),
     Storing("POST /runs/wait", asked('"input":{"note":%s}'), "", ("note",)),
+    Storing("POST /runs/crons", planned('"input":{"note":%s}'), CRON, ("payload", "input", "note")),
+    Storing("POST /runs/crons", planned('"metadata":{"n":%s}'), CRON, ("metadata", "n")),
+    Storing("POST /threads/{t}/runs/crons", planned('"context":{"n":%s}'), CRON, ("payload", "context", "n")),
     Storing("POST /runs/batch", "[" + asked('"metadata":{"n":%s}') + "]", "", (0, "metadata", "n")),
 ]
 

@@ -14,7 +14,7 @@ async def test_versions_flags_and_host(api: ApiClient) -> None:
     info = (await api.get("/info")).json()
     assert info["version"] == __version__
     assert info["langgraph_py_version"] == version("langgraph")
-    assert info["flags"]["assistants"] is True
+    assert info["flags"]["assistants"] is info["flags"]["crons"] is True
     assert info["host"]["kind"] == "self-hosted"
     assert info["metadata"] == {}
 
