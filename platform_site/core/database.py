@@ -97,6 +97,11 @@ def storable(text: bytes) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", text)
 
 
+def has_nul(text: bytes) -> bool:
+    """Whether a string of this JSON holds NUL, which PostgreSQL cannot keep."""
+    return b"\\u0000" in text and _NUL.search(text) is not None
+
+
 def is_storable(text: bytes) -> bool:
     """Whether the database gives this JSON back as it is."""
     return storable(text) == text

@@ -1,18 +1,143 @@
 """LangGraph's PostgreSQL store on the pool of the current event loop."""
 
-from langgraph.store.postgres.aio import AsyncPostgresStore
-from psycopg import AsyncConnection
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
 
-from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
+from langgraph.store.base import MatchCondition
+from langgraph.store.postgres.aio import AsyncPostgresStore
+from langgraph.store.postgres.base import VECTOR_MIGRATIONS
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedFile
+from psycopg.rows import DictRow, tuple_row
+
+from platform_site.core import store_index
+from platform_site.core.config import ConfigError
+from platform_site.core.embeddings import Embedder
+from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one
+from platform_site.core.store_filters import jsonb_conditions
+from platform_site.core.store_items import ItemStore, Row, StoreClock
 from platform_site.core.stores import OpenStore
 
+Cursor = AsyncCursor[tuple[Any, ...]]
 
-async def open_postgres_store(pools: LoopPools) -> OpenStore:
+
+class PooledPostgresStore(ItemStore, AsyncPostgresStore):
+    """An `AsyncPostgresStore` whose every batch has a connection of its own.
+
+    Vectors are compared one by one, within the namespace and what the filter leaves. An approximate index (HNSW) looks
+    at the whole table first and would find nothing in a small namespace of a large store.
+    """
+
+    _columns = "prefix, key, value::text, created_at, updated_at, expires_at, ttl_minutes"
+    _bytewise = 'COLLATE "C"'
+    # A vector without a length has the distance NaN.
+    _similarity = "ROUND(COALESCE(NULLIF(1 - (embedding <=> ?::vector), 'NaN'::float8), 0)::numeric, 6)::float8"
+    _locked = "FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, pool: Pool, clock: StoreClock, embedder: Embedder | None, *, has_vectors: bool) -> None:
+        super().__init__(pool)
+        self.pool, self.clock, self.embedder, self.has_vectors = pool, clock, embedder, has_vectors
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Cursor]:
+        async with self.pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            yield cursor
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Cursor]:
+        async with (
+            self.pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
+            yield cursor
+
+    async def _rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+        await cursor.execute(statement.replace("?", "%s"), params)
+        return await cursor.fetchall() if cursor.description else []
+
+    def _moment(self, moment: datetime) -> datetime:
+        return moment
+
+    def _vector(self, vector: list[float]) -> str:
+        return f"[{','.join(map(repr, vector))}]"
+
+    def _within(self, prefix: str) -> tuple[str, list[Any]]:
+        if not prefix:
+            return "TRUE", []
+        # By bytes, as the official index is ordered; the separator is followed by `/`.
+        return "(prefix = ? OR (prefix ~>~ ? AND prefix ~<~ ?))", [prefix, f"{prefix}.", f"{prefix}/"]
+
+    def _filtered(self, filter: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        return jsonb_conditions(filter)
+
+    def _matching(self, condition: MatchCondition) -> tuple[str, list[Any]]:
+        path, sign = tuple(condition.path), 1 if condition.match_type == "prefix" else -1
+        if sign == 1 and "*" not in path:
+            return self._within(".".join(path))
+        # No label is empty, so one that is there says that the namespace is long enough.
+        clauses, params = [f"split_part(prefix, '.', {sign * len(path)}) <> ''"], []
+        for place, label in enumerate(path if sign == 1 else reversed(path), 1):
+            if label != "*":
+                clauses.append(f"split_part(prefix, '.', {sign * place}) = ?")
+                params.append(label)
+        return f"({' AND '.join(clauses)})", params
+
+    def _first_labels(self, count: int) -> str:
+        return f"array_to_string((string_to_array(prefix, '.'))[1:{int(count)}], '.')"
+
+
+async def open_postgres_store(
+    pools: LoopPools, embedder: Embedder | None = None, clock: StoreClock | None = None
+) -> OpenStore:
     """A store for the current event loop; the pool is not the store's to close."""
     async with await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:
         await become_only_one(connection)
         await AsyncPostgresStore(connection).setup()
-    return AsyncPostgresStore(await pools.current()), _nothing
+        has_vectors = await _set_up(connection, embedder)
+    store = PooledPostgresStore(await pools.current(), clock or StoreClock(), embedder, has_vectors=has_vectors)
+    return store, _nothing
+
+
+async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | None) -> bool:
+    """Add what LangGraph's tables lack; whether there is a table of vectors."""
+    columns = await connection.execute(
+        "SELECT column_name AS name, data_type AS kind FROM information_schema.columns "
+        "WHERE table_name = 'store' AND table_schema = current_schema()"
+    )
+    known = {row["name"]: row["kind"] for row in await columns.fetchall()}
+    if "index_paths" not in known:
+        # What a put said about its index, so that the item can be embedded anew.
+        await connection.execute("ALTER TABLE store ADD COLUMN IF NOT EXISTS index_paths text")
+    if known.get("ttl_minutes") != "double precision":
+        # LangGraph's column holds whole minutes.
+        await connection.execute("ALTER TABLE store ALTER COLUMN ttl_minutes TYPE double precision")
+    if embedder is not None:
+        await _set_up_vectors(connection, embedder)
+    found = await connection.execute("SELECT to_regclass('store_vectors') IS NOT NULL AS there")
+    row = await found.fetchone()
+    return bool(row and row["there"])
+
+
+async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedder) -> None:
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except (FeatureNotSupported, UndefinedFile, InsufficientPrivilege) as error:
+        raise ConfigError(
+            "`store.index` needs the PostgreSQL extension pgvector, which this database does not have: install it on "
+            f"the database server and run `CREATE EXTENSION vector` as its superuser ({str(error).strip()})"
+        ) from error
+    # LangGraph's own table, without its approximate index.
+    table = VECTOR_MIGRATIONS[1].sql % {"vector_type": "vector", "dims": embedder.dims}
+    await connection.execute(table)
+    await connection.execute(store_index.CREATE)
+    remember = store_index.REMEMBER.replace("?", "%s")
+    await connection.execute(remember, (embedder.dims, embedder.name))
+    made_by = await (await connection.execute(store_index.READ)).fetchone()
+    assert made_by is not None
+    store_index.compare(tuple(made_by.values()), (embedder.dims, embedder.name))
 
 
 async def _nothing() -> None:

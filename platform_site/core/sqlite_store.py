@@ -1,60 +1,202 @@
 """LangGraph's SQLite store, with transactions that two connections can share a file with."""
 
 import asyncio
+import heapq
+import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
+import sqlite_vec
+from langgraph.store.base import MatchCondition
 from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
+from langgraph.store.sqlite.base import NS_MATCH_FUNCTION, _namespace_match_pattern
 
+from platform_site.core import store_index, vectors
+from platform_site.core.embeddings import Embedder
+from platform_site.core.store_filters import conditions, matches_text
+from platform_site.core.store_items import ItemStore, Row, StoreClock
 from platform_site.core.stores import OpenStore
+from platform_site.core.wire import encode
+
+logger = logging.getLogger("switchyard.store")
 
 _PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
 # Two loops may come to their first operation together.
 _setting_up = threading.Lock()
+# Vectors that are compared at a time where SQLite has no extension for it.
+_CHUNK = 2000
+# SQLite allows some 32,000 parameters in a statement.
+_MOST_NAMES = 10_000
+
+Connect = Callable[[str], Any]
 
 
-class SharedSqliteStore(AsyncSqliteStore):
+class SharedSqliteStore(ItemStore, AsyncSqliteStore):
     """An `AsyncSqliteStore` beside others on the same file."""
 
+    _columns = "prefix, key, value, created_at, updated_at, expires_at, ttl_minutes"
+    _bytewise = "COLLATE BINARY"
+    _similarity = "ROUND(COALESCE(1 - vec_distance_cosine(embedding, ?), 0), 6)"
+
+    def __init__(
+        self, connection: aiosqlite.Connection, clock: StoreClock, embedder: Embedder | None, *, has_vectors: bool
+    ) -> None:
+        super().__init__(connection)
+        self.clock, self.embedder, self.has_vectors = clock, embedder, has_vectors
+        # Whether this process's SQLite compares vectors itself.
+        self.has_extension = False
+
+    async def prepare(self) -> None:
+        """Make the connection ready: LangGraph's function and ours, and the extension if SQLite loads any."""
+        await self.setup()
+        await self.conn.create_function("store_matches", 2, matches_text, deterministic=True)
+        await self.conn.create_function("first_labels", 2, _first_labels, deterministic=True)
+        if self.embedder is not None:
+            self.has_extension = await _load_extension(self.conn)
+
     @asynccontextmanager
-    async def _cursor(self, *, transaction: bool = True) -> AsyncIterator[aiosqlite.Cursor]:
-        if not self.is_setup:
-            await self.setup()
+    async def _in_transaction(self, begin: str) -> AsyncIterator[aiosqlite.Cursor]:
         async with self.lock:
-            if transaction:
-                # A transaction that began as a reader cannot become a writer once another connection has written.
-                await self.conn.execute("BEGIN IMMEDIATE")
+            await self.conn.execute(begin)
             try:
                 async with self.conn.cursor() as cursor:
                     yield cursor
             except BaseException:
-                if transaction:
-                    await self.conn.execute("ROLLBACK")
+                await self.conn.execute("ROLLBACK")
                 raise
-            if transaction:
-                await self.conn.execute("COMMIT")
+            await self.conn.execute("COMMIT")
+
+    def _reading(self) -> Any:
+        return self._in_transaction("BEGIN")
+
+    def _writing(self) -> Any:
+        # A transaction that began as a reader cannot become a writer once another connection has written.
+        return self._in_transaction("BEGIN IMMEDIATE")
+
+    async def _rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+        await cursor.execute(statement, params)
+        return list(await cursor.fetchall())
+
+    def _moment(self, moment: datetime) -> str:
+        return moment.astimezone(UTC).isoformat(" ", "microseconds")
+
+    def _vector(self, vector: list[float]) -> bytes:
+        packed: bytes = sqlite_vec.serialize_float32(vector)
+        return packed
+
+    def _within(self, prefix: str) -> tuple[str, list[Any]]:
+        if not prefix:
+            return "TRUE", []
+        # The separator is followed by `/` in the order of bytes.
+        return "(prefix = ? OR (prefix > ? AND prefix < ?))", [prefix, f"{prefix}.", f"{prefix}/"]
+
+    def _filtered(self, filter: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        conditions(filter)
+        return "store_matches(value, ?)", [encode(filter).decode()]
+
+    def _matching(self, condition: MatchCondition) -> tuple[str, list[Any]]:
+        path = tuple(condition.path)
+        if condition.match_type == "prefix" and "*" not in path:
+            return self._within(".".join(path))
+        return f"{NS_MATCH_FUNCTION}(prefix, ?) = 1", [_namespace_match_pattern(path, condition.match_type)]
+
+    def _first_labels(self, count: int) -> str:
+        return f"first_labels(prefix, {int(count)})"
+
+    async def _most_similar(
+        self, cursor: Any, where: str, params: list[Any], vector: list[float], page: list[int]
+    ) -> list[Row]:
+        if self.has_extension:
+            return await super()._most_similar(cursor, where, params, vector, page)
+        limit, offset = page
+        scores = await self._scores(cursor, where, params, vector)
+        best = heapq.nsmallest(limit + offset, ((-score, *item) for item, score in scores.items()))[offset:]
+        found: dict[tuple[str, str], Row] = {}
+        for start in range(0, len(best), _MOST_NAMES):
+            names = [name for _, _, *pair in best[start : start + _MOST_NAMES] for name in pair]
+            pairs = ",".join(["(?, ?)"] * (len(names) // 2))
+            statement = f"SELECT {self._columns} FROM store WHERE (prefix, key) IN (VALUES {pairs})"
+            found |= {(row[0], row[1]): row for row in await self._rows(cursor, statement, names)}
+        return [(*found[prefix, key], -score) for score, _, prefix, key in best]
+
+    async def _scores(
+        self, cursor: Any, where: str, params: list[Any], vector: list[float]
+    ) -> dict[tuple[str, str, str], float]:
+        """The best score of each item, under when it was put and its name, which is the order among equals."""
+        statement = (
+            "SELECT store.created_at, prefix, key, embedding FROM store JOIN store_vectors USING (prefix, key) "
+            f"WHERE {where}"
+        )
+        await cursor.execute(statement, params)
+        scores: dict[tuple[str, str, str], float] = {}
+        while rows := list(await cursor.fetchmany(_CHUNK)):
+            similar = await asyncio.to_thread(vectors.similarities, [row[3] for row in rows], vector)
+            for row, score in zip(rows, similar, strict=True):
+                item = row[0], row[1], row[2]
+                if score > scores.get(item, -2.0):
+                    scores[item] = score
+        return scores
 
 
-async def open_sqlite_store(path: Path) -> OpenStore:
-    """A store in the file, for the current event loop."""
-    await asyncio.to_thread(_set_up, path)
-    connection = aiosqlite.connect(path, timeout=20, isolation_level=None)
+async def open_sqlite_store(
+    path: Path,
+    embedder: Embedder | None = None,
+    clock: StoreClock | None = None,
+    *,
+    connect: Connect | None = None,
+) -> OpenStore:
+    """A store in the file, for the current event loop. `connect` is for another SQLite than Python's own."""
+    has_vectors = await asyncio.to_thread(_set_up, path, embedder)
+    options: dict[str, Any] = {"timeout": 20, "isolation_level": None}
+    connection = aiosqlite.Connection(lambda: (connect or sqlite3.connect)(str(path), **options), 64)
     # A store that nobody closed must not keep the process from ending.
     connection._thread.daemon = True
     await connection
     await connection.executescript(_PRAGMAS)
-    store = SharedSqliteStore(connection)
-    await store.setup()
+    store = SharedSqliteStore(connection, clock or StoreClock(), embedder, has_vectors=has_vectors)
+    await store.prepare()
     return store, connection.close
 
 
-def _set_up(path: Path) -> None:
+def _set_up(path: Path, embedder: Embedder | None) -> bool:
+    """Make or update the tables; whether there is one of vectors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _setting_up, closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
         connection.executescript(_PRAGMAS)
         SqliteStore(connection).setup()
+        known = {row[1] for row in connection.execute("PRAGMA table_info(store)")}
+        if "index_paths" not in known:
+            # What a put said about its index, so that the item can be embedded anew.
+            connection.execute("ALTER TABLE store ADD COLUMN index_paths text")
+        if embedder is not None:
+            # LangGraph's own setup makes this table too, but not without the extension.
+            for statement in SqliteStore.VECTOR_MIGRATIONS:
+                connection.execute(statement)
+            connection.execute(store_index.CREATE)
+            connection.execute(store_index.REMEMBER, (embedder.dims, embedder.name))
+            store_index.compare(connection.execute(store_index.READ).fetchone(), (embedder.dims, embedder.name))
+        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store_vectors'")
+        return tables.fetchone() is not None
+
+
+async def _load_extension(connection: aiosqlite.Connection) -> bool:
+    """Load sqlite-vec. Many builds of Python load no extensions; then vectors are compared with numpy."""
+    try:
+        await connection.enable_load_extension(True)
+        await connection.load_extension(sqlite_vec.loadable_path())
+        await connection.enable_load_extension(False)
+    except Exception as error:
+        logger.info("SQLite loads no extensions here (%s): vectors are compared with numpy", error)
+        return False
+    return True
+
+
+def _first_labels(prefix: str, count: int) -> str:
+    return ".".join(prefix.split(".")[:count])

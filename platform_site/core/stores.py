@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
 from langgraph.store.base import (
@@ -17,12 +17,19 @@ from langgraph.store.base import (
     PutOp,
     Result,
     SearchOp,
+    TTLConfig,
+    validate_op_namespace,
 )
 
 from platform_site.core.checkpoints import checkpoints
+from platform_site.core.config import config
 
+if TYPE_CHECKING:
+    from platform_site.core.store_items import ItemStore
+
+T = TypeVar("T")
 # A store and how to close it.
-OpenStore = tuple[BaseStore, Callable[[], Awaitable[None]]]
+OpenStore = tuple["ItemStore", Callable[[], Awaitable[None]]]
 
 
 class LoopStores:
@@ -36,25 +43,28 @@ class LoopStores:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def batch(self, ops: list[Op]) -> list[Result]:
-        """Run the operations on the current loop's store.
+        """Run the operations on the current loop's store."""
+        return await self.call(lambda store: store.abatch(ops))
 
-        They are finished even if the caller is cancelled: a transaction cut in two would stay open on a connection that
+    async def call(self, function: Callable[["ItemStore"], Awaitable[T]]) -> T:
+        """Call the function with the current loop's store.
+
+        It is finished even if the caller is cancelled: a transaction cut in two would stay open on a connection that
         all runs share.
         """
-        task = asyncio.ensure_future(self._batch(ops))
+        task = asyncio.ensure_future(self._call(function))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _batch(self, ops: list[Op]) -> list[Result]:
+    async def _call(self, function: Callable[["ItemStore"], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         with self._lock:
             opening = self._opening.get(loop)
             if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
                 opening = self._opening[loop] = asyncio.ensure_future(self._open_store())
         store, _ = await opening
-        results: list[Result] = await store.abatch(ops)
-        return results
+        return await function(store)
 
     async def close_current(self) -> None:
         """Close the store of the current loop, after the operations under way there."""
@@ -76,12 +86,18 @@ class WorkspaceStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, stores: LoopStores, workspace_id: int) -> None:
+    def __init__(self, stores: LoopStores, workspace_id: int, ttl: TTLConfig | None = None) -> None:
         self._stores = stores
         self._label = str(workspace_id)
         self._loop = asyncio.get_running_loop()
+        # Read by the methods of the base class: what is meant when a call does not say.
+        self.ttl_config = ttl
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        ops = list(ops)
+        for op in ops:
+            # Before the workspace becomes a part of it: an empty label or one with a dot would lead elsewhere.
+            validate_op_namespace(op)
         results = await self._stores.batch([self._inward(op) for op in ops])
         return [self._outward(result) for result in results]
 
@@ -133,24 +149,35 @@ def loop_stores() -> LoopStores:
     if settings.DATABASE_URL:
 
         async def open_store() -> OpenStore:
+            from platform_site.core.embeddings import embedder
             from platform_site.core.postgres_pool import loop_pools
             from platform_site.core.postgres_store import open_postgres_store
 
-            return await open_postgres_store(loop_pools())
+            return await open_postgres_store(loop_pools(), embedder(config()))
 
     else:
 
         async def open_store() -> OpenStore:
+            from platform_site.core.embeddings import embedder
             from platform_site.core.sqlite_store import open_sqlite_store
 
-            return await open_sqlite_store(settings.DATA_DIR / "store.sqlite3")
+            return await open_sqlite_store(settings.DATA_DIR / "store.sqlite3", embedder(config()))
 
     return LoopStores(open_store)
 
 
-def store_for(workspace_id: int) -> BaseStore:
-    """The workspace's store, for graphs on the current event loop. Nothing is opened before its first operation."""
-    return WorkspaceStore(loop_stores(), workspace_id)
+@cache
+def _ttl_config() -> TTLConfig | None:
+    """`store.ttl` of `langgraph.json`."""
+    section = config().store
+    if section is None or section.ttl is None:
+        return None
+    return TTLConfig(refresh_on_read=section.ttl.refresh_on_read, default_ttl=section.ttl.default_ttl)
+
+
+def store_for(workspace_id: int) -> WorkspaceStore:
+    """The workspace's store, for what runs on the current event loop. Nothing is opened before its first operation."""
+    return WorkspaceStore(loop_stores(), workspace_id, _ttl_config())
 
 
 async def close_storage() -> None:

@@ -1,0 +1,147 @@
+"""From text to vectors: what `store.index.embed` of `langgraph.json` names."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from platform_site.core.config import Config, ConfigError, GraphSpec
+from platform_site.core.graph_loading import describe, import_object
+
+# Longest time that one call of a model may take.
+EMBED_SECONDS = 60.0
+# Vectors are stored as numbers of 32 bits.
+_LARGEST = 3.4e38
+_PROVIDER = re.compile(r"(?P<provider>\w+):(?P<model>.+)")
+
+
+class EmbeddingFailed(RuntimeError):
+    """Text could not be turned into vectors; the message says what the model or the function did."""
+
+
+class Embeddings(Protocol):
+    """LangChain's interface, as far as it is used here."""
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]: ...
+
+    async def aembed_query(self, text: str) -> list[float]: ...
+
+
+class Embedder:
+    """An embedding model whose answers are checked: one vector of `dims` finite numbers for each text.
+
+    `fields` are the paths of an item's value that are embedded, each as a text of its own; `$` is the whole value.
+    """
+
+    def __init__(self, embeddings: Embeddings, *, dims: int, name: str, fields: tuple[str, ...] = ("$",)) -> None:
+        self.dims = dims
+        self.name = name
+        self.fields = fields
+        self._embeddings = embeddings
+
+    async def documents(self, texts: Sequence[str]) -> list[list[float]]:
+        """The vectors of texts to be found. Raises `EmbeddingFailed`."""
+        if not texts:
+            return []
+        different = list(dict.fromkeys(texts))
+        vectors = await self._asked(self._embeddings.aembed_documents(different))
+        if len(vectors) != len(different):
+            raise EmbeddingFailed(f"`{self.name}` made {len(vectors)} vectors of {len(different)} texts")
+        found = dict(zip(different, map(self._checked, vectors), strict=True))
+        return [found[text] for text in texts]
+
+    async def query(self, text: str) -> list[float]:
+        """The vector of a text to look for. Raises `EmbeddingFailed`."""
+        return self._checked(await self._asked(self._embeddings.aembed_query(text)))
+
+    async def _asked(self, call: Any) -> Any:
+        try:
+            async with asyncio.timeout(EMBED_SECONDS):
+                return await call
+        except TimeoutError:
+            raise EmbeddingFailed(f"`{self.name}` did not answer in time") from None
+        except Exception as error:
+            raise EmbeddingFailed(f"`{self.name}` failed: {type(error).__name__}: {error}") from error
+
+    def _checked(self, vector: Any) -> list[float]:
+        try:
+            numbers = [float(number) for number in vector]
+        except (TypeError, ValueError):
+            raise EmbeddingFailed(f"`{self.name}` made something that is no list of numbers") from None
+        if len(numbers) != self.dims:
+            raise EmbeddingFailed(
+                f"`{self.name}` made a vector of {len(numbers)} numbers, but `store.index.dims` is {self.dims}"
+            )
+        if not all(abs(number) < _LARGEST for number in numbers):
+            raise EmbeddingFailed(f"`{self.name}` made a vector with a number that is not finite")
+        return numbers
+
+
+def embedder(config: Config) -> Embedder | None:
+    """What `store.index` asks for, None without it. Raises `ConfigError`.
+
+    A new one for every event loop: clients of providers keep connections that belong to the loop.
+    """
+    index = config.store.index if config.store else None
+    if index is None:
+        return None
+    found = find_embed(config)
+    if not hasattr(found, "aembed_documents"):
+        from langgraph.store.base import ensure_embeddings
+
+        # An asynchronous function is awaited, a synchronous one is called on another thread.
+        found = ensure_embeddings(found)
+    fields = tuple(index.fields_ or ["$"])
+    return Embedder(found, dims=index.dims, name=index.embed, fields=fields)
+
+
+def find_embed(config: Config) -> Any:
+    """The function or the `Embeddings` object that `store.index.embed` names. Raises `ConfigError`."""
+    index = config.store.index if config.store else None
+    assert index is not None
+    if spec := _function(config, index.embed):
+        return _imported(spec, config)
+    if _PROVIDER.fullmatch(index.embed):
+        return _of_provider(config, index.embed)
+    raise _wrong(config, f"expected `provider:model` or `path/to/file.py:name`, not {index.embed!r}")
+
+
+def _function(config: Config, embed: str) -> GraphSpec | None:
+    """Where a function is found; None for `provider:model`, whose provider is one word."""
+    place, _, name = embed.rpartition(":")
+    if not place or ":" in place or not name.isidentifier():
+        return None
+    if place.endswith(".py"):
+        return GraphSpec("store.index", embed, name, file=(config.directory / place).resolve())
+    return GraphSpec("store.index", embed, name, module=place) if "." in place else None
+
+
+def _imported(spec: GraphSpec, config: Config) -> Any:
+    try:
+        found = import_object(spec, config)
+    except Exception as error:
+        raise _wrong(config, describe(error, spec, config)) from error
+    if not callable(found) and not hasattr(found, "aembed_documents"):
+        raise _wrong(config, f"expected a function or an Embeddings object, but {spec.path} is neither")
+    return found
+
+
+def _of_provider(config: Config, embed: str) -> Any:
+    provider = embed.partition(":")[0]
+    try:
+        from langchain.embeddings import init_embeddings
+    except ImportError:
+        raise _wrong(
+            config,
+            f"{embed!r} needs the package `langchain` and the one of its provider (such as `langchain-openai`); "
+            "name both in `dependencies`",
+        ) from None
+    try:
+        return init_embeddings(embed)
+    except Exception as error:
+        # Its messages name the missing package or key.
+        raise _wrong(config, f"{embed!r} of provider {provider!r}: {error}") from error
+
+
+def _wrong(config: Config, what: str) -> ConfigError:
+    return ConfigError(f"{config.path}: `store.index.embed`: {what}")
