@@ -295,18 +295,6 @@ REFUSED: list[Refusal] = [
     ("POST /runs/cancel", {"run_ids": [UNKNOWN]}, None),
     ("POST /runs/cancel", {"thread_id": "x", "run_ids": [UNKNOWN]}, "Invalid thread ID: must be a UUID"),
     ("POST /runs/cancel", {"thread_id": UNKNOWN, "run_ids": ["x"]}, "Invalid run ID: must be a UUID"),
-]
-# The recorded server takes these without a look on stateless runs, or fails on them.
-UNCHECKED_BY_REFERENCE = {
-    "checkpoint",
-    "checkpoint_id",
-    "interrupt_before",
-    "interrupt_after",
-    "if_not_exists",
-    "multitask_strategy",
-}
-
-NO_GRAPH = "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'counter', 'ctx', 'echo', 'failing', "
     *crons("POST /threads/{t}/runs/crons", CRON),
     *crons("POST /runs/crons", CRON),
     *crons("PATCH /runs/crons/{c}", {}),
@@ -323,9 +311,22 @@ NO_GRAPH = "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'count
     ("POST /runs/crons/search", {"enabled": "x"}, wrong_type('"x"', BOOLEAN)),
     ("POST /runs/crons/count", {"assistant_id": "counter"}, "Invalid assistant ID: must be a UUID"),
     ("POST /runs/crons/count", {"metadata": 5}, wrong_type("5", OBJECT)),
+]
+# The recorded server takes these without a look on stateless runs, or fails on them.
+UNCHECKED_BY_REFERENCE = {
+    "checkpoint",
+    "checkpoint_id",
+    "interrupt_before",
+    "interrupt_after",
+    "if_not_exists",
+    "multitask_strategy",
+}
+
+NO_GRAPH = "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'counter', 'ctx', 'echo', 'failing', "
 NO_GRAPH += "'memory', 'nested', 'slow']"
 NO_RUN_TARGET = "Thread or assistant not found."
 NO_THREAD = "Thread with ID {u} not found"
+NO_CRON_THREAD = "Thread with ID '{u}' not found. Create it, or create a cron without a thread."
 NO_THREAD_ID = "You must provide a thread_id when resuming."
 NOT_FINISHED = "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
 NOT_FINISHED += "and the runs haven't been deleted or completed."
@@ -338,7 +339,6 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("PUT /assistants/{u}", {}, 404, "Assistant {u} not found"),
     ("PATCH /assistants/{a}", {"graph_id": "nope"}, 404, NO_GRAPH),
     ("DELETE /assistants/{u}", None, 404, "Assistant with ID {u} not found"),
-NO_CRON_THREAD = "Thread with ID '{u}' not found. Create it, or create a cron without a thread."
     ("POST /assistants/{u}/versions", {}, 404, "Assistant {u} not found"),
     ("POST /assistants/{u}/latest", {"version": 1}, 404, "Assistant {u} not found"),
     ("POST /assistants/{a}/latest", {"version": 99}, 404, "Version 99 not found for assistant {a}"),
@@ -391,13 +391,6 @@ NO_CRON_THREAD = "Thread with ID '{u}' not found. Create it, or create a cron wi
         400,
         "You must provide a thread_id when resuming.",
     ),
-    ("GET /nope", None, 404, "Not Found"),
-    ("GET /threads/{t}/nope", None, 404, "Not Found"),
-    ("GET /runs/{u}", None, 404, "Not Found"),
-    ("PUT /threads", {}, 405, "Method Not Allowed"),
-    ("GET /threads", None, 405, "Method Not Allowed"),
-    ("GET /runs", None, 405, "Method Not Allowed"),
-]
     ("POST /runs/crons", {**CRON, "assistant_id": "zzz"}, 404, "Assistant 'zzz' not found"),
     ("POST /runs/crons", {**CRON, "assistant_id": "{u}"}, 404, "Assistant '{u}' not found"),
     ("POST /threads/{u}/runs/crons", CRON, 404, NO_CRON_THREAD),
@@ -406,3 +399,10 @@ NO_CRON_THREAD = "Thread with ID '{u}' not found. Create it, or create a cron wi
     ("PATCH /runs/crons/{u}", {"enabled": False}, 404, "Cron '{u}' not found"),
     ("PATCH /runs/crons/{c}", {}, 400, "Request body cannot be empty"),
     ("DELETE /runs/crons/{u}", None, 404, "Not Found"),
+    ("GET /nope", None, 404, "Not Found"),
+    ("GET /threads/{t}/nope", None, 404, "Not Found"),
+    ("GET /runs/{u}", None, 404, "Not Found"),
+    ("PUT /threads", {}, 405, "Method Not Allowed"),
+    ("GET /threads", None, 405, "Method Not Allowed"),
+    ("GET /runs", None, 405, "Method Not Allowed"),
+]
