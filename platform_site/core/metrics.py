@@ -26,6 +26,7 @@ RUN_WAIT_SECONDS = Histogram(
 RUN_SECONDS = Histogram("switchyard_run_duration_seconds", "Time a run was worked on.", buckets=_LONG)
 RUN_TOTAL_SECONDS = Histogram("switchyard_run_total_seconds", "Time from due to finished.", buckets=_LONG)
 EVENTS = Counter("switchyard_events", "Stream events appended to the event log.")
+EVENTS_GIVEN_UP = Counter("switchyard_events_given_up", "Stream events dropped because Redis was away for too long.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
 RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
 WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
@@ -37,6 +38,14 @@ BACKGROUND_SECONDS = Histogram(
     "switchyard_background_round_seconds", "Time of a background task's round.", ["task"], buckets=_SHORT
 )
 BACKGROUND_FAILURES = Counter("switchyard_background_failures", "Rounds of a background task that failed.", ["task"])
+WEBHOOKS = Counter(
+    "switchyard_webhooks", "What became of webhooks: delivered, retried, failed (given up) or held back.", ["outcome"]
+)
+WEBHOOKS_PENDING = Gauge("switchyard_webhooks_pending", "Webhooks that are not delivered yet, in any process.")
+WEBHOOKS_HELD = Gauge("switchyard_webhooks_held", "Webhooks that are held back because their endpoint is disabled.")
+WEBHOOKS_OLDEST_SECONDS = Gauge(
+    "switchyard_webhooks_oldest_pending_seconds", "How long ago the oldest webhook was made that is not delivered yet."
+)
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"}
 # `labels()` takes a lock and builds a key; a request should cost one dictionary lookup. As many entries as label sets.
@@ -71,6 +80,11 @@ def run_finished(status: str, wait_seconds: float, run_seconds: float) -> None:
 def event_appended(count: int = 1) -> None:
     """Count events that were appended to an event log."""
     EVENTS.inc(count)
+
+
+def events_given_up(count: int) -> None:
+    """Count events that no reader will see."""
+    EVENTS_GIVEN_UP.inc(count)
 
 
 def background_ran(task: str, now: float, seconds: float) -> None:

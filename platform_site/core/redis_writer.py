@@ -1,0 +1,197 @@
+"""Writes to the event logs in Redis: in order, in batches, kept while Redis is away, and never twice.
+
+Whatever waits when the last batch has been answered makes the next one, so batches form by themselves under load and
+a single event leaves at once. All events of a run in a batch are one entry of its stream.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from platform_site.core import metrics
+from platform_site.core.redis_link import RedisLink, pause_after
+from platform_site.core.redis_scripts import APPEND, Script, pack
+
+logger = logging.getLogger("switchyard.redis")
+
+# An entry holds as many events as its ids have room for, and so many bytes unless one event is larger.
+MAX_EVENTS_PER_ENTRY = 1000
+MAX_ENTRY_BYTES = 256_000
+MAX_CALLS_PER_BATCH = 200
+# What waits for a Redis that is away may take this much memory; then the oldest events are given up.
+MAX_WAITING_BYTES = 256_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where a run's events go: its stream, its state, its attempt, and the bounds of its log."""
+
+    stream: str
+    state: str
+    attempt: int
+    max_entries: int
+    open_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A script with what it is given."""
+
+    script: Script
+    keys: list[str]
+    args: list[Any]
+
+
+class RedisWriter:
+    """`append` and `call` may be used from any thread and return at once; what they say is done in that order."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        # Calls, events of runs, and the futures of those who wait until everything before them is written.
+        self._waiting: deque[Call | tuple[Lines, bytes] | asyncio.Future[None]] = deque()
+        self._bytes = 0
+        # The number of the last entry written by this process, for Redis to know those that it has already.
+        self._number = 0
+        self._wake_up = asyncio.Event()
+        self._is_awake = False
+        self._task = link.submit(self._run())
+
+    def append(self, lines: Lines, name: str, data: bytes) -> None:
+        """Add an event to a run's log."""
+        packed = pack(name, data)
+        with self._lock:
+            self._waiting.append((lines, packed))
+            self._bytes += len(packed)
+            if self._bytes > MAX_WAITING_BYTES:
+                self._give_up_oldest()
+            awake, self._is_awake = self._is_awake, True
+        if not awake:
+            self._link.call(self._wake_up.set)
+
+    def call(self, script: Script, keys: list[str], args: list[Any]) -> None:
+        """Run a script."""
+        with self._lock:
+            self._waiting.append(Call(script, keys, args))
+            awake, self._is_awake = self._is_awake, True
+        if not awake:
+            self._link.call(self._wake_up.set)
+
+    async def flushed(self) -> None:
+        """Wait until Redis has answered everything that was given before. On the link's loop."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiting.append(done)
+            self._is_awake = True
+        self._wake_up.set()
+        await done
+
+    def _give_up_oldest(self) -> None:
+        """Forget a tenth of the waiting events; calls stay, as the ends of runs are among them."""
+        kept: deque[Call | tuple[Lines, bytes] | asyncio.Future[None]] = deque()
+        dropped = 0
+        for item in self._waiting:
+            if isinstance(item, tuple) and self._bytes > MAX_WAITING_BYTES * 0.9:
+                self._bytes -= len(item[1])
+                dropped += 1
+            else:
+                kept.append(item)
+        self._waiting = kept
+        logger.error("Redis is away for too long: %d events were given up", dropped)
+        metrics.events_given_up(dropped)
+
+    async def _run(self) -> None:
+        client = self._link.client()
+        while True:
+            await self._wake_up.wait()
+            self._wake_up.clear()
+            with self._lock:
+                self._is_awake = False
+            while self._waiting:
+                calls, waiter = self._next_batch()
+                await self._send(client, calls)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+
+    def _next_batch(self) -> "tuple[list[Call], asyncio.Future[None] | None]":
+        """What waits, as calls: the events of a run between two calls are one. And who waits until they are written."""
+        calls: list[Call] = []
+        events: dict[Lines, list[bytes]] = {}
+        sizes: dict[Lines, int] = {}
+        with self._lock:
+            while self._waiting and len(calls) + len(events) < MAX_CALLS_PER_BATCH:
+                item = self._waiting.popleft()
+                if isinstance(item, asyncio.Future):
+                    return calls + self._entries(events), item
+                if isinstance(item, Call):
+                    calls += self._entries(events)
+                    events, sizes = {}, {}
+                    calls.append(item)
+                    continue
+                lines, packed = item
+                self._bytes -= len(packed)
+                size = sizes.get(lines, 0) + len(packed)
+                if lines in events and (size > MAX_ENTRY_BYTES or len(events[lines]) >= MAX_EVENTS_PER_ENTRY):
+                    calls += self._entries({lines: events.pop(lines)})
+                    size = len(packed)
+                events.setdefault(lines, []).append(packed)
+                sizes[lines] = size
+        return calls + self._entries(events), None
+
+    def _entries(self, events: dict[Lines, list[bytes]]) -> list[Call]:
+        calls = []
+        for lines, packed in events.items():
+            self._number += 1
+            calls.append(
+                Call(
+                    APPEND,
+                    [lines.stream, lines.state],
+                    [lines.attempt, self._number, lines.max_entries, lines.open_ms, b"\n".join(packed)],
+                )
+            )
+        return calls
+
+    async def _send(self, client: Any, calls: list[Call]) -> None:
+        """Run the calls in order, again and again until Redis has answered; what it has already it ignores."""
+        failures = 0
+        while calls:
+            try:
+                answers = await self._answers(client, calls)
+            except (RedisError, OSError) as error:
+                failures += 1
+                if failures == 1 or failures % 60 == 0:
+                    logger.warning("Redis does not take events (%s: %s); they wait", type(error).__name__, error)
+                await asyncio.sleep(pause_after(failures))
+                continue
+            if failures:
+                logger.info("Redis takes events again")
+            for call, answer in zip(calls, answers, strict=True):
+                if isinstance(answer, Exception):
+                    logger.error("Redis refused %s for %s: %s", call.script.name, call.keys[0], answer)
+            return
+
+    async def _answers(self, client: Any, calls: list[Call]) -> list[Any]:
+        answers = await self._execute(client, calls)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            for script in {call.script for call in calls}:
+                await client.script_load(script.text)
+            answers = await self._execute(client, calls)
+        # A Redis that is starting, or has become a replica, refuses for now.
+        for answer in answers:
+            if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+                raise answer
+            if isinstance(answer, ResponseError) and str(answer).startswith(("LOADING", "READONLY", "OOM", "MISCONF")):
+                raise answer
+        return answers
+
+    async def _execute(self, client: Any, calls: list[Call]) -> list[Any]:
+        pipeline = client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
