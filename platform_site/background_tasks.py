@@ -7,7 +7,7 @@ from platform_site.core.background import Task
 
 def background_tasks() -> list[Task]:
     """The tasks of a serving process."""
-    return [*_crons()]
+    return [*_crons(), *_webhooks()]
 
 
 def _crons() -> list[Task]:
@@ -18,3 +18,9 @@ def _crons() -> list[Task]:
         Task(services.TASK, Scheduler().round, settings.SWEEP_SECONDS),
         Task("cron-history", retention.sweep_ticks, retention.INTERVAL),
     ]
+
+
+def _webhooks() -> list[Task]:
+    from runs.webhooks.deliverer import webhook_tasks
+
+    return webhook_tasks()

@@ -4,6 +4,7 @@ A wrong value stops the start with a sentence that names the variable and what w
 """
 
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -104,6 +105,25 @@ CRON_GRACE_SECONDS = _env_number("CRON_GRACE_SECONDS", 10)
 # Days that the history of crons is kept, and how many due times of one cron at most.
 CRON_TICK_RETENTION_DAYS = _env_number("CRON_TICK_RETENTION_DAYS", 30)
 CRON_TICKS_KEPT = _env_int("CRON_TICKS_KEPT", 10_000, 1)
+
+# --- Webhooks ------------------------------------------------------------------------------------
+# Secrets that sign webhooks, `whsec_...`, separated by spaces or commas: all sign. Empty: one is made per workspace.
+WEBHOOK_SECRETS = [secret for secret in _env("WEBHOOK_SECRETS").replace(",", " ").split() if secret]
+for _secret in WEBHOOK_SECRETS:
+    if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}", _secret):
+        raise ImproperlyConfigured("WEBHOOK_SECRETS must be `whsec_` and 24 to 64 bytes in base64, each of them")
+# Hosts and networks that webhooks may reach although they are private, comma separated: `hooks.internal, 10.1.0.0/16`.
+WEBHOOK_PRIVATE_ALLOWED = [entry.strip() for entry in _env("WEBHOOK_PRIVATE_ALLOWED").split(",") if entry.strip()]
+# Longest time of one webhook request in seconds, and how many are under way at the same time.
+WEBHOOK_TIMEOUT_SECONDS = _env_number("WEBHOOK_TIMEOUT_SECONDS", 15, 0.1)
+WEBHOOK_CONCURRENCY = _env_int("WEBHOOK_CONCURRENCY", 32, 1)
+# Hours for which a webhook that fails is sent again, and pause before the first repetition in seconds.
+WEBHOOK_RETRY_HOURS = _env_number("WEBHOOK_RETRY_HOURS", 24)
+WEBHOOK_FIRST_RETRY_SECONDS = _env_number("WEBHOOK_FIRST_RETRY_SECONDS", 5, 0.01)
+# Webhooks to one address that are given up in a row until the address is disabled; 0 never disables.
+WEBHOOK_DISABLE_AFTER = _env_int("WEBHOOK_DISABLE_AFTER", 5)
+# Days that webhooks and their attempts are kept.
+WEBHOOK_RETENTION_DAYS = _env_number("WEBHOOK_RETENTION_DAYS", 30)
 
 # --- Data ----------------------------------------------------------------------------------------
 # postgres://user:password@host:port/name; empty uses SQLite files in DATA_DIR.

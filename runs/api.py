@@ -20,6 +20,7 @@ from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
 from runs.streaming.sse import follow, frame
+from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["runs"])
 
@@ -46,6 +47,8 @@ _background: set[asyncio.Task[None]] = set()
 
 
 async def _create(request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate) -> CreatedRun:
+    if body.webhook is not None:
+        await webhooks_admit([body.webhook])
     return await in_db(services.run_create, request.principal, thread_id, body, request.request_id, request.run_headers)
 
 
@@ -75,6 +78,7 @@ async def create_stateless(request: ApiRequest, body: schemas.RunCreateStateless
 @router.post("/runs/batch", response=list[schemas.Run], openapi_extra=_CREATES)
 async def create_batch(request: ApiRequest, body: Body[schemas.RunBatch]) -> HttpResponse:
     """Begin several runs, each on a thread of its own: all or none."""
+    await webhooks_admit(run.webhook for run in body)
     runs = await in_db(services.runs_create, request.principal, body, request.request_id, request.run_headers)
     return json_response(b"[%b]" % b",".join(run.body for run in runs))
 

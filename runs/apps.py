@@ -14,6 +14,14 @@ def _stop_runs(thread_ids: list[UUID]) -> None:
     runs_stop_of_threads(thread_ids)
 
 
+def _forget_webhooks(thread_ids: list[UUID]) -> None:
+    from django.db.models import Q
+
+    from runs.webhooks.services import deliveries_forget
+
+    deliveries_forget(Q(thread_id__in=thread_ids))
+
+
 def _close_interrupts(thread_id: UUID) -> None:
     from runs.interrupts import interrupts_close_stale
 
@@ -38,5 +46,6 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         threads_deleting.connect(_stop_runs)
         threads_deleting.connect(_end_streams)
+        threads_deleting.connect(_forget_webhooks)
         state_updated.connect(_close_interrupts)
         state_posted.connect(_stream_state)

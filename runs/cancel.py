@@ -26,6 +26,8 @@ from runs.models import FINISHED, IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunsCancel
 from runs.selectors import runs_visible
 from runs.streaming.thread_stream import end_unbegun
+from runs.webhooks.outbox import NO_VALUES, End, cancelled_error, webhook_owe
+from runs.webhooks.services import deliveries_forget
 from threads.models import Thread, ThreadStatus
 
 NO_RUNS = "No runs found to cancel."
@@ -86,6 +88,9 @@ def runs_end(runs: Iterable[Run], action: CancelAction) -> None:
 def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
     """End a run that has left nothing on its thread."""
     place = run.workspace_id, run.thread_id, run.run_id
+    is_kept = action == CancelAction.INTERRUPT and not run.kwargs.get("temporary")
+    end = End(RunStatus.INTERRUPTED, cancelled_error(action), None if is_kept else NO_VALUES)
+    webhook_owe(run, end, now)
     if run.kwargs.get("temporary"):
         run.delete()
         _delete_hidden_thread(run.thread_id)
@@ -151,7 +156,13 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
         if run.lease_owner is None and run.started_at is not None and run.status in FINISHED:
             run.cancel_action = CancelAction.ROLLBACK
             run.save(update_fields=["cancel_action"])
+            if run.kwargs.get("webhook"):
+                deliveries_forget(Q(run_id=run_id))
             return Removal.HIDDEN
+        if run.kwargs.get("webhook"):
+            # Nobody is told of the end of a run that is no more.
+            run.kwargs["webhook"] = None
+            run.save(update_fields=["kwargs"])
         is_held = run.lease_owner is not None or run.started_at is not None
         runs_end([run], CancelAction.ROLLBACK)
         # For those who listen it is over now.

@@ -10,6 +10,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
 from runs.schemas import RunCreate
+from runs.webhooks.policy import webhook_check
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
@@ -18,7 +19,6 @@ BOTH_GIVEN = (
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # Fields of the contract that are refused by name when they ask for something, and why.
 REFUSED = {
-    "webhook": "webhooks are not available in this version of Switchyard",
     "feedback_keys": "it asks for feedback URLs of LangSmith, which Switchyard does not talk to",
     "langsmith_tracer": "it asks for traces in LangSmith, which Switchyard does not talk to",
     "raise_error": "it is an option of the client; the answer's status is sent before the run ends",
@@ -30,6 +30,7 @@ def check_run(body: RunCreate, *, has_thread: bool) -> None:
     for name, reason in REFUSED.items():
         if getattr(body, name):
             raise Unprocessable(f"`{name}` is not supported: {reason}")
+    webhook_check(body.webhook)
     if has_thread:
         return
     if body.command is not None and body.command.model_dump(exclude_none=True):

@@ -37,6 +37,8 @@ class Task:
     work: Callable[[], Awaitable[float | None]]
     # The longest pause in seconds, whatever a round returns: the safety net under a wake-up that was lost.
     interval: float
+    # Called once when the tasks end, after the round under way: for what rounds have left going on.
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass
@@ -61,6 +63,7 @@ class BackgroundTasks:
         self._wake_ups: dict[str, asyncio.Event] = {}
         # On the loop only.
         self._running: list[asyncio.Task[None]] = []
+        self._closes: list[Callable[[], Awaitable[None]]] = []
 
     def start(self, tasks: Iterable[Task]) -> None:
         """Begin the first round of every task; idempotent until `stop`."""
@@ -70,6 +73,7 @@ class BackgroundTasks:
             tasks = list(tasks)
             self._statuses = {task.name: Status(task.name) for task in tasks}
             self._wake_ups = {task.name: asyncio.Event() for task in tasks}
+            self._closes = [task.close for task in tasks if task.close is not None]
             self._loop = BackgroundLoop("background")
             self._loop.start()
             self._loop.submit(self._begin(tasks)).result()
@@ -105,6 +109,9 @@ class BackgroundTasks:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        for failure in await asyncio.gather(*(close() for close in self._closes), return_exceptions=True):
+            if isinstance(failure, Exception):
+                logger.error("a background task did not end well", exc_info=failure)
         await close_storage()
 
     async def _keep_alive(self, task: Task) -> None:

@@ -19,6 +19,7 @@ from platform_site.core.openapi import declared
 from platform_site.core.wire import encode
 from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, database_check, queue_figures, workers_max
+from runs.webhooks.selectors import webhook_figures
 
 router = Router(tags=["System"])
 OneOrZero = Annotated[int, Field(ge=0, le=1)]
@@ -96,6 +97,10 @@ async def show_metrics(request: HttpRequest, format: str = "prometheus") -> Http
     queue = await read_db(queue_figures)
     if format == "json":
         return json_response(encode(_as_json(queue)))
+    webhooks = await read_db(webhook_figures)
+    metrics.WEBHOOKS_PENDING.set(webhooks.pending)
+    metrics.WEBHOOKS_HELD.set(webhooks.held)
+    metrics.WEBHOOKS_OLDEST_SECONDS.set(webhooks.oldest_seconds)
     metrics.RUNS_PENDING.set(queue.pending)
     metrics.RUNS_RUNNING.set(queue.running)
     metrics.WORKERS_MAX.set(workers_max())

@@ -34,6 +34,7 @@ from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
 from runs.streaming.thread_stream import feed_of
+from runs.webhooks.outbox import cancelled_error
 from threads.head import head_of
 from threads.state import AnyPregel
 
@@ -41,10 +42,6 @@ logger = logging.getLogger("switchyard.runs")
 
 FINISH_RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
 _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
-CANCEL_ERRORS = {
-    CancelAction.INTERRUPT: "UserInterrupt",
-    CancelAction.ROLLBACK: "UserRollback",
-}
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
@@ -275,10 +272,7 @@ class Attempt:
     def cancelled(self) -> Ending:
         """The end that was asked for."""
         action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
-        error = {
-            "error": CANCEL_ERRORS[action],
-            "message": f"{action.value} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel",
-        }
+        error = cancelled_error(action)
         return Ending(RunStatus.INTERRUPTED, error=error, rollback=action is CancelAction.ROLLBACK)
 
     def _timed_out(self) -> Ending:

@@ -16,6 +16,7 @@ from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
 from runs.interrupts import interrupts_reconcile, interrupts_restore
 from runs.models import Run, RunAttempt, RunSpan, RunStatus
+from runs.webhooks.outbox import End, webhook_owe
 from threads.head import Head, thread_mirror
 from threads.models import Thread, ThreadStatus
 
@@ -60,6 +61,8 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     """
     now = timezone.now()
     with transaction.atomic():
+        # The row as it is before its end, which may be its last moment.
+        run = Run.objects.filter(sequence=claim.sequence).first() if claim.kwargs.get("webhook") else None
         if not (_forget(claim) if claim.is_temporary else _keep(claim, ending, now)):
             return Finished(written=False, next_claims=[])
         _count(claim, ending, now)
@@ -67,7 +70,16 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
         if not claim.is_temporary:
             thread_mirror(claim.thread_id, ending.head, status=_thread_status(ending), error=ending.error, busy=busy)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
+        if run is not None:
+            webhook_owe(run, _told(claim, ending), now)
     return Finished(written=True, next_claims=claims)
+
+
+def _told(claim: Claim, ending: Ending) -> End:
+    """The end as a webhook tells it: what was forgotten or rolled back has no values."""
+    if claim.is_temporary or ending.rollback:
+        return End(ending.status, ending.error)
+    return End(ending.status, ending.error, ending.head.values if ending.head is not None else None)
 
 
 def show_state(claim: Claim, head: Head) -> None:

@@ -124,3 +124,16 @@ def test_stop_cancels_the_round_under_way(tasks):
     assert begun.wait(30)
     tasks.stop()
     assert cancelled.is_set()
+
+
+def test_what_a_task_has_left_going_on_is_closed_with_it(tasks):
+    rounds, closed = Rounds(), threading.Event()
+
+    async def close() -> None:
+        closed.set()
+
+    tasks.start([Task("closing", rounds, interval=3600, close=close)])
+    assert rounds.reached(1)
+    assert not closed.is_set()
+    tasks.stop()
+    assert closed.is_set()

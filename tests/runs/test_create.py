@@ -92,7 +92,7 @@ async def test_delayed_run_shows_when_it_is_due(api: ApiClient, thread: str) -> 
         ({"checkpoint": "x"}, 422, '"x" is not of type "object"'),
         ({"interrupt_before": "one"}, 422, ""),
         ({"metadata": []}, 422, '[] is not of type "object"'),
-        ({"webhook": "https://example.org"}, 422, "`webhook` is not supported"),
+        ({"webhook": "ftp://example.org"}, 422, "Webhook host blocked: scheme 'ftp' not allowed"),
         ({"webhook": ""}, 422, '"" is shorter than 1 character'),
         ({"feedback_keys": ["mood"]}, 422, "`feedback_keys` is not supported: it asks for feedback URLs of LangSmith"),
         ({"langsmith_tracer": {"project_name": "p"}}, 422, "`langsmith_tracer` is not supported"),

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`checkpoint_during` is deprecate
 
 COUNTED = {"count": 4, "log": ["inc", "double"]}
 LONG = {"ticks": 100, "delay": 0.1}
-# What no run can be asked for; docs/api.md says why.
+# What no run can be asked for, of this server; docs/api.md and docs/webhooks.md say why.
 REFUSED: dict[str, Any] = {
-    "webhook": "https://example.com/hook",
+    "webhook": "/ok",
     "langsmith_tracing": {"project_name": "p"},
     "feedback_keys": ["helpful"],
 }

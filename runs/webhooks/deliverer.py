@@ -1,0 +1,198 @@
+"""The deliverer: a background task that claims what is due and sends it, many at a time and few to each host.
+
+A round claims and returns; requests go on beside it, so that a receiver that hangs holds up its own deliveries only.
+"""
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import cache
+
+from django.conf import settings
+from django.utils import timezone
+
+from platform_site import __version__
+from platform_site.core.background import Task, background
+from platform_site.core.config import config
+from platform_site.core.config_sections import Webhooks
+from platform_site.core.database import IS_POSTGRES, in_db, read_db
+from platform_site.core.errors import Unprocessable
+from runs.webhooks import queue
+from runs.webhooks.addresses import resolver
+from runs.webhooks.outbox import TASK
+from runs.webhooks.policy import rules_for, target_of
+from runs.webhooks.queue import Claimed
+from runs.webhooks.schedule import Verdict, reason, verdict
+from runs.webhooks.signatures import signed_headers
+from runs.webhooks.transport import Answer, Sender
+
+logger = logging.getLogger("switchyard.webhooks")
+
+INTERVAL_SECONDS = 30.0
+RETENTION_SECONDS = 3600.0
+# How long requests under way may go on when the server ends.
+GRACE_SECONDS = 3.0
+HIDDEN = "***"
+
+
+class MissingVariable(Exception):
+    """A header of `langgraph.json` names a variable that is not set."""
+
+
+def variables(section: Webhooks) -> dict[str, str]:
+    """The variables that `webhooks.headers` names. Raises `MissingVariable`."""
+    names = [name for template in section.headers.values() for name in Webhooks.TEMPLATE.findall(template)]
+    for name in names:
+        if name not in os.environ:
+            raise MissingVariable(f"webhooks.headers names the variable {name}, which is not set.")
+    return {name: os.environ[name] for name in names}
+
+
+def custom_headers(section: Webhooks) -> dict[str, str]:
+    """The headers of `webhooks.headers` with their variables filled in. Raises `MissingVariable`."""
+    values = variables(section)
+    return {
+        name.lower(): Webhooks.TEMPLATE.sub(lambda found: values[found[1]], template)
+        for name, template in section.headers.items()
+    }
+
+
+class Deliverer:
+    """Sends the deliveries that it claims; several may share a database. For one event loop."""
+
+    def __init__(self, sender: Sender, *, now: Callable[[], datetime] = timezone.now) -> None:
+        self._sender = sender
+        self._now = now
+        self._sending: dict[asyncio.Task[None], Claimed] = {}
+        self._busy: Counter[str] = Counter()
+        self._is_first_round = True
+
+    @property
+    def per_host(self) -> int:
+        """How many requests to one host are under way at the same time, at most."""
+        return max(1, settings.WEBHOOK_CONCURRENCY // 8)
+
+    async def round(self) -> float | None:
+        """Begin to send what is due; seconds until something is due again, None if nothing is known to be."""
+        now = self._now()
+        # On SQLite one process owns the data directory: who sent before has died.
+        if lost := await in_db(queue.take_back, now, everything=self._is_first_round and not IS_POSTGRES):
+            logger.warning("%d webhooks had been under way in a process that died; they are sent again", lost)
+        self._is_first_round = False
+        while (free := settings.WEBHOOK_CONCURRENCY - len(self._sending)) > 0:
+            claims = await in_db(queue.claim, now, limit=free, per_host=self.per_host, busy=dict(self._busy))
+            for claimed in claims:
+                self._begin(claimed)
+            if not claims:
+                break
+        if len(self._sending) >= settings.WEBHOOK_CONCURRENCY:
+            return None
+        due = await read_db(queue.next_due, full=self._full())
+        return None if due is None else max(0.0, (due - self._now()).total_seconds())
+
+    async def close(self) -> None:
+        """Let requests under way end, cut off those that do not, and give their deliveries back."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=GRACE_SECONDS)
+        rest = dict(self._sending)
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.gather(*rest, return_exceptions=True)
+            await in_db(queue.release, list(rest.values()))
+
+    async def idle(self) -> None:
+        """Wait until no request is under way."""
+        while self._sending:
+            await asyncio.wait(self._sending)
+
+    def _full(self) -> list[str]:
+        return [host for host, load in self._busy.items() if load >= self.per_host]
+
+    def _begin(self, claimed: Claimed) -> None:
+        self._busy[claimed.host] += 1
+        task = asyncio.get_running_loop().create_task(self._deliver(claimed))
+        self._sending[task] = claimed
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        claimed = self._sending.pop(task)
+        self._busy[claimed.host] -= 1
+        if not self._busy[claimed.host]:
+            del self._busy[claimed.host]
+        if not task.cancelled() and (failure := task.exception()):
+            logger.error(
+                "webhook %s: its outcome could not be written down; it is sent again when its lease has run out",
+                claimed.delivery_id,
+                exc_info=failure,
+            )
+        # There is room again, or a next attempt to wait for.
+        background().wake(TASK)
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        at = self._now()
+        sent, answer, is_final = await self._attempt(claimed, at)
+        if answer.status is not None and verdict(answer.status) is not Verdict.DELIVERED:
+            answer.error = reason(answer.status)
+        log = logger.debug if not answer.error else logger.info
+        log("webhook %s to %s: %s", claimed.delivery_id, claimed.host, answer.error or answer.status)
+        if not await in_db(queue.record, claimed, at, sent, answer, self._now(), stop=is_final):
+            logger.warning("webhook %s: somebody else sends it by now", claimed.delivery_id)
+
+    async def _attempt(self, claimed: Claimed, at: datetime) -> tuple[dict[str, str], Answer, bool]:
+        """One request: its headers as they may be kept, what came of it, whether it was the last in any case."""
+        section = config().webhooks
+        try:
+            target, rules = target_of(claimed.url), rules_for(claimed.url)
+            own = custom_headers(section)
+        except Unprocessable as refused:
+            return {}, Answer(error=f"Not allowed any more. {refused.detail}"), True
+        except MissingVariable as missing:
+            return {}, Answer(error=str(missing)), False
+        body = claimed.body.encode()
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        shown = {
+            "host": host if target.port == {"http": 80, "https": 443}[target.scheme] else f"{host}:{target.port}",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "accept-encoding": "identity",
+            "user-agent": f"Switchyard/{__version__}",
+        }
+        signed = signed_headers(claimed.delivery_id, claimed.body, claimed.secrets, at)
+        headers = {**own, **shown, **signed}
+        answer = await self._sender.post(target, rules, headers, body, settings.WEBHOOK_TIMEOUT_SECONDS)
+        _hide(answer, [*own.values(), *variables(section).values()])
+        return {**dict.fromkeys(own, HIDDEN), **shown, **signed, "webhook-signature": HIDDEN}, answer, False
+
+
+def _hide(answer: Answer, secrets: Iterable[str]) -> None:
+    """A receiver may send our own headers back: their values are not kept."""
+    for value in sorted(secrets, key=len, reverse=True):
+        if len(value) < 4:
+            continue
+        answer.body = answer.body.replace(value, HIDDEN)
+        answer.headers = [(name, found.replace(value, HIDDEN)) for name, found in answer.headers]
+        answer.error = answer.error.replace(value, HIDDEN)
+
+
+@cache
+def deliverer() -> Deliverer:
+    """The deliverer of this process."""
+    return Deliverer(Sender(resolver()))
+
+
+async def apply_retention() -> None:
+    """Delete deliveries that are past `WEBHOOK_RETENTION_DAYS`."""
+    while await in_db(queue.delete_old, timezone.now()):
+        pass
+
+
+def webhook_tasks() -> list[Task]:
+    """What a serving process does for webhooks without being asked."""
+    return [
+        Task(TASK, deliverer().round, INTERVAL_SECONDS, close=deliverer().close),
+        Task("webhook-retention", apply_retention, RETENTION_SECONDS),
+    ]

@@ -1,0 +1,141 @@
+"""What a run's webhook may be: read, checked, and made a target. The same check holds at creation and at delivery."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+from django.conf import settings
+
+from platform_site.core.config import config
+from platform_site.core.config_sections import WebhookUrl
+from platform_site.core.errors import Unprocessable
+from runs.webhooks.addresses import Blocked, Rules, name_refusal, resolver, rules
+
+DISABLED = "`webhook` is not available: webhooks are disabled on this server (http.disable_webhooks)"
+LOOPBACK_DISABLED = (
+    "Loopback webhooks (relative URLs and localhost) are disabled by default. They bypass authentication via the "
+    "in-process ASGI transport and can be abused to invoke internal routes as an unauthenticated caller. Set "
+    "webhooks.url.disable_loopback to false (in langgraph.json or via LANGGRAPH_WEBHOOKS) to opt back in — only do so "
+    "when you control the mounted routes."
+)
+_PORTS = {"http": 80, "https": 443}
+# Names as they are after IDNA, and the spellings of addresses.
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+", re.IGNORECASE)
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A webhook URL in parts, as it is called: `path` with its query, without a fragment."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The URL without its query, which may hold a secret."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path.partition('?')[0]}"
+
+    def endpoint_digest(self, workspace_id: int) -> str:
+        """What all deliveries of a workspace to this address have in common."""
+        return hashlib.sha256(f"{workspace_id} {self.address}".encode()).hexdigest()
+
+
+def rules_for(text: str) -> Rules:
+    """Which addresses a webhook may reach, by the settings and `langgraph.json`."""
+    if is_own(text):
+        return Rules(allow_loopback=True, hosts=frozenset({target_of(text).host}))
+    url = config().webhooks.url
+    return rules(allow_loopback=url is not None and not url.disable_loopback)
+
+
+def target_of(text: str) -> Target:
+    """The target that a webhook names; no name is resolved. Raises `Unprocessable` with the reason why it may not."""
+    policy = config().webhooks.url or WebhookUrl(require_https=False)
+    if policy.max_url_length is not None and len(text) > policy.max_url_length:
+        raise Unprocessable(f"Webhook URL is too long: {len(text)} characters, at most {policy.max_url_length}")
+    if _UNSAFE.search(text):
+        raise Unprocessable("Webhook URL is not valid: it holds a space, a control character or a backslash")
+    if is_own(text):
+        if policy.disable_loopback:
+            raise Unprocessable(LOOPBACK_DISABLED)
+        return _own(_parsed(text))
+    url = _parsed(text)
+    if url.scheme not in _PORTS:
+        if not url.scheme:
+            raise Unprocessable("Webhook URL is not valid: expected https://... or a path that begins with one slash")
+        raise Unprocessable(f"Webhook host blocked: scheme '{url.scheme}' not allowed")
+    if url.userinfo:
+        raise Unprocessable("Webhook URL is not valid: it must not hold a user name or password")
+    target = Target(url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme], url.raw_path.decode())
+    _check(target, policy)
+    if reason := name_refusal(target.host, rules_for(text)):
+        raise Unprocessable(str(Blocked(reason)))
+    return target
+
+
+def _parsed(text: str) -> httpx.URL:
+    try:
+        return httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise Unprocessable(f"Webhook URL is not valid: {error}"[:500]) from None
+
+
+def _own(url: httpx.URL) -> Target:
+    """A path on this server: it is called like any other receiver, and asks for credentials like any caller."""
+    host = settings.HOST if settings.HOST not in ("", "0.0.0.0", "::", "localhost") else "127.0.0.1"
+    return Target("http", host, settings.PORT, url.raw_path.decode())
+
+
+def _check(target: Target, policy: WebhookUrl) -> None:
+    if not target.host or not _HOST.fullmatch(target.host):
+        raise Unprocessable("Webhook URL is not valid: expected the name of a host")
+    if not 0 < target.port < 65536:
+        raise Unprocessable(f"Webhook URL is not valid: there is no port {target.port}")
+    if policy.require_https and target.scheme != "https":
+        raise Unprocessable("Webhook URL is not allowed: it must begin with https:// (webhooks.url.require_https)")
+    if policy.allowed_domains and not any(_covers(domain, target.host) for domain in policy.allowed_domains):
+        raise Unprocessable("Webhook URL is not allowed: its host is not in webhooks.url.allowed_domains")
+    if policy.allowed_ports and target.port not in policy.allowed_ports:
+        raise Unprocessable(f"Webhook URL is not allowed: port {target.port} is not in webhooks.url.allowed_ports")
+
+
+def _covers(domain: str, host: str) -> bool:
+    domain, host = domain.lower().rstrip("."), host.lower().rstrip(".")
+    return host.endswith(domain[1:]) if domain.startswith("*.") else host == domain
+
+
+def is_own(text: str) -> bool:
+    """Whether the webhook is a path on this server."""
+    return text.startswith("/") and not text.startswith("//")
+
+
+def webhook_check(text: str | None) -> None:
+    """Raises `Unprocessable` for a webhook that may not be; resolves no name, so that services may call it."""
+    if text is None:
+        return
+    if config().http.disable_webhooks:
+        raise Unprocessable(DISABLED)
+    target_of(text)
+
+
+async def webhooks_admit(texts: Iterable[str | None]) -> None:
+    """`webhook_check`, and whether the hosts resolve to addresses that may be reached.
+
+    For views, before they make their hop: names take time, which neither a loop nor a database thread has.
+    """
+    for text in dict.fromkeys(texts):
+        webhook_check(text)
+        if text is None or is_own(text):
+            continue
+        target = target_of(text)
+        try:
+            await resolver().addresses(target.host, target.port, rules_for(text))
+        except Blocked as blocked:
+            raise Unprocessable(str(blocked)) from None

@@ -1,0 +1,74 @@
+"""Reads of webhooks, through the principal, for lists and pages of people; and the figures of all workspaces."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Count, F, Min, Q, QuerySet
+from django.utils import timezone
+
+from platform_site.access.principal import Principal
+from platform_site.core.errors import NotFound
+from runs.models import DeliveryStatus, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from runs.webhooks.signatures import secrets_of
+
+
+def delivery_list(
+    principal: Principal,
+    *,
+    status: str = "",
+    run_id: UUID | None = None,
+    endpoint: WebhookEndpoint | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[WebhookDelivery]:
+    """Deliveries of the workspace without their bodies, newest first."""
+    found = WebhookDelivery.objects.filter(workspace_id=principal.workspace_id).defer("body").order_by("-pk")
+    if status:
+        found = found.filter(status=status)
+    if run_id is not None:
+        found = found.filter(run_id=run_id)
+    if endpoint is not None:
+        found = found.filter(endpoint_digest=endpoint.digest)
+    return list(found[offset : offset + limit])
+
+
+def delivery_get(principal: Principal, delivery_id: UUID) -> tuple[WebhookDelivery, list[WebhookAttempt]]:
+    """A delivery with its body, and its attempts, oldest first. Raises `NotFound`."""
+    found = WebhookDelivery.objects.filter(delivery_id=delivery_id, workspace_id=principal.workspace_id).first()
+    if found is None:
+        raise NotFound("Delivery not found")
+    return found, list(found.log.all())
+
+
+def endpoint_list(principal: Principal, *, only_disabled: bool = False) -> "QuerySet[WebhookEndpoint]":
+    """Addresses that webhooks of the workspace went to, the disabled ones first."""
+    found = WebhookEndpoint.objects.filter(workspace_id=principal.workspace_id)
+    if only_disabled:
+        found = found.filter(disabled_at__isnull=False)
+    return found.order_by(F("disabled_at").desc(nulls_last=True), "-pk")
+
+
+def secrets_in_force(principal: Principal) -> list[str]:
+    """The secrets by which the workspace's webhooks are signed now, the newest first."""
+    return secrets_of([principal.workspace_id], timezone.now())[principal.workspace_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Deliveries of all workspaces that have not arrived yet."""
+
+    pending: int
+    held: int
+    oldest_seconds: float
+
+
+def webhook_figures(now: datetime | None = None) -> Figures:
+    """How many deliveries wait, and for how long the oldest has."""
+    owed = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.DELIVERING))
+    held = Q(status=DeliveryStatus.HELD)
+    counts = WebhookDelivery.objects.filter(owed | held).aggregate(
+        pending=Count("pk", filter=owed), held=Count("pk", filter=held), oldest=Min("created_at", filter=owed)
+    )
+    waited = (now or timezone.now()) - counts["oldest"] if counts["oldest"] else None
+    return Figures(counts["pending"], counts["held"], waited.total_seconds() if waited else 0.0)
