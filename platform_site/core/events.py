@@ -94,13 +94,21 @@ class EventLog(Protocol):
 
 @cache
 def event_log() -> EventLog:
-    """The event log of this process."""
+    """The event log that this process writes and reads: in Redis where several processes share it."""
+    bounds = {
+        "max_bytes": settings.EVENT_LOG_MAX_BYTES,
+        "ttl": settings.EVENT_TTL_SECONDS,
+        "resumable_ttl": settings.EVENT_TTL_RESUMABLE_SECONDS,
+        # No run works for longer than its time limit without an event or an end.
+        "abandoned_after": settings.RUN_TIME_LIMIT_SECONDS * settings.MAX_ATTEMPTS
+        + settings.EVENT_TTL_RESUMABLE_SECONDS,
+    }
+    if settings.REDIS_URL:
+        from platform_site.core.redis_events import RedisEventLog
+        from platform_site.core.redis_link import redis_link
+        from platform_site.core.redis_signals import redis_writer
+
+        return RedisEventLog(redis_link(), redis_writer(), **bounds)
     from platform_site.core.memory_events import MemoryEventLog
 
-    return MemoryEventLog(
-        max_bytes=settings.EVENT_LOG_MAX_BYTES,
-        ttl=settings.EVENT_TTL_SECONDS,
-        resumable_ttl=settings.EVENT_TTL_RESUMABLE_SECONDS,
-        # No run works for longer than its time limit without an event or an end.
-        abandoned_after=settings.RUN_TIME_LIMIT_SECONDS * settings.MAX_ATTEMPTS + settings.EVENT_TTL_RESUMABLE_SECONDS,
-    )
+    return MemoryEventLog(**bounds)

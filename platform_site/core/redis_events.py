@@ -51,11 +51,18 @@ class RedisEventLog:
     """The `EventLog` of scale mode."""
 
     def __init__(
-        self, link: RedisLink, *, max_bytes: int, ttl: float, resumable_ttl: float, abandoned_after: float
+        self,
+        link: RedisLink,
+        writer: RedisWriter,
+        *,
+        max_bytes: int,
+        ttl: float,
+        resumable_ttl: float,
+        abandoned_after: float,
     ) -> None:
         self.link = link
         self.reader = RedisReader(link)
-        self.writer = RedisWriter(link)
+        self.writer = writer
         self._max_entries = max(max_bytes // _ENTRY_BYTES, 100)
         self._ttl_ms = int(ttl * 1000)
         self._resumable_ms = int(resumable_ttl * 1000)

@@ -14,6 +14,7 @@ from platform_site.core import redis_reader, redis_writer
 from platform_site.core.events import BEGIN, END, Event, Subscription
 from platform_site.core.redis_events import RedisEventLog, state_key, stream_key
 from platform_site.core.redis_link import RedisLink
+from platform_site.core.redis_writer import RedisWriter
 from tests.valkey import redis_url as redis_url
 from tests.valkey import valkey_server as valkey_server
 
@@ -28,7 +29,7 @@ def make_log(redis_url: str) -> Iterator[Maker]:
     def make(**changes: Any) -> RedisEventLog:
         links.append(RedisLink(redis_url))
         bounds = {"max_bytes": 32_000_000, "ttl": 120, "resumable_ttl": 3600, "abandoned_after": 10_000, **changes}
-        return RedisEventLog(links[-1], **bounds)
+        return RedisEventLog(links[-1], RedisWriter(links[-1]), **bounds)
 
     yield make
     for link in links:
@@ -313,7 +314,9 @@ async def test_many_readers_share_one_connection(worker, web, commands) -> None:
 async def test_a_restart_of_redis_that_forgets_all_is_survived() -> None:
     with ValkeyServer(save="", appendonly="no") as server:
         port, link = server.port, RedisLink(server.connection_url)
-        log = RedisEventLog(link, max_bytes=1_000_000, ttl=120, resumable_ttl=3600, abandoned_after=1000)
+        log = RedisEventLog(
+            link, RedisWriter(link), max_bytes=1_000_000, ttl=120, resumable_ttl=3600, abandoned_after=1000
+        )
         subscription = await log.subscribe("run", BEGIN).__aenter__()
         write(log, "run", "a")
         assert [event.name for event in await some(subscription, 1)] == ["a"]
