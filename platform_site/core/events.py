@@ -4,7 +4,7 @@ The logs of runs that belong together, those of a thread, are also read one afte
 """
 
 from functools import cache
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from django.conf import settings
 
@@ -95,7 +95,7 @@ class EventLog(Protocol):
 @cache
 def event_log() -> EventLog:
     """The event log that this process writes and reads: in Redis where several processes share it."""
-    bounds = {
+    bounds: dict[str, Any] = {
         "max_bytes": settings.EVENT_LOG_MAX_BYTES,
         "ttl": settings.EVENT_TTL_SECONDS,
         "resumable_ttl": settings.EVENT_TTL_RESUMABLE_SECONDS,
