@@ -6,6 +6,7 @@ from ninja import Router
 from crons import schemas, selectors, services
 from platform_site.core.database import in_db, read_db
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["crons"])
 
@@ -14,12 +15,14 @@ router = Router(tags=["crons"])
 async def cron_create(request: ApiRequest, thread_id: str, body: schemas.CronCreate) -> HttpResponse:
     """Create a cron that makes runs on the thread."""
     thread = path_uuid(thread_id, "thread")
+    await webhooks_admit([body.webhook])
     return json_response(await in_db(services.cron_create, request.principal, thread, body))
 
 
 @router.post("/runs/crons", response=schemas.Cron)
 async def cron_create_stateless(request: ApiRequest, body: schemas.CronCreateStateless) -> HttpResponse:
     """Create a cron each of whose runs has a thread of its own."""
+    await webhooks_admit([body.webhook])
     return json_response(await in_db(services.cron_create, request.principal, None, body))
 
 
@@ -46,6 +49,7 @@ async def cron_get(request: ApiRequest, cron_id: str) -> HttpResponse:
 async def cron_patch(request: ApiRequest, cron_id: str, body: schemas.CronPatch) -> HttpResponse:
     """Change a cron: what is not sent stays."""
     cron = path_uuid(cron_id, "cron")
+    await webhooks_admit([body.webhook])
     return json_response(await in_db(services.cron_patch, request.principal, cron, body))
 
 
