@@ -123,9 +123,12 @@ def _fire(cron: Cron, due: datetime, now: datetime) -> "Outcome | None":
         _record_missed(cron, planned.missed, now)
         if planned.fired is None:
             return Outcome.MISSED
-        if CronTick.objects.filter(cron=cron, due_at=planned.fired).exists():
-            # The clock was set back.
-            return None
+        # There is one if the clock was set back. What a clock that was ahead has missed is not missed any more.
+        before = CronTick.objects.filter(cron=cron, due_at=planned.fired).first()
+        if before is not None:
+            if before.outcome != Outcome.MISSED:
+                return None
+            before.delete()
         return _run(cron, planned.fired, planned.reason, now)
 
 
