@@ -16,6 +16,7 @@ from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Invali
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
 from platform_site.core.validation import validation_detail
+from store.access import BadLabel
 
 logger = logging.getLogger("switchyard.request")
 
@@ -72,6 +73,11 @@ api = Api(
 @api.exception_handler(ApiError)
 def _api_error(request: HttpRequest, error: ApiError) -> HttpResponse:
     return error_response(error)
+
+
+@api.exception_handler(BadLabel)
+def _bad_label(request: HttpRequest, error: BadLabel) -> HttpResponse:
+    return HttpResponse(error.detail, content_type="text/plain; charset=utf-8", status=error.status)
 
 
 @api.exception_handler(ValidationError)

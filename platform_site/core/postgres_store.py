@@ -30,8 +30,8 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
     at the whole table first and would find nothing in a small namespace of a large store.
     """
 
-    _columns = "prefix, key, value::text, created_at, updated_at, expires_at, ttl_minutes"
-    _bytewise = 'COLLATE "C"'
+    columns = "prefix, key, value::text, created_at, updated_at, expires_at, ttl_minutes"
+    bytewise = 'COLLATE "C"'
     # A vector without a length has the distance NaN.
     _similarity = "ROUND(COALESCE(NULLIF(1 - (embedding <=> ?::vector), 'NaN'::float8), 0)::numeric, 6)::float8"
     _locked = "FOR UPDATE SKIP LOCKED"
@@ -41,12 +41,12 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
         self.pool, self.clock, self.embedder, self.has_vectors = pool, clock, embedder, has_vectors
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Cursor]:
+    async def reading(self) -> AsyncIterator[Cursor]:
         async with self.pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             yield cursor
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[Cursor]:
+    async def writing(self) -> AsyncIterator[Cursor]:
         async with (
             self.pool.connection() as connection,
             connection.transaction(),
@@ -54,17 +54,17 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
         ):
             yield cursor
 
-    async def _rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
         await cursor.execute(statement.replace("?", "%s"), params)
         return await cursor.fetchall() if cursor.description else []
 
-    def _moment(self, moment: datetime) -> datetime:
+    def moment(self, moment: datetime) -> datetime:
         return moment
 
     def _vector(self, vector: list[float]) -> str:
         return f"[{','.join(map(repr, vector))}]"
 
-    def _within(self, prefix: str) -> tuple[str, list[Any]]:
+    def within(self, prefix: str) -> tuple[str, list[Any]]:
         if not prefix:
             return "TRUE", []
         # By bytes, as the official index is ordered; the separator is followed by `/`.
@@ -76,7 +76,7 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
     def _matching(self, condition: MatchCondition) -> tuple[str, list[Any]]:
         path, sign = tuple(condition.path), 1 if condition.match_type == "prefix" else -1
         if sign == 1 and "*" not in path:
-            return self._within(".".join(path))
+            return self.within(".".join(path))
         # No label is empty, so one that is there says that the namespace is long enough.
         clauses, params = [f"split_part(prefix, '.', {sign * len(path)}) <> ''"], []
         for place, label in enumerate(path if sign == 1 else reversed(path), 1):
@@ -85,7 +85,7 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
                 params.append(label)
         return f"({' AND '.join(clauses)})", params
 
-    def _first_labels(self, count: int) -> str:
+    def first_labels(self, count: int) -> str:
         return f"array_to_string((string_to_array(prefix, '.'))[1:{int(count)}], '.')"
 
 

@@ -41,8 +41,8 @@ Connect = Callable[[str], Any]
 class SharedSqliteStore(ItemStore, AsyncSqliteStore):
     """An `AsyncSqliteStore` beside others on the same file."""
 
-    _columns = "prefix, key, value, created_at, updated_at, expires_at, ttl_minutes"
-    _bytewise = "COLLATE BINARY"
+    columns = "prefix, key, value, created_at, updated_at, expires_at, ttl_minutes"
+    bytewise = "COLLATE BINARY"
     _similarity = "ROUND(COALESCE(1 - vec_distance_cosine(embedding, ?), 0), 6)"
 
     def __init__(
@@ -73,25 +73,25 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
                 raise
             await self.conn.execute("COMMIT")
 
-    def _reading(self) -> Any:
+    def reading(self) -> Any:
         return self._in_transaction("BEGIN")
 
-    def _writing(self) -> Any:
+    def writing(self) -> Any:
         # A transaction that began as a reader cannot become a writer once another connection has written.
         return self._in_transaction("BEGIN IMMEDIATE")
 
-    async def _rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
         await cursor.execute(statement, params)
         return list(await cursor.fetchall())
 
-    def _moment(self, moment: datetime) -> str:
+    def moment(self, moment: datetime) -> str:
         return moment.astimezone(UTC).isoformat(" ", "microseconds")
 
     def _vector(self, vector: list[float]) -> bytes:
         packed: bytes = sqlite_vec.serialize_float32(vector)
         return packed
 
-    def _within(self, prefix: str) -> tuple[str, list[Any]]:
+    def within(self, prefix: str) -> tuple[str, list[Any]]:
         if not prefix:
             return "TRUE", []
         # The separator is followed by `/` in the order of bytes.
@@ -104,10 +104,10 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
     def _matching(self, condition: MatchCondition) -> tuple[str, list[Any]]:
         path = tuple(condition.path)
         if condition.match_type == "prefix" and "*" not in path:
-            return self._within(".".join(path))
+            return self.within(".".join(path))
         return f"{NS_MATCH_FUNCTION}(prefix, ?) = 1", [_namespace_match_pattern(path, condition.match_type)]
 
-    def _first_labels(self, count: int) -> str:
+    def first_labels(self, count: int) -> str:
         return f"first_labels(prefix, {int(count)})"
 
     async def _most_similar(
@@ -122,8 +122,8 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
         for start in range(0, len(best), _MOST_NAMES):
             names = [name for _, _, *pair in best[start : start + _MOST_NAMES] for name in pair]
             pairs = ",".join(["(?, ?)"] * (len(names) // 2))
-            statement = f"SELECT {self._columns} FROM store WHERE (prefix, key) IN (VALUES {pairs})"
-            found |= {(row[0], row[1]): row for row in await self._rows(cursor, statement, names)}
+            statement = f"SELECT {self.columns} FROM store WHERE (prefix, key) IN (VALUES {pairs})"
+            found |= {(row[0], row[1]): row for row in await self.rows(cursor, statement, names)}
         return [(*found[prefix, key], -score) for score, _, prefix, key in best]
 
     async def _scores(

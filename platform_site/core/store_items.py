@@ -40,7 +40,7 @@ from platform_site.core.store_filters import UnsupportedOperator
 from platform_site.core.wire import encode
 
 # A century: whoever wants longer wants no end at all. Databases know no date beyond the year 9999.
-LONGEST_TTL_MINUTES = 100 * 366 * 24 * 60
+LONGEST_TTL_MINUTES = 100 * 365 * 24 * 60
 # Together they are a key of an index, and PostgreSQL's take some 2,700 bytes.
 LONGEST_NAME_BYTES = 2000
 LONGEST_PATH_BYTES = 500
@@ -48,7 +48,7 @@ LONGEST_PATH_BYTES = 500
 _MOST_ROWS = 2**31 - 1
 
 Row = Sequence[Any]
-_ORDER = "created_at, prefix {bytewise}, key {bytewise}"
+ORDER = "created_at, prefix {bytewise}, key {bytewise}"
 
 
 class NotStorable(ValueError):
@@ -106,12 +106,12 @@ class ItemStore(BaseStore):
         results: list[Result] = [None] * len(ops)
         seen: list[Row] = []
         if len(ops) > sum(isinstance(op, PutOp) for op in ops):
-            async with self._reading() as cursor:
+            async with self.reading() as cursor:
                 for index, op in enumerate(ops):
                     results[index] = await self._read(cursor, op, queries[index], seen)
         refreshed = [row for row in seen if row[5] is not None]
         if puts or refreshed:
-            async with self._writing() as cursor:
+            async with self.writing() as cursor:
                 await self._refresh(cursor, refreshed)
                 for put in puts:
                     await self._write(cursor, put, [next(vectors) for _ in put.texts])
@@ -175,21 +175,21 @@ class ItemStore(BaseStore):
         if op.refresh_ttl:
             seen += rows
         if isinstance(op, GetOp):
-            return self._item(rows[0]) if rows else None
+            return self.item(rows[0]) if rows else None
         return [self._search_item(row) for row in rows]
 
     async def _get(self, cursor: Any, op: GetOp) -> list[Row]:
         if "\x00" in str(op.key):
             return []
-        return await self._rows(
+        return await self.rows(
             cursor,
-            f"SELECT {self._columns} FROM store WHERE prefix = ? AND key = ? AND {_ALIVE}",
-            [".".join(op.namespace), str(op.key), self._moment(self.clock.now())],
+            f"SELECT {self.columns} FROM store WHERE prefix = ? AND key = ? AND {ALIVE}",
+            [".".join(op.namespace), str(op.key), self.moment(self.clock.now())],
         )
 
     async def _search(self, cursor: Any, op: SearchOp, vector: list[float] | None) -> list[Row]:
-        place, params = self._within(".".join(op.namespace_prefix))
-        place, params = f"{place} AND {_ALIVE}", [*params, self._moment(self.clock.now())]
+        place, params = self.within(".".join(op.namespace_prefix))
+        place, params = f"{place} AND {ALIVE}", [*params, self.moment(self.clock.now())]
         page = [min(max(op.limit, 0), _MOST_ROWS), min(max(op.offset, 0), _MOST_ROWS)]
         if op.filter and has_nul(encode(op.filter)):
             raise NotStorable(NOT_STORABLE)
@@ -197,15 +197,15 @@ class ItemStore(BaseStore):
             condition, more = self._filtered(op.filter) if op.filter else ("TRUE", [])
         except UnsupportedOperator:
             # Nothing is wrong with it as long as there is nothing to compare.
-            if await self._rows(cursor, f"SELECT 1 FROM store WHERE {place} LIMIT 1", params):
+            if await self.rows(cursor, f"SELECT 1 FROM store WHERE {place} LIMIT 1", params):
                 raise
             return []
         where, params = f"{place} AND {condition}", [*params, *more]
         if vector is not None:
             return await self._most_similar(cursor, where, params, vector, page)
-        order = _ORDER.format(bytewise=self._bytewise)
-        statement = f"SELECT {self._columns} FROM store WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
-        return await self._rows(cursor, statement, [*params, *page])
+        order = ORDER.format(bytewise=self.bytewise)
+        statement = f"SELECT {self.columns} FROM store WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        return await self.rows(cursor, statement, [*params, *page])
 
     async def _most_similar(
         self, cursor: Any, where: str, params: list[Any], vector: list[float], page: list[int]
@@ -216,27 +216,27 @@ class ItemStore(BaseStore):
             "WITH scored AS ("
             f"SELECT prefix, key, MAX({self._similarity}) AS score FROM store JOIN store_vectors USING (prefix, key) "
             f"WHERE {where} GROUP BY prefix, key) "
-            f"SELECT {self._columns}, score FROM scored JOIN store USING (prefix, key) "
-            f"ORDER BY score DESC, {_ORDER.format(bytewise=self._bytewise)} LIMIT ? OFFSET ?"
+            f"SELECT {self.columns}, score FROM scored JOIN store USING (prefix, key) "
+            f"ORDER BY score DESC, {ORDER.format(bytewise=self.bytewise)} LIMIT ? OFFSET ?"
         )
-        return await self._rows(cursor, statement, [self._vector(vector), *params, *page])
+        return await self.rows(cursor, statement, [self._vector(vector), *params, *page])
 
     async def _namespaces(self, cursor: Any, op: ListNamespacesOp) -> list[tuple[str, ...]]:
-        clauses, params = [_ALIVE], [self._moment(self.clock.now())]
+        clauses, params = [ALIVE], [self.moment(self.clock.now())]
         for condition in op.match_conditions or ():
             if condition.path:
                 clause, needed = self._matching(condition)
                 clauses.append(clause)
                 params += needed
-        truncated = "prefix" if op.max_depth is None else self._first_labels(max(op.max_depth, 1))
+        truncated = "prefix" if op.max_depth is None else self.first_labels(max(op.max_depth, 1))
         # Sorted label by label: the separator counts as smaller than anything in a label.
         statement = (
             f"SELECT namespace FROM (SELECT DISTINCT {truncated} AS namespace FROM store "
             f"WHERE {' AND '.join(clauses)}) AS found "
-            f"ORDER BY replace(namespace, '.', ?) {self._bytewise} LIMIT ? OFFSET ?"
+            f"ORDER BY replace(namespace, '.', ?) {self.bytewise} LIMIT ? OFFSET ?"
         )
         page = [min(max(op.limit, 0), _MOST_ROWS), min(max(op.offset, 0), _MOST_ROWS)]
-        rows = await self._rows(cursor, statement, [*params, "\x01", *page])
+        rows = await self.rows(cursor, statement, [*params, "\x01", *page])
         return [tuple(row[0].split(".")) for row in rows]
 
     # Writes.
@@ -246,30 +246,30 @@ class ItemStore(BaseStore):
         if "\x00" in put.key:
             return
         if self.has_vectors:
-            await self._rows(cursor, "DELETE FROM store_vectors WHERE prefix = ? AND key = ?", name)
+            await self.rows(cursor, "DELETE FROM store_vectors WHERE prefix = ? AND key = ?", name)
         if put.value is None or put.moment is None:
-            await self._rows(cursor, "DELETE FROM store WHERE prefix = ? AND key = ?", name)
+            await self.rows(cursor, "DELETE FROM store WHERE prefix = ? AND key = ?", name)
             return
-        moment = self._moment(put.moment)
-        expires = None if put.ttl is None else self._moment(put.moment + timedelta(minutes=put.ttl))
+        moment = self.moment(put.moment)
+        expires = None if put.ttl is None else self.moment(put.moment + timedelta(minutes=put.ttl))
         paths = None if put.paths is None else encode(put.paths).decode()
         # Put again, it is a new item: both times are new, and it comes last.
-        await self._rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
+        await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
         for (field_name, _), vector in zip(put.texts, vectors, strict=True):
-            await self._rows(cursor, _PUT_VECTOR, [*name, field_name, self._vector(vector), moment, moment])
+            await self.rows(cursor, _PUT_VECTOR, [*name, field_name, self._vector(vector), moment, moment])
 
     async def _refresh(self, cursor: Any, rows: list[Row]) -> None:
         """Prolong items that were read, unless they have expired or were put again meanwhile."""
         now = self.clock.now()
         for prefix, key, _, created, _, _, minutes, *_ in rows:
-            expires = self._moment(now + timedelta(minutes=minutes))
-            await self._rows(cursor, _REFRESH, [expires, prefix, key, created, self._moment(now)])
+            expires = self.moment(now + timedelta(minutes=minutes))
+            await self.rows(cursor, _REFRESH, [expires, prefix, key, created, self.moment(now)])
 
     async def sweep(self, limit: int) -> int:
         """Delete at most `limit` expired items with their vectors; how many there were."""
-        now = self._moment(self.clock.now())
-        async with self._writing() as cursor:
-            expired = await self._rows(
+        now = self.moment(self.clock.now())
+        async with self.writing() as cursor:
+            expired = await self.rows(
                 cursor,
                 f"SELECT prefix, key FROM store WHERE expires_at <= ? ORDER BY expires_at LIMIT ? {self._locked}",
                 [now, limit],
@@ -280,46 +280,46 @@ class ItemStore(BaseStore):
 
     # From rows to items.
 
-    def _item(self, row: Row) -> Item:
+    def item(self, row: Row) -> Item:
         prefix, key, value, created, updated = row[:5]
         return Item(
             namespace=tuple(prefix.split(".")),
             key=key,
             value=orjson.loads(value),
-            created_at=_utc(created),
-            updated_at=_utc(updated),
+            created_at=as_utc(created),
+            updated_at=as_utc(updated),
         )
 
     def _search_item(self, row: Row) -> SearchItem:
-        item = self._item(row)
+        item = self.item(row)
         score = row[7] if len(row) > 7 else None
         return SearchItem(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)
 
     # What the databases write differently.
 
     # The columns of an item: prefix, key, value as text, both times, when it expires, its minutes.
-    _columns: str
+    columns: str
     # How text is ordered by its bytes, which for both is the order of code points.
-    _bytewise: str
+    bytewise: str
     # The similarity of a vector to the parameter, rounded, 0 where there is none.
     _similarity: str
     # Rows that another process works on are left to it.
     _locked: str = ""
 
     @abstractmethod
-    def _reading(self) -> AbstractAsyncContextManager[Any]:
+    def reading(self) -> AbstractAsyncContextManager[Any]:
         """A cursor on one state of the database."""
 
     @abstractmethod
-    def _writing(self) -> AbstractAsyncContextManager[Any]:
+    def writing(self) -> AbstractAsyncContextManager[Any]:
         """A cursor in a transaction."""
 
     @abstractmethod
-    async def _rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
         """Execute a statement; the rows that it gives, if it gives any."""
 
     @abstractmethod
-    def _moment(self, moment: datetime) -> Any:
+    def moment(self, moment: datetime) -> Any:
         """A point in time as a parameter."""
 
     @abstractmethod
@@ -327,7 +327,7 @@ class ItemStore(BaseStore):
         """A vector as a parameter."""
 
     @abstractmethod
-    def _within(self, prefix: str) -> tuple[str, list[Any]]:
+    def within(self, prefix: str) -> tuple[str, list[Any]]:
         """Whether an item lies in a namespace or below it."""
 
     @abstractmethod
@@ -339,11 +339,11 @@ class ItemStore(BaseStore):
         """Whether a namespace begins or ends with labels, of which `*` is any."""
 
     @abstractmethod
-    def _first_labels(self, count: int) -> str:
+    def first_labels(self, count: int) -> str:
         """The beginning of a namespace."""
 
 
-_ALIVE = "(expires_at IS NULL OR expires_at > ?)"
+ALIVE = "(expires_at IS NULL OR expires_at > ?)"
 _PUT = (
     "INSERT INTO store (prefix, key, value, created_at, updated_at, expires_at, ttl_minutes, index_paths) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (prefix, key) DO UPDATE SET value = excluded.value, "
@@ -356,7 +356,7 @@ _PUT_VECTOR = (
 _REFRESH = "UPDATE store SET expires_at = ? WHERE prefix = ? AND key = ? AND created_at = ? AND expires_at > ?"
 
 
-def _utc(moment: Any) -> datetime:
+def as_utc(moment: Any) -> datetime:
     """A point in time as it was read: SQLite's is text, and LangGraph's own has no zone there, which is UTC."""
     parsed = cast(datetime, datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
     return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)

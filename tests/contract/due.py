@@ -2,13 +2,11 @@
 
 from typing import Any
 
-STORE = "store endpoints"
 ELSEWHERE = "replayed by tests/runs/webhooks/test_transcript.py: it needs another config and a receiver"
 AUTH = "custom authentication handlers"
 
 # Not replayed. An empty index list means the whole file.
 NOT_DUE: dict[str, tuple[list[int], str]] = {
-    "23_store": ([*range(19), 20], STORE),
     "24_mcp": ([], "model context protocol"),
     "25_a2a": ([], "agent to agent"),
     "26_auth": ([], AUTH),
@@ -38,15 +36,10 @@ def is_meant(file: str, index: int, difference: str) -> bool:
 
 
 # What the contract has and the server does not know yet (see test_walk.py): each with the issue that brings it.
-_STORE, _TTL = (f"issue 4: {name}" for name in ("store", "time to live"))
+_TTL = "issue 4: time to live"
 _PROTOCOL, _MCP, _A2A = (f"later: {name}" for name in ("protocol v2", "model context protocol", "agent to agent"))
 
 OPERATIONS_NOT_DUE: dict[str, str] = {
-    "GET /store/items": _STORE,
-    "PUT /store/items": _STORE,
-    "DELETE /store/items": _STORE,
-    "POST /store/items/search": _STORE,
-    "POST /store/namespaces": _STORE,
     "POST /threads/{thread_id}/commands": _PROTOCOL,
     "POST /threads/{thread_id}/stream/events": _PROTOCOL,
     "GET /mcp/": _MCP,

@@ -7,6 +7,8 @@ detail; None where the wording is free.
 
 from typing import Any, NamedTuple
 
+from platform_site.core.errors import NOT_STORABLE
+
 
 class Operation(NamedTuple):
     method: str
@@ -20,6 +22,7 @@ class Operation(NamedTuple):
 
 UNKNOWN = "00000000-0000-7000-8000-00000000dead"
 RUN = {"assistant_id": "counter", "input": {}}
+ITEM = {"namespace": ["n"], "key": "k", "value": {}}
 CRON = {**RUN, "schedule": "0 0 1 1 *"}
 OPERATIONS = [
     Operation("GET", "/assistants"),
@@ -69,6 +72,11 @@ OPERATIONS = [
     Operation("POST", "/runs/stream", RUN),
     Operation("POST", "/runs/batch", [RUN]),
     Operation("POST", "/runs/cancel", {"status": "pending"}),
+    Operation("PUT", "/store/items", ITEM),
+    Operation("GET", "/store/items"),
+    Operation("DELETE", "/store/items", {"namespace": ["n"], "key": "k"}),
+    Operation("POST", "/store/items/search", {}),
+    Operation("POST", "/store/namespaces", {}),
     Operation("POST", "/threads/{t}/runs/crons", CRON),
     Operation("POST", "/runs/crons", CRON),
     Operation("POST", "/runs/crons/search", {}),
@@ -215,6 +223,31 @@ def crons(path: str, body: dict[str, Any]) -> list[Refusal]:
     return [(path, {**body, field: value}, line) for field, value, line in fields]
 
 
+# What an item may not hold.
+PUTS: list[tuple[str, Any, str | None]] = [
+    ("namespace", "n", wrong_type('"n"', ARRAY)),
+    ("namespace", [5], wrong_type("5", STRING)),
+    ("namespace", None, wrong_type("null", ARRAY)),
+    ("key", 5, wrong_type("5", STRING)),
+    ("key", None, wrong_type("null", STRING)),
+    ("key", "k" * 3000, "A namespace and a key have at most 2000 bytes together"),
+    ("key", "\x00", NOT_STORABLE),
+    ("value", "s", wrong_type('"s"', OBJECT)),
+    ("value", [], wrong_type("[]", OBJECT)),
+    ("value", None, wrong_type("null", OBJECT)),
+    ("value", {"a": "\x00"}, NOT_STORABLE),
+    ("value", {"\x00": 1}, NOT_STORABLE),
+    ("index", True, None),
+    ("index", 0, None),
+    ("index", "text", None),
+    ("index", [5], None),
+    ("index", ["p" * 600], "A path in `index` has at most 500 bytes"),
+    ("ttl", "x", None),
+    ("ttl", 0, None),
+    ("ttl", -1, None),
+    ("ttl", 1e300, None),
+]
+
 # Bodies that are answered with 422, and the first line of the detail.
 REFUSED: list[Refusal] = [
     ("POST /assistants", {}, '"graph_id" is a required property'),
@@ -288,6 +321,37 @@ REFUSED: list[Refusal] = [
     *runs("POST /runs/wait"),
     *runs("POST /runs/stream"),
     ("POST /runs", {**RUN, "on_completion": "x"}, '"x" is not one of "delete" or "keep"'),
+    *[("PUT /store/items", {**ITEM, field: value}, line) for field, value, line in PUTS],
+    *[
+        (
+            "PUT /store/items",
+            {key: value for key, value in ITEM.items() if key != name},
+            f'"{name}" is a required property',
+        )
+        for name in ITEM
+    ],
+    ("DELETE /store/items", {"namespace": ["n"]}, '"key" is a required property'),
+    ("DELETE /store/items", {"namespace": "n", "key": "k"}, wrong_type('"n"', ARRAY)),
+    ("DELETE /store/items", {"namespace": ["n"], "key": 5}, wrong_type("5", STRING)),
+    ("POST /store/items/search", {"namespace_prefix": "n"}, None),
+    ("POST /store/items/search", {"namespace_prefix": [5]}, None),
+    ("POST /store/items/search", {"filter": []}, None),
+    ("POST /store/items/search", {"query": 5}, None),
+    ("POST /store/items/search", {"refresh_ttl": 1}, None),
+    ("POST /store/namespaces", {"prefix": "n"}, wrong_type('"n"', ARRAY)),
+    ("POST /store/namespaces", {"suffix": None}, wrong_type("null", ARRAY)),
+    ("POST /store/namespaces", {"max_depth": 0}, None),
+    *[
+        (operation, {field: value}, line)
+        for operation in ("POST /store/items/search", "POST /store/namespaces")
+        for field, value, line in (
+            ("limit", "x", wrong_type('"x"', INTEGER)),
+            ("limit", None, wrong_type("null", INTEGER)),
+            ("limit", -1, "-1 is less than the minimum of 0"),
+            ("offset", -1, "-1 is less than the minimum of 0"),
+            ("offset", 2**70, None),
+        )
+    ],
     ("POST /runs/cancel", {}, None),
     ("POST /runs/cancel", {"status": "zz"}, None),
     ("POST /runs/cancel", {"status": "all", "thread_id": UNKNOWN, "run_ids": [UNKNOWN]}, None),
@@ -399,6 +463,14 @@ ANSWERS: list[tuple[str, Any, int, str | None]] = [
     ("PATCH /runs/crons/{u}", {"enabled": False}, 404, "Cron '{u}' not found"),
     ("PATCH /runs/crons/{c}", {}, 400, "Request body cannot be empty"),
     ("DELETE /runs/crons/{u}", None, 404, "Not Found"),
+    ("PUT /store/items", {**ITEM, "namespace": []}, 400, "Namespace cannot be empty."),
+    (
+        "PUT /store/items",
+        {**ITEM, "namespace": ["langgraph", "x"]},
+        400,
+        "Root label for namespace cannot be \"langgraph\". Got: ('langgraph', 'x')",
+    ),
+    ("GET /store/items?namespace=n&key=k&refresh_ttl=x", None, 422, None),
     ("GET /nope", None, 404, "Not Found"),
     ("GET /threads/{t}/nope", None, 404, "Not Found"),
     ("GET /runs/{u}", None, 404, "Not Found"),

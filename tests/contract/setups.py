@@ -167,3 +167,14 @@ _threads("17_stream_resume", 1)
 _threads("27_webhooks", 1)
 _threads("19_interrupts_commands", 1, 7)
 _threads("22_crons", 1)
+
+
+@before("23_store", 3)
+def more_items(session: Session) -> None:
+    place = ["demo", "n79248f"]
+    for namespace, key, value in (
+        (place, "k2", {"x": 2, "n": {"d": 2}}),
+        (place, "k3", {"x": 3, "t": "u"}),
+        ([*place, "sub"], "deep", {"x": 9}),
+    ):
+        session.http.put("/store/items", json={"namespace": namespace, "key": key, "value": value})

@@ -44,15 +44,20 @@ class Covered:
         known = inspect.signature(self.method).parameters
         arguments = {**{name: value for name, value in COMMON.items() if name in known}, **arguments}
         self.used |= arguments.keys()
+        first = [
+            arguments.pop(name)
+            for name, parameter in known.items()
+            if parameter.kind is parameter.POSITIONAL_ONLY and name in arguments
+        ]
         if type(getattr(self.method, "__self__", None)).__name__.startswith("Sync"):
-            return await asyncio.to_thread(self._in_thread, count, arguments)
-        answer = self.method(**arguments)
+            return await asyncio.to_thread(self._in_thread, count, first, arguments)
+        answer = self.method(*first, **arguments)
         if inspect.isawaitable(answer):
             answer = await answer
         return await _taken(answer, count) if isinstance(answer, AsyncIterator) else answer
 
-    def _in_thread(self, count: int | None, arguments: dict[str, Any]) -> Any:
-        answer = self.method(**arguments)
+    def _in_thread(self, count: int | None, first: list[Any], arguments: dict[str, Any]) -> Any:
+        answer = self.method(*first, **arguments)
         return list(islice(answer, count)) if isinstance(answer, Iterator) else answer
 
 

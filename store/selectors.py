@@ -1,0 +1,121 @@
+"""Reads of the store."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from platform_site.access.principal import Principal
+from platform_site.core.wire import timestamp
+from store.access import namespace_of, on_items, on_store
+from store.schemas import DEFAULT_ITEMS, DEFAULT_NAMESPACES, ItemSearch, NamespaceSearch
+
+if TYPE_CHECKING:
+    from langgraph.store.base import Item
+
+    from platform_site.core.store_browsing import Level, Shown
+
+
+async def item_get(
+    principal: Principal, namespace: list[str], key: str, *, refresh_ttl: bool | None = None
+) -> dict[str, Any] | None:
+    """An item as JSON, None if there is none. Raises `BadLabel`."""
+    labels = namespace_of(namespace)
+    found = await on_store(principal, lambda store: store.aget(labels, key, refresh_ttl=refresh_ttl))
+    return None if found is None else _wire(found)
+
+
+async def items_search(principal: Principal, body: ItemSearch) -> list[dict[str, Any]]:
+    """Items below a namespace as JSON: with a query the most similar first, else in the order of insertion.
+
+    Raises `BadRequest`, `BadLabel`, `Unprocessable`.
+    """
+    prefix = namespace_of(body.namespace_prefix or [])
+    found = await on_store(
+        principal,
+        lambda store: store.asearch(
+            prefix,
+            query=body.query,
+            filter=body.filter,
+            limit=body.limit or DEFAULT_ITEMS,
+            offset=body.offset,
+            refresh_ttl=body.refresh_ttl,
+        ),
+    )
+    return [{**_wire(item), "score": item.score} for item in found]
+
+
+async def namespaces_list(principal: Principal, body: NamespaceSearch) -> list[tuple[str, ...]]:
+    """Namespaces that hold items, sorted. Raises `BadLabel`, `BadRequest`."""
+    prefix, suffix = namespace_of(body.prefix), namespace_of(body.suffix)
+    return await on_store(
+        principal,
+        lambda store: store.alist_namespaces(
+            prefix=prefix or None,
+            suffix=suffix or None,
+            max_depth=body.max_depth,
+            limit=body.limit or DEFAULT_NAMESPACES,
+            offset=body.offset,
+        ),
+    )
+
+
+def _wire(item: "Item") -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": item.value,
+        "created_at": timestamp(item.created_at),
+        "updated_at": timestamp(item.updated_at),
+    }
+
+
+# For pages: a tree of namespaces, opened level by level, and the items in one of them.
+
+
+@dataclass(frozen=True)
+class StoreItem:
+    """An item as a page shows it."""
+
+    namespace: tuple[str, ...]
+    key: str
+    value: dict[str, Any]
+    created_at: datetime
+    # None: it never expires.
+    expires_at: datetime | None
+    # How long it lives after it was put or read.
+    ttl_minutes: float | None
+
+
+async def namespace_levels(
+    principal: Principal, parent: tuple[str, ...], *, limit: int = 100, offset: int = 0
+) -> "list[Level]":
+    """The labels right below a namespace, sorted, each with the number of items there and deeper."""
+    from platform_site.core.store_browsing import levels
+
+    path = str(principal.workspace_id), *namespace_of(parent)
+    return await on_items(lambda store: levels(store, path, limit=limit, offset=offset))
+
+
+async def items_page(
+    principal: Principal, namespace: tuple[str, ...], *, limit: int = 50, offset: int = 0
+) -> tuple[int, list[StoreItem]]:
+    """How many items lie right in a namespace, and a page of them. Nothing is prolonged by looking."""
+    from platform_site.core.store_browsing import page
+
+    path = str(principal.workspace_id), *namespace_of(namespace)
+    total, shown = await on_items(lambda store: page(store, path, limit=limit, offset=offset))
+    return total, [_store_item(item) for item in shown]
+
+
+async def item_detail(principal: Principal, namespace: tuple[str, ...], key: str) -> StoreItem | None:
+    """One item, None if there is none. Nothing is prolonged by looking."""
+    from platform_site.core.store_browsing import one
+
+    path = str(principal.workspace_id), *namespace_of(namespace)
+    shown = await on_items(lambda store: one(store, path, key))
+    return None if shown is None else _store_item(shown)
+
+
+def _store_item(shown: "Shown") -> StoreItem:
+    item = shown.item
+    return StoreItem(item.namespace[1:], item.key, item.value, item.created_at, shown.expires_at, shown.ttl_minutes)
