@@ -25,6 +25,7 @@ from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
 from threads.messages import with_kept_messages
 from threads.services import finish_deletes, title_of
+from threads.time_to_live import default_time_to_live, ttl_if_none, ttl_params
 
 NOT_FOUND = "Thread or assistant not found."
 THREAD_IN_USE = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
@@ -121,7 +122,7 @@ def _accept(
             )
             transaction.on_commit(lambda: engine.accept(claim), robust=True)
         elif is_free or due > now:
-            transaction.on_commit(engine.wake, robust=True)
+            transaction.on_commit(lambda: engine.wake(run_id), robust=True)
     return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
 
 
@@ -274,8 +275,8 @@ def _save_thread(
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
-                "ttl_strategy, created_at, updated_at, state_updated_at) "
-                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, 'delete', %s, %s, %s)",
+                "ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
+                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     uuid_param(thread_id),
                     principal.workspace_id,
@@ -283,22 +284,25 @@ def _save_thread(
                     json_param(metadata),
                     json_param(plan.thread_config),
                     plan.kwargs["temporary"],
+                    *ttl_params(default_time_to_live(), now),
                     *[moment_param(now)] * 3,
                 ],
             )
         return
     config = {**thread.config, **plan.thread_config}
     title = "" if thread.has_title else title_of(body.input)
+    give_time, time = ttl_if_none(default_time_to_live(), now)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, updated_at = %s, messages = %s, "
-            "title = CASE WHEN title = '' THEN %s ELSE title END WHERE thread_id = %s",
+            f"title = CASE WHEN title = '' THEN %s ELSE title END{give_time} WHERE thread_id = %s",
             [
                 json_param(metadata),
                 json_param(config),
                 moment_param(now),
                 json_param(thread.messages) if thread.messages else None,
                 title,
+                *time,
                 uuid_param(thread_id),
             ],
         )

@@ -22,7 +22,7 @@ _CHANNEL = f"{PREFIX}signals"
 _PUBLISH = Script("return redis.call('PUBLISH', KEYS[1], ARGV[1])", "signal")
 
 # What is done on a signal: given its arguments, on the link's loop, so it must not block.
-Receiver = Callable[..., None]
+Receiver = Callable[..., object]
 
 
 class RedisSignals:

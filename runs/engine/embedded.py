@@ -15,9 +15,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -37,6 +37,9 @@ from runs.engine.threads import NodeThreads
 from runs.models import Run, RunStatus
 from threads.services import finish_deletes
 
+if TYPE_CHECKING:
+    from runs.engine.peers import Peers
+
 logger = logging.getLogger("switchyard.engine")
 
 SPAN_FLUSH_SECONDS = 2.0
@@ -48,8 +51,10 @@ GRACE_SECONDS = 10.0
 class Engine:
     """Executes runs in this process. Methods without a word on threads may be called from any."""
 
-    def __init__(self) -> None:
+    def __init__(self, peers: "Peers | None" = None) -> None:
+        """`peers`: the other processes, where there are any."""
         self.worker = uuid4().hex[:12]
+        self._peers = peers
         self.capacity = settings.CONCURRENCY
         self._loop = BackgroundLoop("runs", lambda: NodeThreads(settings.CONCURRENCY, thread_name_prefix="node"))
         self._lock = threading.Lock()
@@ -78,6 +83,8 @@ class Engine:
         self._loop.start()
         threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
         self._loop.submit(self._main())
+        if self._peers is not None:
+            self._peers.serve(self)
 
     def drain(self, seconds: float) -> None:
         """Finish running work within `seconds`, give the rest back, stop the loop. Blocks; idempotent."""
@@ -106,6 +113,9 @@ class Engine:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._peers is not None:
+            # The next runs of threads whose run has just ended here.
+            self._peers.offer(None)
         await close_storage()
 
     @property
@@ -127,12 +137,60 @@ class Engine:
         attempt = self._register(claim)
         self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt), self._executions)
 
-    def wake(self) -> None:
-        """Look for due runs now, and anew at when the next will be due."""
+    def wake(self, run_id: UUID | None = None) -> None:
+        """See to it that a run that waits is begun when it is due; None: look at all that wait."""
+        if self._peers is not None:
+            self._peers.offer(run_id)
+        else:
+            self.look()
+
+    def cancel(self, run_id: UUID, action: str) -> None:
+        """Stop a run, if it is in work."""
+        if not self.cancel_here(run_id, action) and self._peers is not None:
+            self._peers.cancel(run_id, action)
+
+    def end(self, claim: Claim) -> None:
+        """End a run between two attempts, as its `cancel_action` says; if nobody can now, a sweep does it."""
+        if self._started and not self._draining:
+            self._loop.loop.call_soon_threadsafe(self._spawn, self._end(self._register(claim)), self._executions)
+        elif self._peers is not None:
+            self._peers.end(claim.run_id)
+
+    async def released(self, run_id: UUID, seconds: float) -> None:
+        """Wait until no process works on the run any more, `seconds` at most."""
+        attempt = self._attempts.get(run_id)
+        if attempt is not None:
+            await asyncio.wait({asyncio.wrap_future(attempt.over)}, timeout=seconds)
+        elif self._peers is not None:
+            await self._peers.let_go(run_id, queue.is_held, seconds)
+
+    def lose(self, run_ids: list[UUID]) -> None:
+        """Stop runs that were deleted: nothing they write counts any more, from this moment where they are in work."""
+        self.lose_here(run_ids)
+        if self._peers is not None:
+            self._peers.lose(run_ids)
+
+    # --- from peers ----------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many more runs this process would take now."""
+        return self.capacity - len(self._attempts) if self._started and not self._draining else 0
+
+    async def take(self, run_ids: list[UUID]) -> None:
+        """Claim those of these runs that are to be had, in the order of the queue."""
+        await self._loop.run(self._take_named(run_ids))
+
+    def look(self) -> None:
+        """Claim what is due now, and find out anew when the next will be."""
         if self._started and not self._draining:
             self._loop.loop.call_soon_threadsafe(self._set_wake_up)
 
-    def cancel(self, run_id: UUID, action: str) -> bool:
+    def end_lost(self, run_id: UUID) -> None:
+        """End a run that another process has left between two attempts."""
+        if self._started and not self._draining:
+            self._loop.submit(self._end_lost(run_id))
+
+    def cancel_here(self, run_id: UUID, action: str) -> bool:
         """Stop a run that this process executes, if it does."""
         # Another thread may have committed the claim and be about to hand it over.
         self._early_cancels[run_id] = action
@@ -144,19 +202,8 @@ class Engine:
         self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.CANCEL)
         return True
 
-    def end(self, claim: Claim) -> None:
-        """End a run between two attempts, as its `cancel_action` says; without this engine a sweep does it."""
-        if self._started and not self._draining:
-            self._loop.loop.call_soon_threadsafe(self._spawn, self._end(self._register(claim)), self._executions)
-
-    async def released(self, run_id: UUID, seconds: float) -> None:
-        """Wait until this process does not work on the run any more, `seconds` at most."""
-        attempt = self._attempts.get(run_id)
-        if attempt is not None:
-            await asyncio.wait({asyncio.wrap_future(attempt.over)}, timeout=seconds)
-
-    def lose(self, run_ids: Iterable[UUID]) -> None:
-        """Stop runs that were deleted: nothing they write counts any more, from this moment."""
+    def lose_here(self, run_ids: list[UUID]) -> None:
+        """Stop those of these runs that are in work here."""
         for run_id in run_ids:
             attempt = self._attempts.get(run_id)
             if attempt is not None:
@@ -176,6 +223,8 @@ class Engine:
         if self._attempts.get(attempt.claim.run_id) is attempt:
             del self._attempts[attempt.claim.run_id]
         attempt.over.set_result(None)
+        if self._peers is not None and attempt.stopped_by is not None:
+            self._peers.released(attempt.claim.run_id)
 
     def _set_wake_up(self) -> None:
         if self._wake_up is not None:
@@ -202,8 +251,13 @@ class Engine:
             was_full = len(self._attempts) >= self.capacity
             self._unregister(attempt)
         self._take(claims)
+        if self._peers is not None and self._draining:
+            # It may have been given back, for others to take.
+            self._peers.offer(attempt.claim.run_id)
         if was_full:
             self._set_wake_up()
+            if self._peers is not None:
+                self._peers.has_room_again()
 
     def _take(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -283,6 +337,23 @@ class Engine:
         for workspace_id, thread_id, run_id in await in_db(removable_runs):
             await remove_run(workspace_id, thread_id, run_id)
 
+    async def _take_named(self, run_ids: list[UUID]) -> None:
+        if self._draining:
+            # Taken before the drain was known.
+            for run_id in run_ids:
+                self.wake(run_id)
+            return
+        claims = await in_db(queue.claim_named, self.worker, run_ids)
+        self._take(claims)
+        if len(claims) < len(run_ids) and await in_db(queue.any_delayed, run_ids):
+            self._set_wake_up()
+
+    async def _end_lost(self, run_id: UUID) -> None:
+        run = await in_db(queue.ending_run, run_id)
+        claim = await in_db(queue.take_over, run, self.worker) if run is not None else None
+        if claim is not None:
+            await self._end(self._register(claim))
+
     async def _end(self, attempt: Attempt) -> None:
         claim = attempt.claim
         try:
@@ -343,4 +414,8 @@ class Engine:
 @cache
 def engine() -> Engine:
     """The engine of this process."""
-    return Engine()
+    if not settings.REDIS_URL:
+        return Engine()
+    from runs.engine.peers import redis_peers
+
+    return Engine(redis_peers())

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from platform_site.core.database import json_param, moment, moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
 from runs.models import Run, RunAttempt, RunStatus
 
 
@@ -158,6 +158,42 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
 
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
+
+
+def claim_named(worker: str, run_ids: list[UUID]) -> list[Claim]:
+    """Claim those of these runs that are due and next on their threads. None that was lost before: see `claim_next`."""
+    if not run_ids:
+        return []
+    now = timezone.now()
+    claims: list[Claim] = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r WHERE r.run_id IN ({', '.join(['%s'] * len(run_ids))}) "
+            f"AND r.status = 'pending' AND r.scheduled_at <= %s AND r.attempt = 0 AND {_NEXT_OF_ITS_THREAD} "
+            "ORDER BY r.sequence" + (" FOR UPDATE OF r SKIP LOCKED" if IS_POSTGRES else ""),
+            [*map(uuid_param, run_ids), moment_param(now), moment_param(now)],
+        )
+        for row in cursor.fetchall():
+            if (claim := _take(cursor, worker, row, now)) is not None:
+                claims.append(claim)
+    return claims
+
+
+def any_delayed(run_ids: list[UUID]) -> bool:
+    """Whether one of these runs waits to become due."""
+    waiting = Run.objects.filter(run_id__in=run_ids, status=RunStatus.PENDING, scheduled_at__gt=timezone.now())
+    return waiting.exists()
+
+
+def ending_run(run_id: UUID) -> Run | None:
+    """The run, if it is held only to be ended."""
+    held = Run.objects.filter(run_id=run_id, lease_owner__endswith="/end", cancel_action__isnull=False)
+    return held.first()
+
+
+def is_held(run_id: UUID) -> bool:
+    """Whether an attempt holds the run."""
+    return Run.objects.filter(run_id=run_id, lease_owner__isnull=False).exists()
 
 
 def next_due(after: datetime) -> datetime | None:

