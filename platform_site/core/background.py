@@ -13,10 +13,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 from platform_site.core import metrics
 from platform_site.core.loops import BackgroundLoop
 from platform_site.core.stores import close_storage
+
+if TYPE_CHECKING:
+    from platform_site.core.redis_signals import RedisSignals
 
 logger = logging.getLogger("switchyard.background")
 
@@ -77,14 +83,27 @@ class BackgroundTasks:
             self._loop = BackgroundLoop("background")
             self._loop.start()
             self._loop.submit(self._begin(tasks)).result()
+        if settings.REDIS_URL:
+            _signals().on("wake", self.wake_here)
+            _signals().listen()
 
     def wake(self, name: str) -> None:
-        """Begin the next round of a task now, or once more after the one under way. Without the task, do nothing."""
+        """Begin the next round of a task now, or once more after the one under way.
+
+        Where this process has no such task, the others that have it begin; if there are none, nothing happens.
+        """
+        if not self.wake_here(name) and settings.REDIS_URL:
+            _signals().send("wake", name)
+
+    def wake_here(self, name: str) -> bool:
+        """Wake a task of this process; whether it has one."""
         loop, event = self._loop, self._wake_ups.get(name)
-        if loop is not None and event is not None:
-            # A loop that has just been closed has nobody to wake.
-            with contextlib.suppress(RuntimeError):
-                loop.loop.call_soon_threadsafe(event.set)
+        if loop is None or event is None:
+            return False
+        # A loop that has just been closed has nobody to wake.
+        with contextlib.suppress(RuntimeError):
+            loop.loop.call_soon_threadsafe(event.set)
+        return True
 
     def stop(self) -> None:
         """Cancel the rounds under way and end all tasks. Blocks until they have; idempotent."""
@@ -132,6 +151,12 @@ class BackgroundTasks:
         seconds = time.perf_counter() - begin
         _succeeded(status, seconds)
         return task.interval if pause is None else pause
+
+
+def _signals() -> "RedisSignals":
+    from platform_site.core.redis_signals import redis_signals
+
+    return redis_signals()
 
 
 def _succeeded(status: Status, seconds: float) -> None:
