@@ -138,6 +138,21 @@ def run_outcome(principal: Principal, thread_id: UUID, run_id: UUID) -> RunOutco
     )
 
 
+def outcomes_of_ended(run_ids: list[str]) -> dict[str, bytes | None]:
+    """Those of these runs that have ended, each with what `join` answers; None for one that is gone."""
+    found = {
+        str(run.run_id): run
+        for run in Run.objects.filter(run_id__in=run_ids)
+        .select_related("thread")
+        .defer("metadata", "error_traceback", "thread__metadata", "thread__config")
+    }
+    ended: dict[str, bytes | None] = {run_id: None for run_id in run_ids if run_id not in found}
+    for run_id, run in found.items():
+        if run.finished_at is not None and run.lease_owner is None:
+            ended[run_id] = _outcome_body(run)
+    return ended
+
+
 def _outcome_body(run: Run) -> bytes:
     thread = run.thread
     if run.status in ("error", "timeout"):

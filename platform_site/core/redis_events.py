@@ -123,7 +123,7 @@ class RedisEventLog:
         keys = {reader.key for reader in self.reader.readers()}
         return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
 
-    def end_here(self, run_id: str, outcome: bytes) -> None:
+    def end_here(self, run_id: str, outcome: bytes | None) -> None:
         """End this process's readers of a run whose end never reached Redis, or was lost there."""
         for reader in self.reader.readers():
             if reader.key == stream_key(run_id):

@@ -24,7 +24,7 @@ OLDEST = "0-0"
 # An entry: its id, and its fields.
 Entry = tuple[str, dict[bytes, bytes]]
 # What readers are told when their process goes: name and data of a last event, and an outcome.
-LastWords = tuple[str, bytes, bytes]
+LastWords = tuple[str, bytes, bytes | None]
 
 
 class StreamReader:
