@@ -34,6 +34,7 @@ _STATE = declared(
     query("select", {"type": "array", "items": {"type": "string"}}, "Fields of the state, or `values.<key>`."),
     errors=(503,),
 )
+_INCLUDE = query("include", "string", "`ttl`: how long the thread lives, and until when.")
 _HISTORY = declared(
     query("limit", {"type": "integer", "default": 1}),
     query("before", "string", "The id of a checkpoint: only older states."),
@@ -71,10 +72,12 @@ async def count(request: ApiRequest, body: schemas.ThreadCount) -> HttpResponse:
     return json_response(encode(await read_db(selectors.thread_count, request.principal, body)))
 
 
-@router.get("/threads/{thread_id}", response=schemas.Thread)
+@router.get("/threads/{thread_id}", response=schemas.Thread, openapi_extra=declared(_INCLUDE))
 async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
     """One thread."""
-    return json_response(await read_db(selectors.thread_get, request.principal, path_uuid(thread_id, "thread")))
+    own = path_uuid(thread_id, "thread")
+    with_ttl = bool(_included(request))
+    return json_response(await read_db(selectors.thread_get, request.principal, own, with_ttl=with_ttl))
 
 
 @router.patch(
@@ -83,7 +86,7 @@ async def get(request: ApiRequest, thread_id: str) -> HttpResponse:
     openapi_extra=declared(_PREFER),
 )
 async def patch(request: ApiRequest, thread_id: str, body: schemas.ThreadPatch) -> HttpResponse:
-    """Merge metadata into the thread's own, key by key."""
+    """Merge metadata into the thread's own, key by key; change how long it lives."""
     thread = await in_db(services.thread_patch, request.principal, path_uuid(thread_id, "thread"), body)
     if "return=minimal" in request.headers.get("Prefer", ""):
         return empty_response()
@@ -121,6 +124,14 @@ async def list_messages(request: ApiRequest, thread_id: str) -> HttpResponse:
 async def add_message(request: ApiRequest, thread_id: str, body: schemas.MessageCreate) -> HttpResponse:
     """Append a message. On a thread that has never run it goes before the next run's input."""
     return json_response(encode(await message_add(request.principal, path_uuid(thread_id, "thread"), body)))
+
+
+def _included(request: ApiRequest) -> set[str]:
+    """What `include` names, repeated or separated by commas. Raises `Unprocessable` for what there is not."""
+    wanted = {name for value in request.GET.getlist("include") for name in value.split(",") if name}
+    if unknown := sorted(wanted - {"ttl"}):
+        raise Unprocessable(f"Invalid include: {unknown}")
+    return wanted
 
 
 async def _thread(request: ApiRequest, thread_id: str) -> ThreadForState:

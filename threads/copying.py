@@ -1,7 +1,7 @@
 """Copies of threads: the row and all checkpoints, under a new id. A crash or a delete meanwhile leaves no halves."""
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import orjson
@@ -18,6 +18,7 @@ from threads.models import ThreadStatus, ThreadTombstone
 from threads.selectors import thread_for_state, thread_get, threads_visible
 from threads.services import finish_deletes
 from threads.state import snapshot_of
+from threads.time_to_live import default_time_to_live, ttl_params
 
 # A sweep may take an unfinished copy for what is left of a deleted thread; hardly ever, and never so often.
 _TRIES = 5
@@ -59,7 +60,7 @@ def _begin(principal: Principal, source: UUID, target: UUID) -> _Source:
 
 def _finish(principal: Principal, source: UUID, target: UUID) -> bool:
     """Put the copy's row in the place of its tombstone. False if either was gone: then nothing is left of the copy."""
-    now = moment_param(timezone.now())
+    now = timezone.now()
     with transaction.atomic():
         whole = bool(ThreadTombstone.objects.filter(thread_id=target).delete()[0])
         if whole and _insert_row(principal, source, target, now):
@@ -70,16 +71,23 @@ def _finish(principal: Principal, source: UUID, target: UUID) -> bool:
     return False
 
 
-def _insert_row(principal: Principal, source: UUID, target: UUID, now: Any) -> bool:
+def _insert_row(principal: Principal, source: UUID, target: UUID, now: datetime) -> bool:
     settled = f"CASE WHEN status = '{ThreadStatus.BUSY}' THEN coalesce(settled_status, 'idle') ELSE status END"
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO threads_thread (thread_id, workspace_id, title, status, settled_status, metadata, config, "
-            '"values", interrupts, error, messages, ephemeral, ttl_strategy, created_at, updated_at, state_updated_at) '
+            '"values", interrupts, error, messages, ephemeral, ttl_minutes, ttl_strategy, expires_at, created_at, '
+            "updated_at, state_updated_at) "
             f"SELECT %s, workspace_id, title, {settled}, settled_status, metadata, '{{}}', "
-            "\"values\", interrupts, error, messages, FALSE, 'delete', %s, %s, %s "
+            '"values", interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
             "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
-            [uuid_param(target), now, now, now, uuid_param(source), principal.workspace_id],
+            [
+                uuid_param(target),
+                *ttl_params(default_time_to_live(), now),
+                *[moment_param(now)] * 3,
+                uuid_param(source),
+                principal.workspace_id,
+            ],
         )
         return bool(cursor.rowcount)
 

@@ -9,10 +9,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
+from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import moment_param, storable, uuid_param
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode
 from threads.models import Thread, ThreadStatus
+from threads.selectors import thread_not_found
 from threads.state import interrupts_by_task
 
 
@@ -64,11 +66,17 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
 
 
 def thread_state_changed(thread_id: UUID, head: Head) -> None:
-    """Mirror a change of state that a person or program made, and announce it. A busy thread stays busy."""
+    """Mirror a change of state that a person or program made, and announce it. A busy thread stays busy.
+
+    Raises `NotFound` if the thread was deleted meanwhile; then the change is gone with it.
+    """
     with transaction.atomic():
         locked = Thread.objects.select_for_update().filter(thread_id=thread_id)
         status = locked.values_list("status", flat=True).first()
-        if status is None:
+        if status is not None:
+            thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)
+            state_updated.send(thread_id)
             return
-        thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)
-        state_updated.send(thread_id)
+    # Its checkpoint may have come after those of the thread were deleted.
+    checkpoints().delete_threads_sync([thread_id])
+    raise thread_not_found(thread_id)

@@ -1,6 +1,7 @@
 """A thread: one conversation. Its state lives in checkpoints; the row holds what lists and searches need."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.models import Workspace
@@ -40,7 +41,8 @@ class Thread(models.Model):
     ephemeral = models.BooleanField(default=False)
     ttl_minutes = models.FloatField(null=True, blank=True)
     ttl_strategy = models.CharField(max_length=12, choices=TTLStrategy, default=TTLStrategy.DELETE)
-    expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    # When the sweep looks at the thread, see `time_to_live`.
+    expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     state_updated_at = models.DateTimeField(default=timezone.now)
@@ -51,6 +53,8 @@ class Thread(models.Model):
             models.Index(fields=["workspace", "status", "-updated_at"], name="thread_status"),
             models.Index(fields=["workspace", "-created_at"], name="thread_created"),
             models.Index(fields=["workspace", "-state_updated_at"], name="thread_state_updated"),
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="thread_expiry"),
+            models.Index(fields=["created_at"], condition=Q(ephemeral=True), name="thread_hidden"),
         ]
 
     def __str__(self) -> str:

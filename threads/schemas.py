@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from platform_site.core.config_sections import LONGEST_MINUTES
 from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
@@ -44,11 +45,22 @@ class Superstep(Schema):
     updates: list[SuperstepUpdate]
 
 
+class ThreadTTL(Schema):
+    """Minutes after its last activity after which a thread is deleted, or loses its past; absent: as it was."""
+
+    ttl: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] | None = None
+    strategy: Literal["delete", "keep_latest"] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        return self.ttl is not None or self.strategy is not None
+
+
 class ThreadCreate(Schema):
     thread_id: ThreadId | None = None
     metadata: dict[str, Any] = {}
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: dict[str, Any] | None = None
+    ttl: ThreadTTL = ThreadTTL()
     supersteps: list[Superstep] | None = None
 
 
@@ -105,7 +117,7 @@ class StatePatch(Schema):
 
 class ThreadPatch(Schema):
     metadata: dict[str, Any] = {}
-    ttl: dict[str, Any] | None = None
+    ttl: ThreadTTL = ThreadTTL()
 
 
 class ThreadCount(Schema):
@@ -138,6 +150,8 @@ class ThreadSearch(ThreadCount):
         | None
     ) = None
     extract: dict[str, str] | None = None
+    # Not in the contract, whose rows may have a `ttl` all the same.
+    include: list[Literal["ttl"]] = []
 
 
 class CheckpointRef(Schema):
@@ -188,6 +202,14 @@ class ThreadCopied(Schema):
     config: dict[str, Any]
 
 
+class ThreadTTLShown(BaseModel):
+    """What a thread has to live, and when that is over if nothing happens on it before."""
+
+    strategy: Literal["delete", "keep_latest"]
+    ttl_minutes: float
+    expires_at: str
+
+
 class Thread(ThreadCopied):
     """A thread with what its last run has left."""
 
@@ -195,6 +217,8 @@ class Thread(ThreadCopied):
     error: Any = None
     interrupts: dict[str, list[dict[str, Any]]] | None = None
     extracted: dict[str, Any] | None = None
+    # Where it was asked for, or set by the request.
+    ttl: ThreadTTLShown | None = None
 
 
 class Problem(Schema):

@@ -17,6 +17,7 @@ from threads.extract import ExtractPath, parse_extract
 from threads.models import Thread
 from threads.schemas import ThreadCount, ThreadSearch
 from threads.search import counted_table, order_by, searched_table, where_threads
+from threads.time_to_live import ttl_end, ttl_of, ttl_wire
 
 COLUMNS = (
     "thread_id",
@@ -33,6 +34,9 @@ COLUMNS = (
 _JSON = {"metadata", "config", "values", "error", "interrupts"}
 _TIMES = {"created_at", "updated_at", "state_updated_at"}
 _SELECT_ALL = ", ".join(f'"{column}"' for column in COLUMNS)
+# What the field `ttl` is made of.
+_TTL_COLUMNS = ("ttl_minutes", "ttl_strategy", "expires_at", "updated_at")
+_SELECT_TTL = ", ".join(_TTL_COLUMNS)
 
 
 def thread_not_found(thread_id: UUID) -> NotFound:
@@ -63,17 +67,26 @@ def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
     return wire
 
 
-def thread_get(principal: Principal, thread_id: UUID) -> bytes:
+def thread_get(principal: Principal, thread_id: UUID, *, with_ttl: bool = False) -> bytes:
     """The thread as JSON. Raises `NotFound`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_SELECT_ALL} FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            f"SELECT {_SELECT_ALL}, {_SELECT_TTL} FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
             [uuid_param(thread_id), principal.workspace_id],
         )
         row = cursor.fetchone()
     if row is None:
         raise thread_not_found(thread_id)
-    return orjson.dumps(_wire(row, COLUMNS))
+    wire = _wire(row[: len(COLUMNS)], COLUMNS)
+    if with_ttl:
+        wire["ttl"] = _ttl(row[len(COLUMNS) :])
+    return orjson.dumps(wire)
+
+
+def _ttl(row: tuple[Any, ...]) -> dict[str, Any] | None:
+    minutes, strategy, expires_at, updated_at = row
+    ttl = ttl_of(minutes, strategy)
+    return None if ttl is None else ttl_wire(ttl, ttl_end(ttl, updated_at, expires_at))
 
 
 def _ids(texts: list[str] | None) -> list[UUID] | None:
@@ -100,7 +113,7 @@ def thread_search(principal: Principal, query: ThreadSearch) -> Page:
     )
     columns = tuple(query.select or COLUMNS)
     needed = tuple(dict.fromkeys([*columns, *(path.column for path in extracts.values())]))
-    selected = ", ".join(f'"{column}"' for column in needed)
+    selected = ", ".join(f'"{column}"' for column in (*needed, *_TTL_COLUMNS))
     table = searched_table(where, query.sort_by)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -112,6 +125,8 @@ def thread_search(principal: Principal, query: ThreadSearch) -> Page:
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     items = [_item(row, needed, columns, extracts) for row in rows]
+    if "ttl" in query.include:
+        items = [item | {"ttl": _ttl(row[len(needed) :])} for item, row in zip(items, rows, strict=True)]
     return Page.at(query.offset, orjson.dumps(items), rows=len(rows), more=more)
 
 
@@ -120,7 +135,7 @@ def _item(
 ) -> dict[str, Any]:
     item = _wire(row[: len(columns)], columns)
     if extracts:
-        raw = dict(zip(needed, row, strict=True))
+        raw = dict(zip(needed, row, strict=False))
         decoded = {column: orjson.loads(raw[column]) for column in needed if column in _JSON and raw[column]}
         item["extracted"] = {alias: path.of(decoded.get(path.column)) for alias, path in extracts.items()}
     return item

@@ -10,22 +10,16 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
-from platform_site.core.errors import Conflict, NotFound, Unprocessable
+from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting
 from platform_site.core.ids import uuid7
 from platform_site.core.wire import encode, timestamp
 from threads.models import Thread, ThreadStatus, ThreadTombstone
 from threads.schemas import ThreadCreate, ThreadPatch
 from threads.selectors import thread_get, thread_not_found, threads_visible
+from threads.time_to_live import time_to_live, ttl_of, ttl_params, ttl_wire
 
 TITLE_LENGTH = 80
-
-
-def _refuse_later_fields(**fields: Any) -> None:
-    """Fields of the contract that this version does not know how to honour are refused, never dropped."""
-    for name, value in fields.items():
-        if value is not None:
-            raise Unprocessable(f"`{name}` is not available in this version of Switchyard")
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class MadeThread:
 
 def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
     """Make a thread without a state. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
-    _refuse_later_fields(ttl=body.ttl)
+    ttl = time_to_live(body.ttl, None)
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
         finish_deletes([thread_id])
@@ -47,14 +41,15 @@ def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
-            "ttl_strategy, created_at, updated_at, state_updated_at) "
-            "VALUES (%s, %s, '', 'idle', %s, %s, %s, 'delete', %s, %s, %s) ON CONFLICT (thread_id) DO NOTHING",
+            "ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
+            "VALUES (%s, %s, '', 'idle', %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id) DO NOTHING",
             [
                 uuid_param(thread_id),
                 principal.workspace_id,
                 json_param(body.metadata),
                 json_param({}),
                 False,
+                *ttl_params(ttl, now),
                 *[moment_param(now)] * 3,
             ],
         )
@@ -62,34 +57,41 @@ def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
     if not is_new:
         if body.if_exists == "raise" or not threads_visible(principal).filter(thread_id=thread_id).exists():
             raise Conflict(f"Thread with ID {thread_id} already exists")
-        return MadeThread(thread_id, False, thread_get(principal, thread_id))
+        return MadeThread(thread_id, False, thread_get(principal, thread_id, with_ttl=body.ttl.is_given))
     made = timestamp(now)
-    wire = encode(
-        {
-            "thread_id": thread_id,
-            "created_at": made,
-            "updated_at": made,
-            "state_updated_at": made,
-            "metadata": body.metadata,
-            "status": "idle",
-            "config": {},
-            "values": None,
-        }
-    )
-    return MadeThread(thread_id, True, wire)
+    wire: dict[str, Any] = {
+        "thread_id": thread_id,
+        "created_at": made,
+        "updated_at": made,
+        "state_updated_at": made,
+        "metadata": body.metadata,
+        "status": "idle",
+        "config": {},
+        "values": None,
+    }
+    if body.ttl.is_given:
+        wire["ttl"] = None if ttl is None else ttl_wire(ttl, ttl.end(now))
+    return MadeThread(thread_id, True, encode(wire))
 
 
 def thread_patch(principal: Principal, thread_id: UUID, body: ThreadPatch) -> bytes:
-    """Merge metadata, top level only, and give the thread as JSON. Raises `NotFound`."""
-    _refuse_later_fields(ttl=body.ttl)
+    """Merge metadata, top level only, change how long it lives, and give the thread as JSON.
+
+    Raises `NotFound`, and `Unprocessable` for a strategy without a time.
+    """
     with transaction.atomic():
         thread = threads_visible(principal).select_for_update().filter(thread_id=thread_id).first()
         if thread is None:
             raise NotFound("Not Found")
         thread.metadata = {**thread.metadata, **body.metadata}
         thread.updated_at = timezone.now()
-        thread.save(update_fields=["metadata", "updated_at"])
-    return thread_get(principal, thread_id)
+        changed = ["metadata", "updated_at"]
+        if body.ttl.is_given and (ttl := time_to_live(body.ttl, ttl_of(thread.ttl_minutes, thread.ttl_strategy))):
+            thread.ttl_minutes, thread.ttl_strategy = ttl.minutes, ttl.strategy
+            thread.expires_at = ttl.end(thread.updated_at)
+            changed += ["ttl_minutes", "ttl_strategy", "expires_at"]
+        thread.save(update_fields=changed)
+    return thread_get(principal, thread_id, with_ttl=body.ttl.is_given)
 
 
 def thread_delete(principal: Principal, thread_id: UUID) -> None:

@@ -33,4 +33,4 @@ async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, 
     except BaseException:
         await in_db(delete_threads, [made.thread_id], workspace_id=principal.workspace_id)
         raise
-    return 200, await read_db(thread_get, principal, made.thread_id)
+    return 200, await read_db(thread_get, principal, made.thread_id, with_ttl=body.ttl.is_given)

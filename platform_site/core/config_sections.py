@@ -27,7 +27,9 @@ def _regular_expression(value: str) -> str:
 
 
 Reference = Annotated[str, AfterValidator(_reference)]
-Minutes = Annotated[float, Field(gt=0)]
+# A hundred years: later moments are hard to write.
+LONGEST_MINUTES = 52_560_000
+Minutes = Annotated[float, Field(gt=0, le=LONGEST_MINUTES)]
 
 
 class Section(BaseModel):

@@ -81,6 +81,10 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def _number(limit: float) -> str:
+    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
+
+
 def _alternatives_value(body: Any, location: Sequence[str | int], kind: str) -> tuple[bool, Any]:
     """Whether the error lies inside a choice between types, and if so the value that fits none of them.
 
@@ -122,13 +126,13 @@ def validation_detail(errors: Sequence[Mapping[str, Any]], body: Any) -> str:
         case "literal_error" | "enum":
             return f"{_quoted(value)} is not one of {_choices(context['expected'])}"
         case "greater_than_equal":
-            return f"{_quoted(value)} is less than the minimum of {context['ge']:g}"
+            return f"{_quoted(value)} is less than the minimum of {_number(context['ge'])}"
         case "greater_than":
-            return f"{_quoted(value)} is less than or equal to the minimum of {context['gt']:g}"
+            return f"{_quoted(value)} is less than or equal to the minimum of {_number(context['gt'])}"
         case "less_than_equal":
-            return f"{_quoted(value)} is greater than the maximum of {context['le']:g}"
+            return f"{_quoted(value)} is greater than the maximum of {_number(context['le'])}"
         case "less_than":
-            return f"{_quoted(value)} is greater than or equal to the maximum of {context['lt']:g}"
+            return f"{_quoted(value)} is greater than or equal to the maximum of {_number(context['lt'])}"
         case "too_short":
             return f"{_quoted(value)} has less than {_plural(context['min_length'], 'item')}"
         case "too_long":

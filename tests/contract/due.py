@@ -36,7 +36,6 @@ def is_meant(file: str, index: int, difference: str) -> bool:
 
 
 # What the contract has and the server does not know yet (see test_walk.py): each with the issue that brings it.
-_TTL = "issue 4: time to live"
 _PROTOCOL, _MCP, _A2A = (f"later: {name}" for name in ("protocol v2", "model context protocol", "agent to agent"))
 
 OPERATIONS_NOT_DUE: dict[str, str] = {
@@ -50,23 +49,7 @@ OPERATIONS_NOT_DUE: dict[str, str] = {
     "GET /.well-known/agent-card.json": _A2A,
 }
 
-FIELDS_NOT_DUE: dict[str, str] = {
-    **{
-        f"{operation} body {field}": _TTL
-        for operation in ("POST /threads", "PATCH /threads/{thread_id}")
-        for field in ("ttl", "ttl.strategy", "ttl.ttl")
-    },
-    **{
-        f"{operation} answer ttl": _TTL
-        for operation in (
-            "POST /threads",
-            "POST /threads/search",
-            "GET /threads/{thread_id}",
-            "PATCH /threads/{thread_id}",
-        )
-    },
-    "GET /threads/{thread_id} query include": _TTL,
-}
+FIELDS_NOT_DUE: dict[str, str] = {}
 
 # Fields of bodies that are answered with 422 by their name, with a value that is refused: for good, or until due.
 REFUSED_FOR_GOOD: dict[str, Any] = {
@@ -74,4 +57,4 @@ REFUSED_FOR_GOOD: dict[str, Any] = {
     "feedback_keys": ["helpful"],
     "raise_error": True,
 }
-REFUSED_UNTIL_DUE: dict[str, Any] = {"ttl": {"ttl": 60}}
+REFUSED_UNTIL_DUE: dict[str, Any] = {}

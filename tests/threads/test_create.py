@@ -59,7 +59,6 @@ async def test_id_that_another_workspace_has(api: ApiClient, settings: Any) -> N
         (b'{"if_exists": "x"}', '"x" is not one of "raise" or "do_nothing"'),
         (b'{"metadata": null}', 'null is not of type "object"'),
         (b'{"ttl": 5}', '5 is not of type "object"'),
-        (b'{"ttl": {"ttl": 5}}', "`ttl` is not available"),
         (b'{"supersteps": [{"updates": [{"values": {}}]}]}', '"as_node" is a required property'),
     ],
 )

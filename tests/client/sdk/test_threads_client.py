@@ -1,5 +1,6 @@
 """Every method of the threads client with all of its parameters, and what each of them does."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -27,26 +28,30 @@ async def test_create(sdk: Any) -> None:
     ]
     fields = {"thread_id": chosen, "if_exists": "do_nothing", "graph_id": "counter"}
     with every_parameter(sdk.threads.create) as create:
-        await create.refused("ttl", ttl=60)
-        made = await create(metadata={"m": 1}, supersteps=supersteps, **fields)
+        ttl = {"ttl": 60, "strategy": "keep_latest"}
+        made = await create(metadata={"m": 1}, supersteps=supersteps, ttl=ttl, **fields)
         again = await create(metadata={"m": 2}, **fields)
     assert made["thread_id"] == again["thread_id"] == chosen
     assert made["values"] == again["values"] == {"count": 5, "log": ["by hand"]}
     assert (again["metadata"]["m"], again["metadata"]["graph_id"]) == (1, "counter")
+    assert (made["ttl"]["strategy"], made["ttl"]["ttl_minutes"]) == ("keep_latest", 60)
 
 
-async def test_get(sdk: Any, counted: str) -> None:
+async def test_get(sdk: Any, client: Any, counted: str) -> None:
+    await client.threads.update(counted, metadata={}, ttl=60)
     with every_parameter(sdk.threads.get) as get:
         found = await get(thread_id=counted, include=["ttl"])
     assert (found["thread_id"], found["values"]) == (counted, COUNTED)
+    end = (datetime.fromisoformat(found["updated_at"]) + timedelta(minutes=60)).isoformat(timespec="microseconds")
+    assert found["ttl"] == {"strategy": "delete", "ttl_minutes": 60, "expires_at": end}
 
 
 async def test_update(sdk: Any, client: Any, counted: str) -> None:
     with every_parameter(sdk.threads.update) as update:
-        await update.refused("ttl", thread_id=counted, metadata={}, ttl=60)
-        changed = await update(thread_id=counted, metadata={"added": 1})
+        changed = await update(thread_id=counted, metadata={"added": 1}, ttl=60)
         nothing = await update(thread_id=counted, metadata={"more": 2}, return_minimal=True)
     assert {"kind": "counted", "added": 1}.items() <= changed["metadata"].items()
+    assert (changed["ttl"]["strategy"], changed["ttl"]["ttl_minutes"]) == ("delete", 60)
     assert nothing is None
     assert (await client.threads.get(counted))["metadata"]["more"] == 2
 
