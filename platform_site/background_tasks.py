@@ -2,12 +2,20 @@
 
 from django.conf import settings
 
+from platform_site import alive
 from platform_site.core.background import Task
 
 
 def background_tasks() -> list[Task]:
     """The tasks of a serving process."""
-    return [*_crons(), *_webhooks()]
+    return [*_alive(), *_crons(), *_webhooks()]
+
+
+def _alive() -> list[Task]:
+    async def touch() -> None:
+        alive.touch(settings.ALIVE_FILE)
+
+    return [Task("alive", touch, alive.INTERVAL)] if settings.ALIVE_FILE else []
 
 
 def _crons() -> list[Task]:

@@ -6,15 +6,20 @@ request calls `ensure_started()`, so nothing depends on a server's lifespan supp
 
 import asyncio
 import logging
+import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from platform_site.core import data_directory
@@ -24,9 +29,12 @@ logger = logging.getLogger("switchyard.serving")
 # A node in plain Python holds the interpreter for this long at a time; HTTP answers in between.
 SWITCH_INTERVAL = 0.0005
 # Any number will do, as long as every server of this kind takes the same one.
-_MIGRATION_LOCK = 0x5377_6974
+_PREPARE_LOCK = 0x5377_6974
 # What a stream says when the server goes before its run has ended.
 SHUTDOWN = {"error": "ServerShutdown", "message": "The server is shutting down; the run goes on when it is back."}
+
+# Longest time that threads may take to end after the drain. A node that sleeps does not hold up the exit.
+EXIT_SECONDS = 3.0
 
 _lock = threading.Lock()
 _started = False
@@ -51,14 +59,46 @@ def claim_data_directory(address: str) -> None:
 
 
 def prepare() -> None:
-    """Bring the databases up to date and create what a first start needs. Cheap when there is nothing to do."""
-    if migrations_pending():
-        migrate()
-    from platform_site.access.services import ensure_first_start
-    from platform_site.core.checkpoints import checkpoints
+    """Bring the databases up to date and create what a first start needs. Cheap when there is nothing to do.
 
-    ensure_first_start()
-    asyncio.run(checkpoints().setup())
+    Processes that start together on one PostgreSQL take turns.
+    """
+    with _the_only_one():
+        if migrations_pending():
+            call_command("migrate", verbosity=0, interactive=False)
+        from assistants.services import ensure_default_assistants
+        from platform_site.access.services import ensure_first_start
+        from platform_site.core.checkpoints import checkpoints
+        from platform_site.core.graphs import registry
+
+        ensure_first_start()
+        asyncio.run(checkpoints().setup())
+        # Known before anything is imported; a graph that turns out to be broken says so when it is used.
+        ensure_default_assistants(registry().ids)
+
+
+@contextmanager
+def _the_only_one() -> Iterator[None]:
+    """Wait until no other process prepares this database, and keep others from it meanwhile."""
+    if connection.vendor != "postgresql":
+        # Its directory is locked.
+        yield
+        return
+    with connection.cursor() as cursor:
+        # Asked again and again: building an index concurrently waits for every open statement, that of a process
+        # which waits for the lock included, and would never end.
+        while not _query(cursor, "SELECT pg_try_advisory_lock(%s)"):
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            _query(cursor, "SELECT pg_advisory_unlock(%s)")
+
+
+def _query(cursor: CursorWrapper, statement: str) -> bool:
+    cursor.execute(statement, [_PREPARE_LOCK])
+    row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def migrations_pending() -> bool:
@@ -77,31 +117,34 @@ def _migrations_on_disk() -> set[tuple[str, str]]:
     return found
 
 
-def migrate() -> None:
-    """Apply all migrations; servers that start together on one PostgreSQL take turns."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
-        try:
-            call_command("migrate", verbosity=0, interactive=False)
-        finally:
-            if connection.vendor == "postgresql":
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
-
-
 def ensure_started() -> None:
     """Prepare the databases, start the engine and begin to load the graphs; once a process, later calls are free.
 
     May be called on any thread. The first caller waits until the databases are ready, not until the graphs are loaded.
+    In scale mode the engine is left to the workers.
     """
+    _start_once(_start_web)
+
+
+def start_worker(capacity: int) -> None:
+    """Prepare the databases and start the engine and the background tasks of a worker; once a process.
+
+    It executes at most `capacity` runs at the same time. Returns when the first run may be claimed.
+    """
+    _start_once(partial(_start_worker, capacity))
+
+
+def _start_once(start: Callable[[], None]) -> None:
+    global _started
     if _started:
         return
     with _lock:
         if not _started:
             # A thread of its own: the caller may be on an event loop, where the ORM refuses to work.
-            failure = _in_thread(_start)
+            failure = _in_thread(start)
             if failure is not None:
                 raise failure
+            _started = True
 
 
 def _in_thread(work: Callable[[], None]) -> BaseException | None:
@@ -121,23 +164,41 @@ def _in_thread(work: Callable[[], None]) -> BaseException | None:
     return failures[0] if failures else None
 
 
-def _start() -> None:
-    global _started
+def _start_web() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     claim_data_directory(local_address())
     prepare()
-    from assistants.services import ensure_default_assistants
+    if not settings.REDIS_URL:
+        _start_engine(settings.CONCURRENCY)
+    threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
+
+
+def _start_worker(capacity: int) -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    prepare()
+    _start_engine(capacity)
+    threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
+    logger.info("worker ready, it takes up to %d runs at the same time", capacity)
+
+
+def _start_engine(capacity: int) -> None:
     from platform_site.background_tasks import background_tasks
     from platform_site.core.background import background
-    from platform_site.core.graphs import registry
     from runs.engine.embedded import engine
 
-    # Known before anything is imported; a graph that turns out to be broken says so when it is used.
-    ensure_default_assistants(registry().ids)
+    engine().capacity = capacity
     engine().start()
     background().start(background_tasks())
-    threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
-    _started = True
+
+
+def wake_all() -> None:
+    """Let the engine and every background task of this process look for work now."""
+    from platform_site.core.background import background
+    from runs.engine.embedded import engine
+
+    engine().wake()
+    for status in background().statuses():
+        background().wake(status.name)
 
 
 def _load_graphs() -> None:
@@ -169,3 +230,10 @@ def drain() -> None:
     background().stop()
     state_loop().submit(close_storage()).result(timeout=10)
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))
+
+
+def end_soon(status: int) -> None:
+    """Let the interpreter end in its own time, but not wait for a thread that never ends."""
+    timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()

@@ -89,6 +89,8 @@ MAX_ATTEMPTS = _env_int("MAX_ATTEMPTS", 3, 1)
 RUN_TIME_LIMIT_SECONDS = _env_number("RUN_TIME_LIMIT_SECONDS", 3600, 0.1)
 # Runs that one process executes at the same time.
 CONCURRENCY = _env_int("CONCURRENCY", 500, 1)
+# File that workers and beat touch every few seconds while they are well, for health checks; empty for none.
+ALIVE_FILE = _env("ALIVE_FILE")
 # Seconds a crash-recovered run must live before the next one is taken up beside it.
 RECOVERY_PROBATION_SECONDS = _env_number("RECOVERY_PROBATION_SECONDS", 30)
 # Seconds the events of a finished run can still be read, ordinary and `stream_resumable`.

@@ -108,6 +108,10 @@ def configure(options: Options) -> None:
                 "daphne": {"level": "WARNING"},
                 "uvicorn": {"level": "WARNING"},
                 "uvicorn.access": {"level": "CRITICAL"},
+                # Celery tells of every task three times; ours come every few seconds.
+                "celery.beat": {"level": "WARNING"},
+                "celery.app.trace": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
             },

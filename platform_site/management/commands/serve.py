@@ -27,8 +27,6 @@ from platform_site.reloading import run_with_reloader
 logger = logging.getLogger("switchyard.serving")
 
 SERVERS: dict[str, type[HttpServer]] = {"uvicorn": UvicornServer, "daphne": DaphneServer}
-# Longest time that threads may take to end after the drain. A node that sleeps does not hold up the exit.
-EXIT_SECONDS = 3.0
 
 
 class CannotStart(Exception):
@@ -51,7 +49,7 @@ class Command(BaseCommand):
             run_with_reloader(lambda: self._serve(options["server"]))
         else:
             status = self._serve(options["server"])
-            end_soon(status)
+            serving.end_soon(status)
             sys.exit(status)
 
     def _serve(self, server_name: str) -> int:
@@ -170,10 +168,3 @@ def create_key_command() -> str:
     if not settings.DATABASE_URL and Path(".switchyard").absolute() != settings.DATA_DIR:
         words.insert(0, f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))}")
     return " ".join(words)
-
-
-def end_soon(status: int) -> None:
-    """Let the interpreter end in its own time, but not wait for a thread that never ends."""
-    timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
-    timer.daemon = True
-    timer.start()

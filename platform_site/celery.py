@@ -1,0 +1,145 @@
+"""The Celery application of scale mode: it hosts the workers, and its beat is their safety net.
+
+    celery -A platform_site worker
+    celery -A platform_site beat
+
+Runs are not Celery tasks. A worker runs the engine in its process (`EngineStep`) and claims runs in PostgreSQL. Celery
+brings the process's life (signals, warm shutdown, the pool for tasks) and the schedule of beat.
+"""
+
+import logging
+import os
+import sys
+from functools import cached_property
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+try:
+    # Now, so that the first line of the log is in our format already.
+    django.setup()
+except ImproperlyConfigured as problem:
+    # A wrong setting: its own sentence says all, Celery's traceback would hide it.
+    sys.exit(f"switchyard: {problem}")
+
+from celery import Celery, bootsteps, signals
+from celery.apps.beat import Beat
+from celery.apps.worker import Worker
+from celery.beat import Scheduler
+from django.conf import settings
+
+from platform_site import alive, serving
+
+logger = logging.getLogger("switchyard.worker")
+
+
+class LeanWorker(Worker):
+    """A worker without what only Celery tasks need: no gossip, no event heartbeat, no banner over the logs."""
+
+    def __init__(self, **options: Any) -> None:
+        lean = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "quiet": True}
+        super().__init__(**{**options, **lean})
+
+
+class QuietBeat(Beat):
+    """Beat without a banner over the logs."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "quiet": True})
+
+
+class Application(Celery):
+    """Celery with the classes above."""
+
+    @cached_property
+    def Worker(self) -> Any:
+        return self.subclass_with_self(LeanWorker)
+
+    @cached_property
+    def Beat(self) -> Any:
+        return self.subclass_with_self(QuietBeat)
+
+
+class LivingScheduler(Scheduler):
+    """Beat's schedule in memory, which needs no file: a tick that is missed or repeated does no harm."""
+
+    def tick(self, *args: Any, **options: Any) -> Any:
+        alive.touch(settings.ALIVE_FILE)
+        return super().tick(*args, **options)
+
+
+class EngineStep(bootsteps.StartStopStep):
+    """The engine and the background tasks, from the start of a worker to its warm shutdown."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def start(self, worker: Any) -> None:
+        serving.start_worker(int(worker.concurrency))
+
+    def stop(self, worker: Any) -> None:
+        """Finish or give back the runs in work; then the process may end, threads that never end or not."""
+        serving.drain()
+        serving.end_soon(worker.exitcode or 0)
+
+
+def _broker(url: str) -> str:
+    # Celery has a name of its own for a socket file.
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+
+def _application() -> Application:
+    if not settings.REDIS_URL:
+        raise ImproperlyConfigured(
+            "workers and beat need DATABASE_URL and REDIS_URL; without them `manage.py serve` does all in one process"
+        )
+    application = Application("switchyard", broker=_broker(settings.REDIS_URL))
+    application.conf.update(
+        worker_pool="threads",
+        worker_concurrency=settings.CONCURRENCY,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_default_queue="switchyard",
+        broker_connection_retry_on_startup=True,
+        # Redis may be away for as long as it likes.
+        broker_connection_max_retries=None,
+        # Beside the keys of others in the same Redis.
+        broker_transport_options={"global_keyprefix": "switchyard:celery:", "socket_keepalive": True},
+        beat_scheduler=LivingScheduler,
+        # It shows that it is alive in between.
+        beat_max_loop_interval=alive.INTERVAL,
+        beat_schedule={
+            "wake": {
+                "task": "switchyard.wake_background",
+                "schedule": settings.SWEEP_SECONDS,
+                # While no worker is there, nothing piles up.
+                "options": {"expires": settings.SWEEP_SECONDS},
+            }
+        },
+    )
+    application.steps["worker"].add(EngineStep)
+    return application
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_: Any) -> None:
+    """Django has configured it: with a receiver here Celery leaves the loggers alone."""
+
+
+try:
+    app = _application()
+except ImproperlyConfigured as problem:
+    sys.exit(f"switchyard: {problem}")
+
+
+@app.task(name="switchyard.wake_background")
+def wake_background() -> None:
+    """Let the worker that takes this look for work in the database, as if somebody had woken it."""
+    logger.debug("woken by beat")
+    serving.wake_all()
