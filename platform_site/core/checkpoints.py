@@ -41,6 +41,10 @@ class LeaseLost(Exception):
         super().__init__(f"{fence.lease_owner} no longer owns run {fence.run_id}")
 
 
+class DatabaseAway(Exception):
+    """Checkpoints could not be read or written because the database is not there: a matter of time, not of the run."""
+
+
 class Checkpoints(ABC):
     """The process's access to checkpoints. Every method may be called from any event loop.
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from django.db import connections
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -30,6 +30,11 @@ async def become_only_one(connection: AsyncConnection[DictRow]) -> None:
         if row is not None and row["held"]:
             return
         await asyncio.sleep(0.05)
+
+
+def is_away(error: OperationalError) -> bool:
+    """Whether the error says that the server is not there, or is going or coming (PostgreSQL manual, appendix A)."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 class LoopPools:

@@ -8,13 +8,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncCursor
+from psycopg import AsyncCursor, OperationalError
 from psycopg.errors import DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
-from platform_site.core.checkpoints import Fence, LeaseLost
+from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
-from platform_site.core.postgres_pool import LoopPools
+from platform_site.core.postgres_pool import LoopPools, is_away
 
 # Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.
 # The lock keeps the lease where it is until the commit.
@@ -80,6 +80,16 @@ class PooledPostgresSaver(AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        try:
+            async with self._connected_cursor(pipeline=pipeline) as cursor:
+                yield cursor
+        except OperationalError as error:
+            if self._fence is not None and is_away(error):
+                raise DatabaseAway(str(error)) from error
+            raise
+
+    @asynccontextmanager
+    async def _connected_cursor(self, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:
         pool = await self._pools.current()
         async with self.lock, pool.connection() as connection:
             if not pipeline:

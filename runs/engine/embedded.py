@@ -251,9 +251,8 @@ class Engine:
             was_full = len(self._attempts) >= self.capacity
             self._unregister(attempt)
         self._take(claims)
-        if self._peers is not None and self._draining:
-            # It may have been given back, for others to take.
-            self._peers.offer(attempt.claim.run_id)
+        if attempt.given_back:
+            self.wake(attempt.claim.run_id)
         if was_full:
             self._set_wake_up()
             if self._peers is not None:

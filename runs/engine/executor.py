@@ -20,7 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from platform_site.core import logs, metrics
-from platform_site.core.checkpoints import LeaseLost, checkpoints
+from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
@@ -45,6 +45,12 @@ _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
+}
+
+
+INTERRUPTED = {
+    "error": "DatabaseAway",
+    "message": "The server's database was away for a moment; the run goes on, join it again.",
 }
 
 
@@ -79,6 +85,8 @@ class Attempt:
         self.claim = claim
         self.lease = Lease(claim)
         self.stopped_by: Stop | None = None
+        # Whether the run is pending again, for another attempt.
+        self.given_back = False
         # Done when nothing of the attempt is left, in whatever way it ended.
         self.over: Future[None] = Future()
         self._next_worker = next_worker
@@ -112,6 +120,9 @@ class Attempt:
             ending = await self._attempt()
         except LeaseLost as error:
             logger.warning("gave up: %s", error)
+            return []
+        except DatabaseAway as error:
+            await self._give_back_later(error)
             return []
         if ending is None:
             return []
@@ -168,7 +179,7 @@ class Attempt:
                 if not self.claim.is_temporary:
                     await self._settle(ending, None if isinstance(opened, Ending) else opened)
                 return ending
-        except LeaseLost:
+        except (LeaseLost, DatabaseAway):
             raise
         except BaseException as error:
             # The graph could not be opened or closed, or its state not be read.
@@ -204,7 +215,7 @@ class Attempt:
                     self._task.cancel()
                 await self._task
             return Ending(RunStatus.SUCCESS)
-        except LeaseLost:
+        except (LeaseLost, DatabaseAway):
             raise
         except SystemExit as error:
             return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
@@ -291,9 +302,26 @@ class Attempt:
     async def _gave_back(self) -> bool:
         if not await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
             return False
+        self.given_back = True
         self.lease.lose()
         self._log.leave(self._name, "error", encode(DRAINED), encode({"__error__": DRAINED}))
         return True
+
+    async def _give_back_later(self, error: DatabaseAway) -> None:
+        """Make the run pending again once the database is back; the next attempt goes on where this one was."""
+        logger.warning("the database went away (%s); the run is tried again when it is back", error)
+        for pause in (*FINISH_RETRY_SECONDS, None):
+            try:
+                self.given_back = await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
+                break
+            except DatabaseError:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        self.lease.lose()
+        self._telemetry.given_back = self.given_back
+        if self.given_back:
+            self._log.leave(self._name, "error", encode(INTERRUPTED), encode({"__error__": INTERRUPTED}))
 
     async def _finish(self, ending: Ending) -> list[Claim]:
         ending.spans = self._recorder.take()

@@ -12,7 +12,7 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
-from platform_site.core.checkpoints import LeaseLost
+from platform_site.core.checkpoints import DatabaseAway, LeaseLost
 from platform_site.core.postgres_checkpoints import PostgresCheckpoints
 from platform_site.core.postgres_pool import LoopPools
 from tests.core.checkpointing import Lease, ids, save, thread_config
@@ -184,3 +184,25 @@ async def test_text_may_hold_nul(checkpoints: PostgresCheckpoints) -> None:
 
     assert oldest.checkpoint["channel_values"] == {"text": "a\0b", "other": "plain"}
     assert newest.checkpoint["channel_values"] == {"text": "\0", "other": {"a": "\0"}}
+
+
+async def test_a_database_that_goes_away_is_told_from_a_run_that_fails(
+    checkpoints: PostgresCheckpoints,
+    postgres_url: str,  # noqa: F811
+) -> None:
+    lease, config = Lease(), thread_config(uuid4())
+    own(postgres_url, lease)
+    saver = checkpoints.saver_for_run(lease)
+    saved = await save(saver, config, lease.run_id, colour={"red": 1})
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    with pytest.raises(DatabaseAway):
+        await save(saver, saved, lease.run_id, colour={"blue": 1})
+
+    # Its connections are new then.
+    await save(saver, saved, lease.run_id, colour={"green": 1})
+    assert len(await ids(checkpoints.saver(), config)) == 2
