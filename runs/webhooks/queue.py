@@ -22,7 +22,7 @@ from runs.webhooks.signatures import secrets_of
 from runs.webhooks.transport import Answer
 
 # How much longer a lease is than the longest request: time to write down what came of it.
-LEASE_MARGIN_SECONDS = 15.0
+LEASE_MARGIN_SECONDS = 10.0
 PENDING, DELIVERING, HELD = DeliveryStatus.PENDING, DeliveryStatus.DELIVERING, DeliveryStatus.HELD
 LOST = "The process that sent it ended before the answer was written down."
 
