@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
-from platform_site.core import background as module
+from platform_site.core import rounds as module
 from platform_site.core.background import BackgroundTasks, Task
 
 
@@ -22,8 +22,10 @@ def tasks() -> Iterator[BackgroundTasks]:
 class Rounds:
     """A task's work that counts its rounds and fails in those it is told to."""
 
-    def __init__(self, *, failing: int = 0, pause: float | None = None) -> None:
-        self.failing, self.pause = failing, pause
+    def __init__(
+        self, *, failing: int = 0, pause: float | None = None, error: type[BaseException] = ValueError
+    ) -> None:
+        self.failing, self.pause, self.error = failing, pause, error
         self.count = 0
         self._changed = threading.Condition()
 
@@ -32,7 +34,7 @@ class Rounds:
             self.count += 1
             self._changed.notify_all()
         if self.count <= self.failing:
-            raise ValueError("no luck")
+            raise self.error("no luck")
         return self.pause
 
     def reached(self, count: int) -> bool:
@@ -137,3 +139,82 @@ def test_what_a_task_has_left_going_on_is_closed_with_it(tasks):
     assert not closed.is_set()
     tasks.stop()
     assert closed.is_set()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, KeyboardInterrupt, MemoryError])
+def test_no_exception_of_a_round_ends_its_task(tasks, monkeypatch, error):
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 0.001)
+    rounds = Rounds(failing=2, pause=0.001, error=error)
+    tasks.start([Task("stubborn", rounds, interval=1)])
+    assert rounds.reached(5)
+    [status] = tasks.statuses()
+    assert status.failures_in_a_row == 0
+
+
+def test_a_round_that_awaits_what_is_cancelled_is_repeated(tasks, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 0.001)
+    rounds = Rounds(pause=0.001)
+
+    async def awaits_cancelled() -> float | None:
+        if rounds.count < 2:
+            await rounds()
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return await rounds()
+
+    tasks.start([Task("stubborn", awaits_cancelled, interval=1)])
+    assert rounds.reached(5)
+
+
+def test_pause_after_a_failure_is_no_longer_than_the_interval():
+    status = module.Status("often", interval=5)
+    assert max(status.failed(ValueError("no luck")) for _ in range(20)) <= 5
+    seldom = module.Status("seldom", interval=3600)
+    assert max(seldom.failed(ValueError("no luck")) for _ in range(20)) <= module.LONGEST_BACKOFF
+
+
+def test_a_status_tells_what_went_wrong_last(tasks, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 3600.0)
+    rounds, other = Rounds(failing=1), Rounds()
+    tasks.start([Task("failing", rounds, interval=1), Task("other", other, interval=3600)])
+    assert rounds.reached(1)
+    tasks.wake("other")
+    assert other.reached(2)
+    status = next(status for status in tasks.statuses() if status.name == "failing")
+    assert (status.rounds, status.failures_in_a_row, status.last_error) == (0, 1, "ValueError: no luck")
+    assert status.last_run is None
+
+
+def test_a_task_is_late_when_it_has_missed_several_rounds():
+    status = module.Status("task", interval=100, started=1000)
+    assert not status.is_late(1000 + 300)
+    assert status.is_late(1000 + 400)
+    status.last_run = 1350
+    assert not status.is_late(1400)
+
+
+def test_what_is_kept_alive_elsewhere_is_shown_among_the_tasks(tasks):
+    elsewhere = module.Status("elsewhere", interval=1)
+    tasks.watch(elsewhere)
+    tasks.start([Task("here", Rounds(), interval=1)])
+    assert [status.name for status in tasks.statuses()] == ["elsewhere", "here"]
+    assert tasks.statuses()[0] is elsewhere
+    tasks.wake("elsewhere")
+
+
+async def test_rounds_end_after_the_one_under_way():
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def work() -> None:
+        begun.set()
+        await go_on.wait()
+        ended.append(True)
+
+    rounds = module.Rounds(Task("slow", work, interval=3600))
+    running = asyncio.create_task(rounds.run())
+    await begun.wait()
+    rounds.end()
+    go_on.set()
+    await running
+    assert ended == [True]
