@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 import orjson
-from django.db import DataError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError, ValidationErrorContext
@@ -114,6 +114,13 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
     # PostgreSQL stores no NUL characters and no numbers out of a column's range.
     logger.info("the database refused a value: %s", error)
     return error_response(Unprocessable(NOT_STORABLE))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    logger.error("the database does not answer", exc_info=error)
+    return error_response(ApiError("The database does not answer; try again", status=503))
 
 
 @api.exception_handler(RecursionError)

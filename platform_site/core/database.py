@@ -7,6 +7,8 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 
 import asyncio
 import re
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import close_old_connections, models
+from django.db import close_old_connections, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -27,6 +29,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IS_POSTGRES = bool(settings.DATABASE_URL)
+# A connection that was not used for so long is tried before it is.
+UNUSED_SECONDS = 1.0
+_last_use = threading.local()
 # SQLite has one writer; more threads only wait for its lock.
 _writers: ThreadPoolExecutor | GroupWriter
 if IS_POSTGRES:
@@ -43,10 +48,19 @@ async def _hop(
         return await pool.run(partial(function, *args, **kwargs))
 
     def call() -> T:
-        close_old_connections()
+        _without_lost_connection()
         return function(*args, **kwargs)
 
     return await asyncio.wrap_future(pool.submit(call))
+
+
+def _without_lost_connection() -> None:
+    """Close this thread's connection if the database was restarted while nobody used it: a new one is made."""
+    close_old_connections()
+    now = time.monotonic()
+    if now - getattr(_last_use, "at", now) > UNUSED_SECONDS and not connection.is_usable():
+        connection.close()
+    _last_use.at = now
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

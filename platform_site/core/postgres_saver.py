@@ -84,9 +84,13 @@ class PooledPostgresSaver(AsyncPostgresSaver):
             async with self._connected_cursor(pipeline=pipeline) as cursor:
                 yield cursor
         except OperationalError as error:
-            if self._fence is not None and is_away(error):
-                raise DatabaseAway(str(error)) from error
-            raise
+            if not is_away(error):
+                raise
+            # One connection was lost, so others were: none of them is to cost another run an attempt.
+            await (await self._pools.current()).check()
+            if self._fence is None:
+                raise
+            raise DatabaseAway(str(error)) from error
 
     @asynccontextmanager
     async def _connected_cursor(self, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:
