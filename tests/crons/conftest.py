@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
 import orjson
+import pytest
 
 from crons import services
 from crons.models import Cron, CronTick
 from crons.schemas import CronCreate, CronCreateStateless
 from platform_site.access.principal import Principal
 from runs.models import Run
+from runs.webhooks.addresses import Resolver
 from tests.api_client import api as api
 from tests.runs.conftest import _test_graphs as _test_graphs
 from tests.runs.conftest import engine as engine
@@ -61,3 +64,13 @@ def runs_of(cron: Cron) -> list[Run]:
 def fired(times: Iterable[str]) -> list[tuple[str, str]]:
     """The history of a cron that was fired at these times and at no other."""
     return [(time, "fired") for time in times]
+
+
+@pytest.fixture
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every host of a webhook has a public address; no name is looked up."""
+
+    async def lookup(self: Resolver, host: str, port: int) -> list[Any]:
+        return [ip_address("93.184.216.34")]
+
+    monkeypatch.setattr(Resolver, "lookup", lookup)

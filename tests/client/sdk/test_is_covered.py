@@ -3,7 +3,13 @@
 import pytest
 from langgraph_sdk import get_client, get_sync_client
 
-from tests.client.sdk import test_assistants_client, test_runs_client, test_store_client, test_threads_client
+from tests.client.sdk import (
+    test_assistants_client,
+    test_crons_client,
+    test_runs_client,
+    test_store_client,
+    test_threads_client,
+)
 from tests.client.sdk.covering import public_methods
 
 CLIENTS = [("async", get_client(url="http://127.0.0.1:1")), ("sync", get_sync_client(url="http://127.0.0.1:1"))]
@@ -11,6 +17,7 @@ TESTS = {
     "assistants": test_assistants_client,
     "threads": test_threads_client,
     "runs": test_runs_client,
+    "crons": test_crons_client,
     "store": test_store_client,
 }
 # Methods that speak what this server does not speak yet.
