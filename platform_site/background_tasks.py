@@ -6,9 +6,20 @@ from platform_site import alive
 from platform_site.core.background import Task
 
 
+def web_tasks() -> list[Task]:
+    """The tasks of a web process of scale mode: what only concerns its own clients."""
+    from platform_site.core.events import event_log
+    from platform_site.core.redis_events import RedisEventLog
+    from runs.streaming.lost_ends import INTERVAL, LostEnds
+
+    log = event_log()
+    assert isinstance(log, RedisEventLog)
+    return [*_alive(), Task("lost-ends", LostEnds(log).round, INTERVAL)]
+
+
 def background_tasks() -> list[Task]:
-    """The tasks of a serving process."""
-    return [*_alive(), *_crons(), *_webhooks()]
+    """The tasks of a process that executes runs."""
+    return [*_alive(), *_crons(), *_webhooks(), *_store()]
 
 
 def _alive() -> list[Task]:
@@ -32,3 +43,9 @@ def _webhooks() -> list[Task]:
     from runs.webhooks.deliverer import webhook_tasks
 
     return webhook_tasks()
+
+
+def _store() -> list[Task]:
+    from store import expiry
+
+    return [Task(expiry.TASK, expiry.Sweeper().round, expiry.interval())]

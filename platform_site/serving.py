@@ -22,7 +22,7 @@ from django.db import connection, connections
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
-from platform_site.core import data_directory
+from platform_site.core import data_directory, logs, tracing
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -33,6 +33,8 @@ _PREPARE_LOCK = 0x5377_6974
 # What a stream says when the server goes before its run has ended.
 SHUTDOWN = {"error": "ServerShutdown", "message": "The server is shutting down; the run goes on when it is back."}
 
+# How long the last events may take to reach Redis.
+FLUSH_SECONDS = 5.0
 # Longest time that threads may take to end after the drain. A node that sleeps does not hold up the exit.
 EXIT_SECONDS = 3.0
 
@@ -166,15 +168,24 @@ def _in_thread(work: Callable[[], None]) -> BaseException | None:
 
 def _start_web() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
+    logs.identify(role="web" if settings.REDIS_URL else "server")
+    tracing.start(requests=settings.TRACE_REQUESTS)
     claim_data_directory(local_address())
     prepare()
-    if not settings.REDIS_URL:
+    if settings.REDIS_URL:
+        from platform_site.background_tasks import web_tasks
+        from platform_site.core.background import background
+
+        background().start(web_tasks())
+    else:
         _start_engine(settings.CONCURRENCY)
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
 
 
 def _start_worker(capacity: int) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
+    logs.identify(role="worker")
+    tracing.start()
     prepare()
     _start_engine(capacity)
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
@@ -186,6 +197,7 @@ def _start_engine(capacity: int) -> None:
     from platform_site.core.background import background
     from runs.engine.embedded import engine
 
+    logs.identify(role="worker" if settings.REDIS_URL else "server", worker=engine().worker)
     engine().capacity = capacity
     engine().start()
     background().start(background_tasks())
@@ -196,7 +208,7 @@ def wake_all() -> None:
     from platform_site.core.background import background
     from runs.engine.embedded import engine
 
-    engine().wake()
+    engine().look()
     for status in background().statuses():
         background().wake(status.name)
 
@@ -230,6 +242,20 @@ def drain() -> None:
     background().stop()
     state_loop().submit(close_storage()).result(timeout=10)
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))
+    if settings.REDIS_URL:
+        _flush_redis()
+
+
+def _flush_redis() -> None:
+    """Wait until Redis has what this process has to say."""
+    from platform_site.core.redis_link import redis_link
+    from platform_site.core.redis_signals import redis_writer
+
+    try:
+        redis_link().submit(redis_writer().flushed()).result(timeout=FLUSH_SECONDS)
+    except TimeoutError:
+        logger.warning("Redis did not take the last events in time; sweeps and readers make up for it")
+    tracing.stop()
 
 
 def end_soon(status: int) -> None:
