@@ -10,6 +10,7 @@ brings the process's life (signals, warm shutdown, the pool for tasks) and the s
 import logging
 import os
 import sys
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -29,11 +30,15 @@ from celery import Celery, bootsteps, signals
 from celery.apps.beat import Beat
 from celery.apps.worker import Worker
 from celery.beat import Scheduler
+from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 
 from platform_site import alive, serving
 
 logger = logging.getLogger("switchyard.worker")
+
+# At every lost connection Celery tells of a change of how it treats long tasks. Ours take milliseconds.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 class LeanWorker(Worker):

@@ -1,0 +1,126 @@
+"""Web processes, workers and beat on one PostgreSQL and one Valkey."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from platform_site import alive
+from tests.live import INHERITED, ROOT
+from tests.scaled_stack import ScaledStack, scaled_stack, scaled_stacks
+
+__all__ = ["scaled_stack", "scaled_stacks"]
+
+INPUT = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+def accept_run(stack: ScaledStack) -> tuple[str, str]:
+    """A run on a thread of its own: their ids."""
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
+        thread_id = http.post("/threads", json={}).json()["thread_id"]
+        answer = http.post(f"/threads/{thread_id}/runs", json={"assistant_id": "echo", "input": INPUT})
+        assert answer.status_code == 200, answer.text
+        return thread_id, answer.json()["run_id"]
+
+
+def wait_for(true: Callable[[], bool], *, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def status_of(stack: ScaledStack, run_id: str) -> str:
+    (row,) = stack.rows("SELECT status FROM runs_run WHERE run_id = %s", run_id)
+    return str(row["status"])
+
+
+@pytest.fixture(autouse=True)
+def worker_is_up(scaled_stack: ScaledStack) -> None:
+    if not scaled_stack.workers[0].is_running():
+        scaled_stack.workers[0].start()
+
+
+def test_a_worker_executes_what_a_web_process_accepted(scaled_stack: ScaledStack) -> None:
+    _, run_id = accept_run(scaled_stack)
+    wait_for(lambda: status_of(scaled_stack, run_id) == "success")
+
+
+def test_a_run_that_is_accepted_while_no_worker_is_there_waits_for_one(scaled_stack: ScaledStack) -> None:
+    worker = scaled_stack.workers[0]
+    assert worker.terminate() == 0
+    _, run_id = accept_run(scaled_stack)
+    assert status_of(scaled_stack, run_id) == "pending"
+    worker.start()
+    wait_for(lambda: status_of(scaled_stack, run_id) == "success")
+
+
+def test_a_worker_ends_with_status_0_after_sigterm(scaled_stack: ScaledStack) -> None:
+    worker = scaled_stack.workers[0]
+    assert worker.terminate() == 0
+    assert "Traceback" not in worker.log
+
+
+def test_a_worker_writes_our_log_only(scaled_stack: ScaledStack) -> None:
+    lines = [line for line in scaled_stack.workers[0].log.splitlines() if line and not line.startswith("starting")]
+    # Celery says so itself, from within its signal handler.
+    written = [line for line in lines if not line.startswith("worker: Warm shutdown")]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*(set(json.loads(line)) for line in written))
+
+
+def test_beat_wakes_the_workers(scaled_stacks: Callable[..., ScaledStack]) -> None:
+    stack = scaled_stacks(None, SWEEP_SECONDS="1", LOG_LEVEL="debug")
+    stack.start_databases()
+    worker = stack.start_worker()
+    beat = stack.start_beat()
+    worker.wait_log("woken by beat")
+    assert beat.terminate() == 0
+    stack.stop()
+
+
+def test_worker_and_beat_show_that_they_are_alive(scaled_stacks: Callable[..., ScaledStack]) -> None:
+    stack = scaled_stacks(None)
+    stack.start_databases()
+    files = [stack.directory / name for name in ("worker", "beat")]
+    stack.start_worker(ALIVE_FILE=str(files[0]))
+    stack.start_beat(ALIVE_FILE=str(files[1]))
+    for file in files:
+        wait_for(file.exists)
+        checked = subprocess.run(
+            [sys.executable, "-m", "platform_site.alive"], cwd=ROOT, env={"ALIVE_FILE": str(file)}, check=False
+        )
+        assert checked.returncode == 0
+    stack.stop()
+
+
+def test_a_process_that_has_not_touched_its_file_is_not_alive(tmp_path) -> None:
+    path = tmp_path / "alive"
+    assert not alive.is_alive("")
+    assert not alive.is_alive(str(path))
+    alive.touch(str(path))
+    assert alive.is_alive(str(path))
+    long_ago = time.time() - 2 * alive.STALE_SECONDS
+    os.utime(path, (long_ago, long_ago))
+    assert not alive.is_alive(str(path))
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_without_scale_mode_workers_and_beat_say_what_is_missing(command: str) -> None:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    ended = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "platform_site", command],
+        cwd=ROOT,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("switchyard: workers and beat need DATABASE_URL and REDIS_URL")
+    assert "Traceback" not in ended.stderr
