@@ -208,8 +208,19 @@ SECRET_KEY = _secret_key()
 LOG_LEVEL = _env_choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 # One JSON object a line, or text for people; on a terminal text is the default.
 LOG_FORMAT = _env_choice("LOG_FORMAT", "text" if sys.stderr.isatty() else "json", ("json", "text"))
+# One line for each request of the API at the level info; without it at debug.
+LOG_REQUESTS = _env_bool("LOG_REQUESTS", False)
 LOGGING_CONFIG = "platform_site.core.logs.configure"
 LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
+
+# --- Monitoring ----------------------------------------------------------------------------------
+# A span for each request of the API, where the OTEL_* variables ask for traces; runs have theirs anyway.
+TRACE_REQUESTS = _env_bool("TRACE_REQUESTS", False)
+# Port on which a worker serves its metrics, and the address; 0 serves none.
+WORKER_METRICS_PORT = _env_int("WORKER_METRICS_PORT", 0)
+WORKER_METRICS_HOST = _env("WORKER_METRICS_HOST", "127.0.0.1")
+# Seconds in which the database and Redis must answer `/ok?check_db=1`.
+HEALTH_TIMEOUT_SECONDS = _env_number("HEALTH_TIMEOUT_SECONDS", 3, 0.1)
 
 # --- Django --------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from platform_site.access.principal import Principal
+from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
 from runs.schemas import RunCreate
@@ -108,6 +109,8 @@ def plan_run(
     }
     if body.strict_resume:
         kwargs["strict_resume"] = True
+    if trace := tracing.kept(headers):
+        kwargs["trace"] = trace
     thread_config = {**asked, "configurable": _own(asked.get("configurable"))}
     return RunPlan(kwargs=kwargs, metadata=metadata, thread_config=thread_config)
 

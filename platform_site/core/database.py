@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -41,17 +42,48 @@ else:
     _readers = ThreadPoolExecutor(3, thread_name_prefix="db-read")
 
 
+class _Hops:
+    """Counts the calls on database threads that are in progress."""
+
+    def __init__(self) -> None:
+        # Adding and discarding are atomic, which counting is not.
+        self._working: set[object] = set()
+
+    def work(self, call: Callable[[], T]) -> T:
+        self._working.add(call)
+        try:
+            return call()
+        finally:
+            self._working.discard(call)
+
+    def __len__(self) -> int:
+        return len(self._working)
+
+
+_hops = _Hops()
+
+
+def database_threads() -> dict[str, tuple[int, int, int]]:
+    """The pools of threads for calls to the database: how many threads, calls in progress, calls that wait."""
+    shared = (_readers._max_workers, len(_hops), _readers._work_queue.qsize())
+    if isinstance(_writers, GroupWriter):
+        return {"writer": (1, int(_writers.is_busy), _writers.waiting), "readers": shared}
+    return {"threads": shared}
+
+
 async def _hop(
     pool: ThreadPoolExecutor | GroupWriter, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
+    # What is logged there belongs to the caller's request or run.
+    context = copy_context()
     if isinstance(pool, GroupWriter):
-        return await pool.run(partial(function, *args, **kwargs))
+        return await pool.run(partial(context.run, function, *args, **kwargs))
 
     def call() -> T:
         _without_lost_connection()
-        return function(*args, **kwargs)
+        return context.run(function, *args, **kwargs)
 
-    return await asyncio.wrap_future(pool.submit(call))
+    return await asyncio.wrap_future(pool.submit(_hops.work, call))
 
 
 def _without_lost_connection() -> None:

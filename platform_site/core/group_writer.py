@@ -42,6 +42,12 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._start = threading.Lock()
         self._started = False
+        self.is_busy = False
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return self._calls.qsize()
 
     async def run(self, function: Callable[[], T]) -> T:
         """The function's result, in turn. A caller that gives up does not stop it."""
@@ -73,8 +79,10 @@ class GroupWriter:
                 call = self._calls.get()
             going_on = call is not None
             if group:
+                self.is_busy = True
                 close_old_connections()
                 _answer(group, _write(group))
+                self.is_busy = False
         connection.close()
 
 

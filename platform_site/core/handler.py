@@ -24,10 +24,9 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from platform_site.core import metrics
+from platform_site.core import logs, metrics, tracing
 from platform_site.core.cors import OriginPolicy
 from platform_site.core.errors import ApiError, MethodNotAllowed, NotFound, TooLarge
-from platform_site.core.logs import request_id as current_request_id
 from platform_site.core.request_headers import configurable_headers, logging_headers
 from platform_site.core.routing import Match, Routes
 from platform_site.core.validation import path_uuid
@@ -63,8 +62,11 @@ class ApiRequest(ASGIRequest):
 
     @property
     def run_headers(self) -> dict[str, str]:
-        """The headers that a run finds in its `configurable`."""
-        return configurable_headers().taken(self.scope["headers"])
+        """The headers that a run finds in its `configurable`, and those of its trace (`tracing.kept`)."""
+        taken = configurable_headers().taken(self.scope["headers"])
+        if (traces := tracing.tracing()) is not None:
+            taken |= traces.carried(self.scope["headers"])
+        return taken
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -133,6 +135,7 @@ class ApiHandler(ASGIHandler):
         self._authenticate = authenticate
         self._authorize = authorize
         self._public = public
+        self._line = logging.INFO if settings.LOG_REQUESTS else logging.DEBUG
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -144,13 +147,17 @@ class ApiHandler(ASGIHandler):
         request.route = ""
         sent_id = request.META.get("HTTP_X_REQUEST_ID", "")
         request.request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid4().hex
-        current_request_id.set(request.request_id)
+        logs.request_id.set(request.request_id)
+        traces = tracing.tracing()
+        trace = traces.request_begins(scope) if traces is not None and traces.requests else None
         head = request.method == "HEAD"
         if head:
             request.method = "GET"
         try:
             response = await self._respond(request, receive)
         except Disconnected:
+            if trace is not None:
+                trace.end(str(request.method), request.route, None)
             return
         response.headers["X-Request-Id"] = request.request_id
         if self._prefix:
@@ -166,10 +173,16 @@ class ApiHandler(ASGIHandler):
                 close()
             seconds = time.perf_counter() - started
             metrics.request_finished(request.method, request.route, response.status_code, seconds)
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug(
-                    "%s %s %d", request.method, request.path, response.status_code, extra=_logged_headers(request)
-                )
+            self._log(request, response.status_code, seconds)
+            if trace is not None:
+                trace.end(str(request.method), request.route, response.status_code)
+
+    def _log(self, request: ApiRequest, status: int, seconds: float) -> None:
+        if not logger.isEnabledFor(self._line):
+            return
+        told = {"route": request.route, "status": status, "duration_ms": round(seconds * 1000, 1)}
+        extra = {"method": request.method, "path": request.path, **told, **_logged_headers(request)}
+        logger.log(self._line, "%s %s %d", request.method, request.path, status, extra=extra)
 
     async def _respond(self, request: ApiRequest, receive: Receive) -> HttpResponseBase:
         try:
@@ -243,8 +256,10 @@ class ApiHandler(ASGIHandler):
     ) -> None:
         sender = asyncio.ensure_future(_send_chunks(response, send))
         watcher = asyncio.ensure_future(_disconnect(receive))
+        is_events = response.headers["Content-Type"].startswith("text/event-stream")
         try:
-            await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
+            with metrics.STREAMS_OPEN.labels("events" if is_events else "wait").track_inprogress():
+                await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (sender, watcher):
                 if not task.done():

@@ -1,7 +1,7 @@
 """Structured logs: every line knows the request and the run it belongs to.
 
-Lines are text on a terminal and JSON elsewhere. `request_id` and `run_id` are context variables: whoever takes up a
-request or a run sets them, and every record made in that context carries them, libraries' records included.
+Lines are text on a terminal and JSON elsewhere. The ids are context variables: whoever takes up a request, a run or a
+round of a background task sets them, and every record made in that context carries them, libraries' records included.
 """
 
 import json
@@ -15,19 +15,39 @@ import orjson
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 run_id: ContextVar[str] = ContextVar("run_id", default="")
+thread_id: ContextVar[str] = ContextVar("thread_id", default="")
+# Which attempt at the run; 0 outside of one.
+attempt: ContextVar[int] = ContextVar("attempt", default=0)
+# The background task whose round this is.
+task: ContextVar[str] = ContextVar("task", default="")
+# The OpenTelemetry trace, where there is one.
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
+
+_CONTEXT: dict[str, ContextVar[Any]] = {
+    variable.name: variable for variable in (request_id, run_id, thread_id, attempt, task, trace_id)
+}
+# What every line of this process says: what it does (`role`) and its name as an owner of runs (`worker`).
+_process: dict[str, str] = {}
 
 # What every record has; anything else on it was given as `extra` and belongs into the JSON line.
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
+def identify(*, role: str, worker: str = "") -> None:
+    """Have every JSON line of this process say which process it is, from now on."""
+    _process.update({"role": role, "worker": worker})
+
+
 class Context(logging.Filter):
-    """Puts the ids of the current request and run on the record."""
+    """Puts what the current context belongs to on the record, and what process this is."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "request_id"):
-            record.request_id = request_id.get()
-        if not hasattr(record, "run_id"):
-            record.run_id = run_id.get()
+        for name, variable in _CONTEXT.items():
+            if not hasattr(record, name):
+                setattr(record, name, variable.get())
+        for name, value in _process.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
         return True
 
 
@@ -42,7 +62,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         for key, value in vars(record).items():
-            if key not in _STANDARD and value is not None and not (isinstance(value, str) and not value):
+            is_empty = value is None or (isinstance(value, str) and not value) or (key == "attempt" and not value)
+            if key not in _STANDARD and not is_empty:
                 line[key] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -61,7 +82,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%H:%M:%S")
         line = f"{time} {record.levelname.lower():<8} {record.name}  {record.getMessage()}"
-        for label, key in (("run", "run_id"), ("request", "request_id")):
+        for label, key in (("run", "run_id"), ("request", "request_id"), ("task", "task")):
             if value := getattr(record, key, ""):
                 line += f"  {label}={value}"
         if record.exc_info:

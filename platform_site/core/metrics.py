@@ -7,6 +7,8 @@ for. The figures that are read from the database (`RUNS_PENDING`, `RUNS_RUNNING`
 from prometheus_client import Counter, Gauge, Histogram
 
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# The wait of a run: a fast one is dispatched in milliseconds, a long queue takes minutes.
+_WAIT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _LONG = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 HTTP_REQUESTS = Counter(
@@ -21,12 +23,25 @@ HTTP_SECONDS = Histogram(
 RUNS_CLAIMED = Counter("switchyard_runs_claimed", "Attempts begun.")
 RUNS_FINISHED = Counter("switchyard_runs_finished", "Runs that reached a terminal status.", ["status"])
 RUN_WAIT_SECONDS = Histogram(
-    "switchyard_run_wait_seconds", "Time a run was due before its attempt began.", buckets=_SHORT
+    "switchyard_run_wait_seconds", "Time a run was due before it was claimed for its first attempt.", buckets=_WAIT
 )
 RUN_SECONDS = Histogram("switchyard_run_duration_seconds", "Time a run was worked on.", buckets=_LONG)
 RUN_TOTAL_SECONDS = Histogram("switchyard_run_total_seconds", "Time from due to finished.", buckets=_LONG)
 EVENTS = Counter("switchyard_events", "Stream events appended to the event log.")
+EVENT_BYTES = Counter("switchyard_event_bytes", "Bytes of the data of these events.")
 EVENTS_GIVEN_UP = Counter("switchyard_events_given_up", "Stream events dropped because Redis was away for too long.")
+ATTEMPTS_LOST = Counter(
+    "switchyard_attempts_lost", "Attempts of this process that ended because their run was taken away or deleted."
+)
+LEASES_EXPIRED = Counter(
+    "switchyard_leases_expired", "Leases of processes that were gone, found by this process and taken away."
+)
+DISPATCH_WAKE_UPS = Counter("switchyard_dispatch_wake_ups", "Times that the dispatcher was told to look for due runs.")
+TRACE_SPANS_LOST = Counter("switchyard_trace_spans_lost", "Spans of OpenTelemetry traces that could not be sent.")
+STREAMS_OPEN = Gauge(
+    "switchyard_streams_open", "Answers in progress: event streams, and calls that wait for a run.", ["kind"]
+)
+EVENT_LOGS = Gauge("switchyard_event_logs", "Event logs that this process keeps in memory.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
 RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
 WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
@@ -64,10 +79,11 @@ def request_finished(method: str, route: str, status: int, seconds: float) -> No
     found[1].observe(seconds)
 
 
-def run_claimed(wait_seconds: float) -> None:
-    """Count an attempt that begins; `wait_seconds` is how long the run had been due."""
+def run_claimed(wait_seconds: float | None) -> None:
+    """Count an attempt that begins; `wait_seconds` is how long the run had been due, None if it is not the first."""
     RUNS_CLAIMED.inc()
-    RUN_WAIT_SECONDS.observe(wait_seconds)
+    if wait_seconds is not None:
+        RUN_WAIT_SECONDS.observe(wait_seconds)
 
 
 def run_finished(status: str, wait_seconds: float, run_seconds: float) -> None:
@@ -77,9 +93,10 @@ def run_finished(status: str, wait_seconds: float, run_seconds: float) -> None:
     RUN_TOTAL_SECONDS.observe(wait_seconds + run_seconds)
 
 
-def event_appended(count: int = 1) -> None:
-    """Count events that were appended to an event log."""
+def events_appended(count: int, size: int) -> None:
+    """Count events that were appended to an event log, and their bytes."""
     EVENTS.inc(count)
+    EVENT_BYTES.inc(size)
 
 
 def events_given_up(count: int) -> None:

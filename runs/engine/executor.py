@@ -6,7 +6,6 @@ The same coroutine executes a run in every mode; only who calls it differs.
 import asyncio
 import contextlib
 import logging
-import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -19,7 +18,6 @@ from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from platform_site.core import logs, metrics
 from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
@@ -29,7 +27,7 @@ from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
-from runs.engine.spans import SpanRecorder
+from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
@@ -95,9 +93,9 @@ class Attempt:
         self._work = Work()
         # What a stop cancels, while there is something to stop.
         self._task: asyncio.Task[Any] | None = None
-        self._recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary)
+        self._telemetry = Telemetry(claim)
+        self._recorder = self._telemetry.recorder
         self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
-        self._events = 0
 
     def stop(self, reason: Stop) -> None:
         """End the attempt as soon as its graph lets go. The first reason counts, but a lost lease beats all."""
@@ -110,10 +108,12 @@ class Attempt:
 
     async def execute(self) -> list[Claim]:
         """Run the attempt to its end; the claims that its end made on the thread's next run."""
+        with self._telemetry.attempt():
+            return await self._execute()
+
+    async def _execute(self) -> list[Claim]:
         current_work.set(self._work)
-        logs.run_id.set(self._name)
         self._deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
-        metrics.run_claimed((self.claim.attempt_started_at - self.claim.scheduled_at).total_seconds())
         self._begin_stream()
         self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
         try:
@@ -130,7 +130,7 @@ class Attempt:
 
     async def abandon(self, ending: Ending) -> list[Claim]:
         """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
-        logs.run_id.set(self._name)
+        self._telemetry.name_lines()
         self._begin_stream()
         if ending.rollback and not self.claim.is_temporary:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
@@ -150,8 +150,9 @@ class Attempt:
 
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far, for those who watch."""
+        self._telemetry.count_events()
         if self._recorder.has_ended_spans and not self.claim.is_temporary:
-            await in_db(flush_spans, self.claim, self._recorder.take())
+            await in_db(flush_spans, self.claim, self._telemetry.take_spans())
 
     def _begin_stream(self) -> None:
         claim = self.claim
@@ -159,7 +160,7 @@ class Attempt:
         self._log.begin(self._name, feed, attempt=claim.attempt, resumable=claim.kwargs["resumable"])
 
     def _emit(self, name: str, data: bytes) -> None:
-        self._events += 1
+        self._telemetry.event(len(data))
         self._log.append(self._name, name, data)
 
     async def _attempt(self) -> Ending | None:
@@ -304,6 +305,7 @@ class Attempt:
             return False
         self.given_back = True
         self.lease.lose()
+        self._telemetry.given_back = True
         self._log.leave(self._name, "error", encode(DRAINED), encode({"__error__": DRAINED}))
         return True
 
@@ -324,7 +326,7 @@ class Attempt:
             self._log.leave(self._name, "error", encode(INTERRUPTED), encode({"__error__": INTERRUPTED}))
 
     async def _finish(self, ending: Ending) -> list[Claim]:
-        ending.spans = self._recorder.take()
+        ending.spans = self._telemetry.take_spans()
         ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
         finished = await self._written(ending)
         if not finished.written and (action := await in_db(cancel_asked, self.claim)):
@@ -338,9 +340,7 @@ class Attempt:
         if not finished.written:
             logger.warning("the end of the run was refused: its lease is lost")
             return finished.next_claims
-        metrics.event_appended(self._events)
-        waited = (self.claim.started_at - self.claim.scheduled_at).total_seconds()
-        metrics.run_finished(ending.status.value, waited, time.time() - self.claim.started_at.timestamp())
+        self._telemetry.run_ended(ending)
         outcome = self._outcome(ending)
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             self._emit("error", encode(ending.error))

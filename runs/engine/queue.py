@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from platform_site.core import metrics
 from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
 from runs.models import Run, RunAttempt, RunStatus
 
@@ -284,6 +285,7 @@ def requeue_lost(run: Run) -> bool:
                 ended_at=timezone.now(),
                 reason=RunAttempt.Reason.LOST,
             )
+    metrics.LEASES_EXPIRED.inc(lost)
     return bool(lost)
 
 
@@ -295,6 +297,7 @@ def take_over(run: Run, worker: str) -> Claim | None:
     )
     if not taken:
         return None
+    metrics.LEASES_EXPIRED.inc()
     return claim_of(run, owner)
 
 

@@ -31,6 +31,8 @@ class SpanRecorder(BaseCallbackHandler):
         self._attempt = attempt
         self._tokens_only = tokens_only
         self._open: dict[UUID, RunSpan] = {}
+        # The open nodes, by the namespace in which their own calls run.
+        self._nodes: dict[str, UUID] = {}
         self._ended: list[RunSpan] = []
         self.input_tokens = 0
         self.output_tokens = 0
@@ -65,13 +67,20 @@ class SpanRecorder(BaseCallbackHandler):
     ) -> None:
         if self._tokens_only:
             return
+        namespace = storable(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))[:NAMESPACE_LENGTH]
+        is_node = kind == RunSpan.Kind.NODE
+        if parent not in self._open:
+            # Between two spans there may be runnables that have none.
+            parent = self._nodes.get(namespace.rpartition("|")[0] if is_node else namespace)
+        if is_node:
+            self._nodes[namespace] = run_id
         self._open[run_id] = RunSpan(
             span_id=run_id,
             parent_id=parent,
             attempt=self._attempt,
             kind=kind,
             name=storable(name)[:NAME_LENGTH],
-            namespace=storable(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))[:NAMESPACE_LENGTH],
+            namespace=namespace,
             started_at=datetime.now(UTC),
         )
 
@@ -81,6 +90,8 @@ class SpanRecorder(BaseCallbackHandler):
         span = self._open.pop(run_id, None)
         if span is None:
             return
+        if self._nodes.get(span.namespace) == run_id:
+            del self._nodes[span.namespace]
         span.ended_at = datetime.now(UTC)
         span.input_tokens, span.output_tokens = tokens
         if error is not None and type(error).__name__ not in ("GraphInterrupt", "ParentCommand"):

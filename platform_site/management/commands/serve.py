@@ -19,6 +19,7 @@ from django.db import connections
 from platform_site import serving
 from platform_site.access.authentication import check_settings
 from platform_site.command_line import add_environment_flags
+from platform_site.core import tracing
 from platform_site.core.config import ConfigError, config
 from platform_site.core.data_directory import DataDirectoryInUse
 from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
@@ -80,6 +81,7 @@ def take_possession() -> tuple[socket.socket, str]:
     try:
         check_settings()
         config()
+        tracing.check()
         listener = bind(settings.HOST, settings.PORT)
         url = url_of(listener)
         serving.claim_data_directory(url)
@@ -106,7 +108,10 @@ class _Opening(threading.Thread):
             self._door.open(import_module("platform_site.asgi").application)
             self._opened()
         except BaseException as reason:
-            logger.exception("the server cannot start")
+            if isinstance(reason, ConfigError):
+                logger.error("the server cannot start: %s", reason)
+            else:
+                logger.exception("the server cannot start")
             self.failed = True
             self._door.fail(reason)
             self._server.stop()

@@ -1,0 +1,92 @@
+"""What an attempt tells about itself while it works: the ids of its log lines, its metrics, its spans and its trace."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from platform_site.core import logs, metrics
+from runs.engine.finish import Ending
+from runs.engine.queue import Claim
+from runs.engine.spans import SpanRecorder
+from runs.engine.traces import attempt_trace
+from runs.models import RunSpan, RunStatus
+
+LOST = {"error": "LeaseLost", "message": "The run was taken away from this process, or deleted."}
+
+
+class Telemetry:
+    """Of one attempt."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._trace = attempt_trace(claim)
+        self.recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary and self._trace is None)
+        self._ended_as: Ending | None = None
+        # Given back for another attempt, of its own accord.
+        self.given_back = False
+        # Not counted by `metrics` yet.
+        self._events = self._event_bytes = 0
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """From the attempt's begin to its end, in its own task."""
+        claim = self._claim
+        self.name_lines()
+        # Of a later attempt the time before it is not waiting alone.
+        waited = None if claim.was_begun else (claim.attempt_started_at - claim.scheduled_at).total_seconds()
+        metrics.run_claimed(waited)
+        if self._trace is not None:
+            self._trace.begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def name_lines(self) -> None:
+        """What is logged in this task, by the graph as well, belongs to the run from now on."""
+        claim = self._claim
+        logs.run_id.set(str(claim.run_id))
+        logs.thread_id.set(str(claim.thread_id))
+        logs.attempt.set(claim.attempt)
+        logs.request_id.set(str(claim.configurable.get("langgraph_request_id") or ""))
+
+    def event(self, size: int) -> None:
+        """An event of so many bytes was appended."""
+        self._events += 1
+        self._event_bytes += size
+
+    def count_events(self) -> None:
+        """Tell the metrics of the events since the last call."""
+        metrics.events_appended(self._events, self._event_bytes)
+        self._events = self._event_bytes = 0
+
+    def take_spans(self) -> list[RunSpan]:
+        """The spans that have ended since the last call; the trace has them, too."""
+        spans = self.recorder.take()
+        if self._trace is not None:
+            self._trace.add(spans)
+        return spans
+
+    def run_ended(self, ending: Ending) -> None:
+        """The end of the run is written."""
+        self._ended_as = ending
+        self.count_events()
+        claim = self._claim
+        waited = (claim.started_at - claim.scheduled_at).total_seconds()
+        metrics.run_finished(ending.status.value, waited, time.time() - claim.started_at.timestamp())
+
+    def _end(self) -> None:
+        ending = self._ended_as
+        self.count_events()
+        if ending is None and not self.given_back:
+            metrics.ATTEMPTS_LOST.inc()
+        if self._trace is None:
+            return
+        status, error = "given back", None
+        if ending is not None:
+            # That it was cancelled is no error.
+            status, error = ending.status.value, None if ending.status is RunStatus.INTERRUPTED else ending.error
+        elif not self.given_back:
+            status, error = "lost", LOST
+        self.take_spans()
+        self._trace.end(status, error, (self.recorder.input_tokens, self.recorder.output_tokens))
