@@ -19,7 +19,7 @@ def web_tasks() -> list[Task]:
 
 def background_tasks() -> list[Task]:
     """The tasks of a process that executes runs."""
-    return [*_alive(), *_crons(), *_webhooks(), *_store()]
+    return [*_alive(), *_engine(), *_events(), *_threads(), *_crons(), *_webhooks(), *_store()]
 
 
 def _alive() -> list[Task]:
@@ -27,6 +27,27 @@ def _alive() -> list[Task]:
         alive.touch(settings.ALIVE_FILE)
 
     return [Task("alive", touch, alive.INTERVAL)] if settings.ALIVE_FILE else []
+
+
+def _engine() -> list[Task]:
+    from runs.engine.sweep import engine_tasks
+
+    return engine_tasks()
+
+
+def _events() -> list[Task]:
+    from platform_site.core.events import event_log
+    from platform_site.core.memory_events import MemoryEventLog, event_tasks
+
+    log = event_log()
+    # Redis lets go of what has expired by itself.
+    return event_tasks(log) if isinstance(log, MemoryEventLog) else []
+
+
+def _threads() -> list[Task]:
+    from threads.expiry import thread_tasks
+
+    return thread_tasks()
 
 
 def _crons() -> list[Task]:

@@ -11,10 +11,12 @@ from enum import Enum, auto
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
 from platform_site.core.loops import state_loop
+from platform_site.core.rounds import Task
 from threads.models import Thread, ThreadStatus, TTLStrategy
 from threads.services import delete_threads
 from threads.time_to_live import TimeToLive, default_sweep, ttl_end
@@ -35,6 +37,15 @@ class Expiry(Enum):
     # Gone, at work, or somebody else's at this moment.
     SKIPPED = auto()
     FAILED = auto()
+
+
+def thread_tasks() -> list[Task]:
+    """The background task of threads."""
+
+    async def sweep() -> None:
+        await sweep_threads(timezone.now())
+
+    return [Task("threads", sweep, default_sweep().interval)]
 
 
 async def sweep_threads(now: datetime, limit: int | None = None) -> Counter[Expiry]:

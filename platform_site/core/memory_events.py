@@ -8,9 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from platform_site.core import metrics
 from platform_site.core.events import BEGIN, Subscription
 from platform_site.core.memory_feeds import Feeds
 from platform_site.core.memory_log import Log, MemorySubscription, position_of
+from platform_site.core.rounds import Task
 
 # What a log weighs without its events.
 _LOG_OVERHEAD = 1000
@@ -18,12 +20,26 @@ _LOG_OVERHEAD = 1000
 _FINISHED_FULL_LOGS = 8
 
 
+# How often logs are looked at where nobody uses any.
+_EXPIRY_SECONDS = 60.0
+
+
+def event_tasks(log: "MemoryEventLog") -> list[Task]:
+    """The background task of the logs: without any use of them they would stay for ever."""
+    metrics.EVENT_LOGS.set_function(lambda: log.kept)
+
+    async def expire() -> float:
+        return max(1.0, log.expire())
+
+    return [Task("events", expire, _EXPIRY_SECONDS)]
+
+
 class MemoryEventLog:
     """Event logs in this process's memory.
 
     A log weighs at most `max_bytes`, its newest event excepted; older events are dropped first. Finished logs are kept
-    for `ttl` or `resumable_ttl` seconds, and together at most eight full logs' worth. There is no thread of its own:
-    each use clears away a part of what has expired.
+    for `ttl` or `resumable_ttl` seconds, and together at most eight full logs' worth. Each use clears away a part of
+    what has expired, `expire` all of it.
     """
 
     def __init__(
@@ -185,8 +201,27 @@ class MemoryEventLog:
 
     # --- Bounds ---------------------------------------------------------------------------------------
 
-    def _sweep(self, now: float) -> None:
-        """Remove some of the finished logs whose time is over, and now and then the abandoned open ones."""
+    @property
+    def kept(self) -> int:
+        """How many logs there are."""
+        return len(self._logs)
+
+    def expire(self) -> float:
+        """Forget all whose time is over; the seconds until that of another may be."""
+        now = self.clock()
+        while self._sweep(now):
+            # A part at a time: others append meanwhile.
+            pass
+        with self._lock:
+            finished = [queue[0][1].expires_at for queue in (self._finished, self._finished_resumable) if queue]
+            return min([self._next_search, *(end for end in finished if end is not None)]) - now
+
+    def _sweep(self, now: float) -> bool:
+        """Remove some of the finished logs whose time is over, and now and then the abandoned open ones.
+
+        Whether more may be left.
+        """
+        more = False
         with self._lock:
             self._next_sweep = now + 1
             limit = self._max_bytes * _FINISHED_FULL_LOGS
@@ -206,9 +241,12 @@ class MemoryEventLog:
                     self._finished_weight -= log.weight
                     log.weight = 0
                     self._remove(run_id, log)
+                else:
+                    more = True
             if now >= self._next_search:
                 self._next_search = now + max(self._ttl, 10)
                 self._drop_abandoned(now)
+        return more
 
     def _drop_abandoned(self, now: float) -> None:
         """Remove open logs that nobody has written to or read from for long: nobody will close them any more."""

@@ -1,17 +1,18 @@
-"""The engine inside the server process: runs on a loop of their own, woken by events, swept for what was lost.
+"""The engine inside the server process: runs on a loop of their own, woken by events.
 
 Numbered, so that logs and reviews can refer to it:
- 1. `start` takes back the runs of a process that died (on SQLite at once: one process owns the data directory).
+ 1. The dispatcher's first round takes back the runs of a process that died (on SQLite at once: one process owns the
+    data directory). Later the background task `leases` does so (`sweep.py`), where no graph holds it up.
  2. A run is claimed where it is created, if a slot is free and its thread is idle; else when the run before it ends.
  3. The dispatcher claims what is due and unclaimed: delayed runs, runs for which no slot was free, recovered runs.
  4. The heartbeat, on a thread that no graph can block, renews the leases and learns of cancels and lost runs.
+    Nothing ends dispatcher or heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/rounds.py`).
  5. Crash-recovered runs are taken up one at a time: each must live through its probation before the next begins,
     so that a graph that kills its process uses up its own attempts and not its neighbours'.
  6. `drain` stops claiming, lets running work finish within a limit, and gives the rest back to pending.
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -25,25 +26,23 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from platform_site.core import metrics
+from platform_site.core.background import background
 from platform_site.core.database import IS_POSTGRES, in_db
 from platform_site.core.loops import BackgroundLoop
+from platform_site.core.rounds import Rounds, Status, Task
 from platform_site.core.stores import close_storage
 from runs.engine import queue
 from runs.engine.executor import Attempt, Stop
-from runs.engine.finish import Ending, delete_old_spans
+from runs.engine.finish import Ending
 from runs.engine.queue import Claim
-from runs.engine.removal import removable_runs, remove_run
 from runs.engine.threads import NodeThreads
 from runs.models import Run, RunStatus
-from threads.services import finish_deletes
 
 if TYPE_CHECKING:
     from runs.engine.peers import Peers
 
 logger = logging.getLogger("switchyard.engine")
 
-SPAN_FLUSH_SECONDS = 2.0
-RETENTION_SECONDS = 3600.0
 # How long a drain waits for runs that it has stopped.
 GRACE_SECONDS = 10.0
 
@@ -66,8 +65,9 @@ class Engine:
         # On the run loop only:
         self._background: set[asyncio.Task[Any]] = set()
         self._executions: set[asyncio.Task[Any]] = set()
-        self._dispatcher: asyncio.Task[Any] | None = None
-        self._wake_up: asyncio.Event | None = None
+        self._dispatcher = Rounds(Task("dispatcher", self._dispatch, settings.SWEEP_SECONDS))
+        self._dispatching: asyncio.Task[None] | None = None
+        self._has_recovered = False
         self._recovery_lane = False
         self._stop_heartbeat = threading.Event()
 
@@ -81,7 +81,8 @@ class Engine:
             self._started = True
         metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
-        threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
+        threading.Thread(target=self._keep_heartbeat, name="heartbeat", daemon=True).start()
+        background().watch(self._dispatcher.status)
         self._loop.submit(self._main())
         if self._peers is not None:
             self._peers.serve(self)
@@ -101,9 +102,9 @@ class Engine:
 
     async def _drain(self, seconds: float) -> None:
         # What the dispatcher is just claiming is among the executions when it has ended.
-        self._set_wake_up()
-        if self._dispatcher is not None:
-            await asyncio.wait({self._dispatcher}, timeout=GRACE_SECONDS)
+        self._dispatcher.end()
+        if self._dispatching is not None:
+            await asyncio.wait({self._dispatching}, timeout=GRACE_SECONDS)
         if self._executions:
             await asyncio.wait(self._executions, timeout=seconds)
         for attempt in list(self._attempts.values()):
@@ -170,6 +171,30 @@ class Engine:
         if self._peers is not None:
             self._peers.lose(run_ids)
 
+    # --- from background tasks -------------------------------------------------------------------
+
+    async def take_back(self, *, everything: bool) -> None:
+        """Take back runs whose owner is gone, and end those that may not be tried again. On any loop.
+
+        `everything`: no other process can be alive.
+        """
+        alive = {attempt.lease.lease_owner for attempt in list(self._attempts.values())}
+        for run in await in_db(queue.expired_runs, worker=self.worker, alive=alive, everything=everything):
+            if self._draining:
+                return
+            if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
+                claim = await in_db(queue.take_over, run, self.worker)
+                if claim is not None:
+                    self.end(claim)
+            elif await in_db(queue.requeue_lost, run):
+                logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
+                self.look()
+
+    async def flush_spans(self) -> None:
+        """Store the spans that have ended so far. On any loop."""
+        if self._started and not self._draining:
+            await self._loop.run(self._flush_spans())
+
     # --- from peers ----------------------------------------------------------------------------------
 
     def room(self) -> int:
@@ -183,7 +208,7 @@ class Engine:
     def look(self) -> None:
         """Claim what is due now, and find out anew when the next will be."""
         if self._started and not self._draining:
-            self._loop.loop.call_soon_threadsafe(self._set_wake_up)
+            self._loop.loop.call_soon_threadsafe(self._dispatcher.wake)
 
     def end_lost(self, run_id: UUID) -> None:
         """End a run that another process has left between two attempts."""
@@ -226,10 +251,6 @@ class Engine:
         if self._peers is not None and attempt.stopped_by is not None:
             self._peers.released(attempt.claim.run_id)
 
-    def _set_wake_up(self) -> None:
-        if self._wake_up is not None:
-            self._wake_up.set()
-
     def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[Any]]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         tasks.add(task)
@@ -254,7 +275,7 @@ class Engine:
         if attempt.given_back:
             self.wake(attempt.claim.run_id)
         if was_full:
-            self._set_wake_up()
+            self._dispatcher.wake()
             if self._peers is not None:
                 self._peers.has_room_again()
 
@@ -271,42 +292,18 @@ class Engine:
             await asyncio.wait({execution}, timeout=settings.RECOVERY_PROBATION_SECONDS)
         finally:
             self._recovery_lane = False
-            self._set_wake_up()
+            self._dispatcher.wake()
         await execution
 
     async def _main(self) -> None:
-        self._dispatcher = asyncio.current_task()
-        self._wake_up = asyncio.Event()
-        self._spawn(self._repeat("spans", SPAN_FLUSH_SECONDS, self._flush_spans), self._background)
-        self._spawn(self._repeat("retention", RETENTION_SECONDS, self._apply_retention), self._background)
-        await self._guarded("recovery", self._sweep(everything=not IS_POSTGRES))
-        next_sweep = time.monotonic() + settings.SWEEP_SECONDS
-        while not self._draining:
-            self._wake_up.clear()
-            pause = await self._guarded("dispatch", self._dispatch())
-            if time.monotonic() >= next_sweep:
-                await self._guarded("sweep", self._sweep(everything=False))
-                next_sweep = time.monotonic() + settings.SWEEP_SECONDS
-                continue
-            wait = min(settings.SWEEP_SECONDS if pause is None else pause, max(0.01, next_sweep - time.monotonic()))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_up.wait(), wait)
-
-    async def _guarded(self, what: str, work: Coroutine[Any, Any, Any]) -> Any:
-        """One round of a background loop: a failure is logged, and the next round comes."""
-        try:
-            return await work
-        except Exception:
-            logger.exception("%s failed", what)
-            return None
-
-    async def _repeat(self, what: str, seconds: float, work: Any) -> None:
-        while not self._draining:
-            await asyncio.sleep(seconds)
-            await self._guarded(what, work())
+        self._dispatching = asyncio.current_task()
+        await self._dispatcher.run()
 
     async def _dispatch(self) -> float | None:
         """Claim what is due while slots are free; seconds until the next run is due, None if none is."""
+        if not self._has_recovered:
+            await self.take_back(everything=not IS_POSTGRES)
+            self._has_recovered = True
         now = timezone.now()
         while not self._draining:
             free = self.capacity - len(self._attempts)
@@ -321,21 +318,6 @@ class Engine:
         due = await in_db(queue.next_due, now)
         return None if due is None else max(0.0, (due - timezone.now()).total_seconds())
 
-    async def _sweep(self, *, everything: bool) -> None:
-        """Take back runs whose owner is gone, end those that may not be tried again, finish half-done deletes."""
-        alive = {attempt.lease.lease_owner for attempt in list(self._attempts.values())}
-        for run in await in_db(queue.expired_runs, worker=self.worker, alive=alive, everything=everything):
-            if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
-                claim = await in_db(queue.take_over, run, self.worker)
-                if claim is not None:
-                    await self._end(self._register(claim))
-            elif await in_db(queue.requeue_lost, run):
-                logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
-                self._set_wake_up()
-        await in_db(finish_deletes)
-        for workspace_id, thread_id, run_id in await in_db(removable_runs):
-            await remove_run(workspace_id, thread_id, run_id)
-
     async def _take_named(self, run_ids: list[UUID]) -> None:
         if self._draining:
             # Taken before the drain was known.
@@ -345,7 +327,7 @@ class Engine:
         claims = await in_db(queue.claim_named, self.worker, run_ids)
         self._take(claims)
         if len(claims) < len(run_ids) and await in_db(queue.any_delayed, run_ids):
-            self._set_wake_up()
+            self._dispatcher.wake()
 
     async def _end_lost(self, run_id: UUID) -> None:
         run = await in_db(queue.ending_run, run_id)
@@ -376,26 +358,32 @@ class Engine:
         for attempt in list(self._attempts.values()):
             await attempt.flush_spans()
 
-    async def _apply_retention(self) -> None:
-        await in_db(delete_old_spans)
-
     # --- the heartbeat's own thread ------------------------------------------------------------------
 
-    def _heartbeat(self) -> None:
-        while not self._stop_heartbeat.wait(settings.HEARTBEAT_SECONDS):
-            self._early_cancels.clear()
-            held = {attempt.lease.lease_owner: attempt for attempt in list(self._attempts.values())}
-            if not held:
-                continue
+    def _keep_heartbeat(self) -> None:
+        """Whatever it meets: without this thread every lease would run out."""
+        status = Status("heartbeat", settings.HEARTBEAT_SECONDS)
+        background().watch(status)
+        pause = settings.HEARTBEAT_SECONDS
+        while not self._stop_heartbeat.wait(pause):
+            pause = settings.HEARTBEAT_SECONDS
+            begin = time.perf_counter()
             try:
-                close_old_connections()
-                renewed = queue.renew(list(held))
-                for attempt in held.values():
-                    self._judge(attempt, renewed)
-            except Exception:
-                # Whatever it is: without this thread every lease would run out.
-                logger.exception("the heartbeat failed; leases last %g s without one", settings.LEASE_SECONDS)
+                self._heartbeat()
+                status.ran(time.perf_counter() - begin)
+            except BaseException as error:
+                pause = status.failed(error)
         connection.close()
+
+    def _heartbeat(self) -> None:
+        self._early_cancels.clear()
+        held = {attempt.lease.lease_owner: attempt for attempt in list(self._attempts.values())}
+        if not held:
+            return
+        close_old_connections()
+        renewed = queue.renew(list(held))
+        for attempt in held.values():
+            self._judge(attempt, renewed)
 
     def _judge(self, attempt: Attempt, renewed: dict[UUID, str | None]) -> None:
         run_id = attempt.claim.run_id

@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -254,10 +253,3 @@ def _count(claim: Claim, ending: Ending, now: datetime) -> None:
                 ending.output_tokens,
             ],
         )
-
-
-def delete_old_spans() -> int:
-    """Delete spans of runs that started longer ago than `SPAN_RETENTION_DAYS`; how many."""
-    horizon = timezone.now() - timedelta(days=settings.SPAN_RETENTION_DAYS)
-    deleted, _ = RunSpan.objects.filter(started_at__lt=horizon).delete()
-    return deleted

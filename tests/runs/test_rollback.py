@@ -13,6 +13,7 @@ from platform_site.core.database import in_db
 from runs.cancel import Removal, run_delete
 from runs.engine.embedded import Engine
 from runs.engine.executor import Attempt, Stop
+from runs.engine.sweep import finish_removals
 from runs.models import PendingInterrupt, Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, claim, create, eventually, run_to_end, use_engine
@@ -242,15 +243,13 @@ async def test_interrupted_between_two_attempts_the_run_keeps_its_steps(
     assert (thread.status, thread.values) == ("interrupted", {"do": "pause", "log": ["begun"]})
 
 
-async def test_the_sweep_finishes_a_delete_that_a_crash_cut_off(
-    api: ApiClient, principal: Principal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_sweep_finishes_a_delete_that_a_crash_cut_off(api: ApiClient, principal: Principal) -> None:
     kept = await run_to_end(principal, "log", input={"log": ["kept"]})
     run = await run_to_end(principal, "log", kept.thread_id, input={"log": ["gone"]})
     assert await in_db(run_delete, principal, run.thread_id, run.run_id) is Removal.HIDDEN
     assert (await api.get(f"/threads/{run.thread_id}/runs/{run.run_id}")).status_code == 404
-    with at_work(monkeypatch):
-        await asyncio.to_thread(eventually, lambda: gone(run))
+    await finish_removals()
+    assert await in_db(gone, run)
     assert (await settled(run)).values == kept.thread.values
     assert not await checkpoints().has_checkpoint_of_run(run.thread_id, run.run_id)
 

@@ -298,7 +298,7 @@ def test_thread_shows_the_state_that_an_abandoned_run_reached(
         Run.objects.filter(pk=run.pk).update(lease_owner="died/x/1")
         idle_engine.lose([run.run_id])
         eventually(lambda: idle_engine.active == 0)
-        idle_engine._loop.submit(idle_engine._sweep(everything=True)).result(10)
+        idle_engine._loop.submit(idle_engine.take_back(everything=True)).result(10)
         assert ended(run).error_class == "WorkerLost"
         thread = eventually(lambda: Thread.objects.filter(pk=run.thread_id).exclude(values=None).first())
         assert (thread.status, thread.values["log"], thread.error["error"]) == ("error", ["begun"], "WorkerLost")

@@ -1,5 +1,6 @@
 """The end of a run: all that must be true together."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
 from runs.engine import finish as finishing
-from runs.engine.finish import Ending, bucket, delete_old_spans, finish
+from runs.engine import sweep
+from runs.engine.finish import Ending, bucket, finish
 from runs.engine.queue import Claim
+from runs.engine.sweep import apply_retention
 from runs.models import PendingInterrupt, Run, RunSpan, RunStatistic, RunStatus
 from tests.runs.conftest import claim, create, run_to_end, table_counts
 from threads.head import Head
@@ -247,7 +250,18 @@ def test_old_spans_are_deleted(principal: Principal, settings: Any) -> None:
     old = span("old")
     old.started_at -= timedelta(days=15)
     finish(claimed, Ending(SUCCESS, head=head(), spans=[old, span("new")]), None)
-    assert delete_old_spans() == 1
+    asyncio.run(apply_retention())
+    assert run.spans.get().name == "new"
+
+
+def test_old_spans_are_deleted_a_portion_at_a_time(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PORTION", 2)
+    run, claimed = a_claim(principal)
+    spans = [span(name) for name in ("1", "2", "3", "4", "5", "new")]
+    for old in spans[:5]:
+        old.started_at -= timedelta(days=15)
+    finish(claimed, Ending(SUCCESS, head=head(), spans=spans), None)
+    asyncio.run(apply_retention())
     assert run.spans.get().name == "new"
 
 
