@@ -18,7 +18,7 @@ from runs.models import Run, RunAttempt, RunSpan, RunStatistic
 from tests.console.conftest import HOSTILE, Yard, signed_in
 from threads.models import Thread, ThreadTombstone
 
-OURS = ("access", "threads", "assistants", "runs")
+OURS = ("access", "threads", "assistants", "runs", "crons")
 EDITABLE = {"Workspace", "Membership"}
 MODELS = [model for model in apps.get_models() if model._meta.app_label in OURS]
 
