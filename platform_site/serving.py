@@ -71,8 +71,11 @@ def prepare() -> None:
         from assistants.services import ensure_default_assistants
         from platform_site.access.services import ensure_first_start
         from platform_site.core.checkpoints import checkpoints
+        from platform_site.core.config import config
         from platform_site.core.graphs import registry
+        from platform_site.core.store_index import check_index
 
+        check_index(config())
         ensure_first_start()
         asyncio.run(checkpoints().setup())
         # Known before anything is imported; a graph that turns out to be broken says so when it is used.

@@ -95,6 +95,12 @@ def embedder(config: Config) -> Embedder | None:
     return Embedder(found, dims=index.dims, name=index.embed, fields=fields)
 
 
+def check_embed(config: Config) -> None:
+    """Raises `ConfigError` when `store.index.embed` names what is not there."""
+    if config.store and config.store.index:
+        find_embed(config)
+
+
 def find_embed(config: Config) -> Any:
     """The function or the `Embeddings` object that `store.index.embed` names. Raises `ConfigError`."""
     index = config.store.index if config.store else None

@@ -61,7 +61,7 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
     def moment(self, moment: datetime) -> datetime:
         return moment
 
-    def _vector(self, vector: list[float]) -> str:
+    def vector(self, vector: list[float]) -> str:
         return f"[{','.join(map(repr, vector))}]"
 
     def within(self, prefix: str) -> tuple[str, list[Any]]:
@@ -90,18 +90,21 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
 
 
 async def open_postgres_store(
-    pools: LoopPools, embedder: Embedder | None = None, clock: StoreClock | None = None
+    pools: LoopPools, embedder: Embedder | None = None, clock: StoreClock | None = None, *, anew: bool = False
 ) -> OpenStore:
-    """A store for the current event loop; the pool is not the store's to close."""
+    """A store for the current event loop; the pool is not the store's to close.
+
+    `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
+    """
     async with await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:
         await become_only_one(connection)
         await AsyncPostgresStore(connection).setup()
-        has_vectors = await _set_up(connection, embedder)
+        has_vectors = await _set_up(connection, embedder, anew)
     store = PooledPostgresStore(await pools.current(), clock or StoreClock(), embedder, has_vectors=has_vectors)
     return store, _nothing
 
 
-async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | None) -> bool:
+async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | None, anew: bool) -> bool:
     """Add what LangGraph's tables lack; whether there is a table of vectors."""
     columns = await connection.execute(
         "SELECT column_name AS name, data_type AS kind FROM information_schema.columns "
@@ -115,13 +118,13 @@ async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | Non
         # LangGraph's column holds whole minutes.
         await connection.execute("ALTER TABLE store ALTER COLUMN ttl_minutes TYPE double precision")
     if embedder is not None:
-        await _set_up_vectors(connection, embedder)
+        await _set_up_vectors(connection, embedder, anew)
     found = await connection.execute("SELECT to_regclass('store_vectors') IS NOT NULL AS there")
     row = await found.fetchone()
     return bool(row and row["there"])
 
 
-async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedder) -> None:
+async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedder, anew: bool) -> None:
     try:
         await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except (FeatureNotSupported, UndefinedFile, InsufficientPrivilege) as error:
@@ -129,15 +132,18 @@ async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedd
             "`store.index` needs the PostgreSQL extension pgvector, which this database does not have: install it on "
             f"the database server and run `CREATE EXTENSION vector` as its superuser ({str(error).strip()})"
         ) from error
+    asked = store_index.UNFINISHED if anew else (embedder.dims, embedder.name)
+    await connection.execute(store_index.CREATE)
+    if anew:
+        await connection.execute("DROP TABLE IF EXISTS store_vectors")
+        await connection.execute(store_index.FORGET)
     # LangGraph's own table, without its approximate index.
     table = VECTOR_MIGRATIONS[1].sql % {"vector_type": "vector", "dims": embedder.dims}
     await connection.execute(table)
-    await connection.execute(store_index.CREATE)
-    remember = store_index.REMEMBER.replace("?", "%s")
-    await connection.execute(remember, (embedder.dims, embedder.name))
+    await connection.execute(store_index.REMEMBER.replace("?", "%s"), asked)
     made_by = await (await connection.execute(store_index.READ)).fetchone()
     assert made_by is not None
-    store_index.compare(tuple(made_by.values()), (embedder.dims, embedder.name))
+    store_index.compare(tuple(made_by.values()), asked)
 
 
 async def _nothing() -> None:

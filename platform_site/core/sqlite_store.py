@@ -87,7 +87,7 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
     def moment(self, moment: datetime) -> str:
         return moment.astimezone(UTC).isoformat(" ", "microseconds")
 
-    def _vector(self, vector: list[float]) -> bytes:
+    def vector(self, vector: list[float]) -> bytes:
         packed: bytes = sqlite_vec.serialize_float32(vector)
         return packed
 
@@ -151,9 +151,13 @@ async def open_sqlite_store(
     clock: StoreClock | None = None,
     *,
     connect: Connect | None = None,
+    anew: bool = False,
 ) -> OpenStore:
-    """A store in the file, for the current event loop. `connect` is for another SQLite than Python's own."""
-    has_vectors = await asyncio.to_thread(_set_up, path, embedder)
+    """A store in the file, for the current event loop. `connect` is for another SQLite than Python's own.
+
+    `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
+    """
+    has_vectors = await asyncio.to_thread(_set_up, path, embedder, anew)
     options: dict[str, Any] = {"timeout": 20, "isolation_level": None}
     connection = aiosqlite.Connection(lambda: (connect or sqlite3.connect)(str(path), **options), 64)
     # A store that nobody closed must not keep the process from ending.
@@ -165,7 +169,7 @@ async def open_sqlite_store(
     return store, connection.close
 
 
-def _set_up(path: Path, embedder: Embedder | None) -> bool:
+def _set_up(path: Path, embedder: Embedder | None, anew: bool) -> bool:
     """Make or update the tables; whether there is one of vectors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _setting_up, closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
@@ -176,14 +180,22 @@ def _set_up(path: Path, embedder: Embedder | None) -> bool:
             # What a put said about its index, so that the item can be embedded anew.
             connection.execute("ALTER TABLE store ADD COLUMN index_paths text")
         if embedder is not None:
-            # LangGraph's own setup makes this table too, but not without the extension.
-            for statement in SqliteStore.VECTOR_MIGRATIONS:
-                connection.execute(statement)
-            connection.execute(store_index.CREATE)
-            connection.execute(store_index.REMEMBER, (embedder.dims, embedder.name))
-            store_index.compare(connection.execute(store_index.READ).fetchone(), (embedder.dims, embedder.name))
+            _set_up_vectors(connection, embedder, anew)
         tables = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store_vectors'")
         return tables.fetchone() is not None
+
+
+def _set_up_vectors(connection: sqlite3.Connection, embedder: Embedder, anew: bool) -> None:
+    asked = store_index.UNFINISHED if anew else (embedder.dims, embedder.name)
+    connection.execute(store_index.CREATE)
+    if anew:
+        connection.execute("DROP TABLE IF EXISTS store_vectors")
+        connection.execute(store_index.FORGET)
+    # LangGraph's own setup makes this table too, but not without the extension.
+    for statement in SqliteStore.VECTOR_MIGRATIONS:
+        connection.execute(statement)
+    connection.execute(store_index.REMEMBER, asked)
+    store_index.compare(connection.execute(store_index.READ).fetchone(), asked)
 
 
 async def _load_extension(connection: aiosqlite.Connection) -> bool:

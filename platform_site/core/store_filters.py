@@ -1,8 +1,8 @@
 """What the filter of a store search means: in Python, which SQLite calls for every item, and as SQL on `jsonb`.
 
 `{"x": 3}` compares the item's value of `x` whole, objects and lists included; `{"x": {"$gt": 3}}` has operators.
-Several conditions must all hold. Types are told apart: `1` is no `true`; an order is one of numbers or of strings. A key
-that an item lacks is `null`.
+Several conditions must all hold. Types are told apart: `1` is no `true`; an order is one of numbers or of strings. A
+key that an item lacks is `null`.
 """
 
 from collections.abc import Mapping

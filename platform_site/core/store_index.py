@@ -11,10 +11,13 @@ from django.conf import settings
 from django.db import ProgrammingError, connection
 
 from platform_site.core.config import Config, ConfigError
-from platform_site.core.embeddings import find_embed
+from platform_site.core.embeddings import check_embed
 
 CREATE = "CREATE TABLE IF NOT EXISTS store_index (id integer PRIMARY KEY CHECK (id = 1), dims integer, embed text)"
 READ = "SELECT dims, embed FROM store_index"
+# While vectors are made anew: whoever starts in between, or after a crash, must not take them for complete.
+UNFINISHED = (0, "an unfinished reindex_store")
+FORGET = "DELETE FROM store_index"
 REMEMBER = "INSERT INTO store_index (id, dims, embed) VALUES (1, ?, ?) ON CONFLICT (id) DO NOTHING"
 
 
@@ -23,7 +26,7 @@ def check_index(config: Config) -> None:
     index = config.store.index if config.store else None
     if index is None:
         return
-    find_embed(config)
+    check_embed(config)
     made_by = _made_by()
     if made_by is not None:
         compare(made_by, (index.dims, index.embed))

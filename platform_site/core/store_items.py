@@ -143,9 +143,10 @@ class ItemStore(BaseStore):
         value = encode(dict(op.value))
         if has_nul(value) or has_nul(encode([prefix, key, paths])):
             raise NotStorable(NOT_STORABLE)
-        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, paths, self._texts(value, paths))
+        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, paths, self.texts(value, paths))
 
-    def _texts(self, value: bytes, paths: list[str] | None) -> list[tuple[str, str]]:
+    def texts(self, value: bytes | str, paths: list[str] | None) -> list[tuple[str, str]]:
+        """The names and texts of an item's vectors. `paths` are those of the item, None for the configured ones."""
         if self.embedder is None or paths == []:
             return []
         found: dict[str, str] = {}
@@ -219,7 +220,7 @@ class ItemStore(BaseStore):
             f"SELECT {self.columns}, score FROM scored JOIN store USING (prefix, key) "
             f"ORDER BY score DESC, {ORDER.format(bytewise=self.bytewise)} LIMIT ? OFFSET ?"
         )
-        return await self.rows(cursor, statement, [self._vector(vector), *params, *page])
+        return await self.rows(cursor, statement, [self.vector(vector), *params, *page])
 
     async def _namespaces(self, cursor: Any, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         clauses, params = [ALIVE], [self.moment(self.clock.now())]
@@ -256,7 +257,7 @@ class ItemStore(BaseStore):
         # Put again, it is a new item: both times are new, and it comes last.
         await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
         for (field_name, _), vector in zip(put.texts, vectors, strict=True):
-            await self.rows(cursor, _PUT_VECTOR, [*name, field_name, self._vector(vector), moment, moment])
+            await self.rows(cursor, PUT_VECTOR, [*name, field_name, self.vector(vector), moment, moment])
 
     async def _refresh(self, cursor: Any, rows: list[Row]) -> None:
         """Prolong items that were read, unless they have expired or were put again meanwhile."""
@@ -323,7 +324,7 @@ class ItemStore(BaseStore):
         """A point in time as a parameter."""
 
     @abstractmethod
-    def _vector(self, vector: list[float]) -> Any:
+    def vector(self, vector: list[float]) -> Any:
         """A vector as a parameter."""
 
     @abstractmethod
@@ -350,7 +351,7 @@ _PUT = (
     "created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at, "
     "ttl_minutes = excluded.ttl_minutes, index_paths = excluded.index_paths"
 )
-_PUT_VECTOR = (
+PUT_VECTOR = (
     "INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _REFRESH = "UPDATE store SET expires_at = ? WHERE prefix = ? AND key = ? AND created_at = ? AND expires_at > ?"
