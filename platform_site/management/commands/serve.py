@@ -22,6 +22,7 @@ from platform_site.command_line import add_environment_flags
 from platform_site.core import tracing
 from platform_site.core.config import ConfigError, config
 from platform_site.core.data_directory import DataDirectoryInUse
+from platform_site.core.embeddings import check_embed
 from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
 from platform_site.reloading import run_with_reloader
 
@@ -80,7 +81,7 @@ def take_possession() -> tuple[socket.socket, str]:
     """
     try:
         check_settings()
-        config()
+        check_embed(config())
         tracing.check()
         listener = bind(settings.HOST, settings.PORT)
         url = url_of(listener)
