@@ -186,10 +186,19 @@ class Webhooks(Section):
 
     # `${{ env.NAME }}` in a header's value.
     TEMPLATE: ClassVar[re.Pattern[str]] = re.compile(r"\$\{\{\s*env\.(\w+)\s*\}\}")
+    # What the request itself and its signature say.
+    OURS: ClassVar[frozenset[str]] = frozenset({
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+        "te", "transfer-encoding", "upgrade", "webhook-id", "webhook-signature", "webhook-timestamp",
+    })  # fmt: skip
 
     @model_validator(mode="after")
     def _headers_name_allowed_variables(self) -> "Webhooks":
         for header, value in self.headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header) or header.lower() in self.OURS:
+                raise ValueError(f"header {header!r}: expected the name of a header that webhooks do not have already")
+            if not re.fullmatch(r"[\t\x20-\x7e]*", value):
+                raise ValueError(f"header {header!r}: expected a value of one line in ASCII")
             for variable in self.TEMPLATE.findall(value):
                 if not variable.startswith(self.env_prefix):
                     raise ValueError(

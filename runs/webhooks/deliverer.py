@@ -38,26 +38,29 @@ GRACE_SECONDS = 3.0
 HIDDEN = "***"
 
 
-class MissingVariable(Exception):
-    """A header of `langgraph.json` names a variable that is not set."""
+class UnusableHeader(Exception):
+    """A header of `langgraph.json` cannot be sent: a variable that it names is not set, or is no value of a header."""
 
 
 def variables(section: Webhooks) -> dict[str, str]:
-    """The variables that `webhooks.headers` names. Raises `MissingVariable`."""
+    """The variables that `webhooks.headers` names. Raises `UnusableHeader`."""
     names = [name for template in section.headers.values() for name in Webhooks.TEMPLATE.findall(template)]
     for name in names:
         if name not in os.environ:
-            raise MissingVariable(f"webhooks.headers names the variable {name}, which is not set.")
+            raise UnusableHeader(f"webhooks.headers names the variable {name}, which is not set.")
     return {name: os.environ[name] for name in names}
 
 
 def custom_headers(section: Webhooks) -> dict[str, str]:
-    """The headers of `webhooks.headers` with their variables filled in. Raises `MissingVariable`."""
-    values = variables(section)
-    return {
-        name.lower(): Webhooks.TEMPLATE.sub(lambda found: values[found[1]], template)
-        for name, template in section.headers.items()
-    }
+    """The headers of `webhooks.headers` with their variables filled in. Raises `UnusableHeader`."""
+    values, headers = variables(section), {}
+    for name, template in section.headers.items():
+        # Files that variables are read from often end with a line break.
+        value = Webhooks.TEMPLATE.sub(lambda found: values[found[1]], template).strip()
+        if not value.isascii() or not value.isprintable():
+            raise UnusableHeader(f"The value of the header {name} of webhooks.headers is not one line of ASCII.")
+        headers[name.lower()] = value
+    return headers
 
 
 class Deliverer:
@@ -150,8 +153,8 @@ class Deliverer:
             own = custom_headers(section)
         except Unprocessable as refused:
             return {}, Answer(error=f"Not allowed any more. {refused.detail}"), True
-        except MissingVariable as missing:
-            return {}, Answer(error=str(missing)), False
+        except UnusableHeader as unusable:
+            return {}, Answer(error=str(unusable)), False
         body = claimed.body.encode()
         host = f"[{target.host}]" if ":" in target.host else target.host
         shown = {

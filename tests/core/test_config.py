@@ -187,6 +187,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex", "regular expression"),
     ({"webhooks": {"url": {"allowed_ports": [0]}}}, "webhooks.url.allowed_ports.0", "greater than or equal to 1"),
     ({"webhooks": {"headers": {"X": "${{ env.SECRET_KEY }}"}}}, "webhooks", "'LG_WEBHOOK_'"),
+    ({"webhooks": {"headers": {"Webhook-ID": "x"}}}, "webhooks", "that webhooks do not have already"),
+    ({"webhooks": {"headers": {"X Y": "x"}}}, "webhooks", "expected the name of a header"),
+    ({"webhooks": {"headers": {"X": "a\r\nHost: b"}}}, "webhooks", "expected a value of one line"),
 ]
 
 

@@ -162,6 +162,19 @@ async def test_variable_that_is_not_set_fails_the_attempt_and_says_so(
     assert receiver.connections == 0
 
 
+async def test_variable_that_is_no_value_of_a_header_fails_the_attempt_and_is_not_shown(
+    workspace, clock, deliverer, receiver, use_webhooks, monkeypatch
+):
+    monkeypatch.setenv("LG_WEBHOOK_TOKEN", "s3cret\r\nHost: x")
+    url = {"disable_loopback": False, "require_https": False}
+    use_webhooks(url=url, headers={"X-Token": "${{ env.LG_WEBHOOK_TOKEN }}"})
+    delivery = await owe(workspace, receiver.url, clock.now)
+    await work(deliverer)
+    error = (await again(delivery)).error
+    assert error == "The value of the header X-Token of webhooks.headers is not one line of ASCII."
+    assert receiver.connections == 0
+
+
 async def test_receiver_that_hangs_does_not_hold_up_others(workspace, clock, deliverer, receiver, settings):
     settings.WEBHOOK_CONCURRENCY = 16
     with receiving() as hanging:

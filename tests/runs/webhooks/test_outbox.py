@@ -1,13 +1,17 @@
 """What is owed to a run's webhook: one delivery for each end, written with it."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.core.checkpoints import checkpoints
 from runs.cancel import run_cancel, run_delete
 from runs.engine import finish as finishing
 from runs.engine.embedded import Engine
@@ -24,6 +28,12 @@ from threads.services import delete_threads
 HOOK = "https://hooks.example.com/runs?token=1"
 CANCEL = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 pytestmark = pytest.mark.usefixtures("use_webhooks")
+
+
+@pytest.fixture(autouse=True)
+def _checkpoints() -> None:
+    """On PostgreSQL the tables of checkpoints are not of Django's making."""
+    asyncio.run(checkpoints().setup())
 
 
 def owed() -> list[dict[str, Any]]:
@@ -183,6 +193,7 @@ def test_run_whose_process_died_too_often(principal: Principal, idle_engine: Eng
     settings.MAX_ATTEMPTS = 1
     run = create(principal, input={"log": []}, webhook=HOOK)
     claim(run, worker="gone")
+    Run.objects.update(lease_expires_at=timezone.now() - timedelta(hours=1))
     idle_engine.start()
     ended(run)
     idle_engine.drain(0)
