@@ -31,7 +31,6 @@ from runs.webhooks.transport import Answer, Sender
 
 logger = logging.getLogger("switchyard.webhooks")
 
-INTERVAL_SECONDS = 30.0
 RETENTION_SECONDS = 3600.0
 # How long requests under way may go on when the server ends.
 GRACE_SECONDS = 3.0
@@ -196,6 +195,6 @@ async def apply_retention() -> None:
 def webhook_tasks() -> list[Task]:
     """What a serving process does for webhooks without being asked."""
     return [
-        Task(TASK, deliverer().round, INTERVAL_SECONDS, close=deliverer().close),
+        Task(TASK, deliverer().round, settings.SWEEP_SECONDS, close=deliverer().close),
         Task("webhook-retention", apply_retention, RETENTION_SECONDS),
     ]
