@@ -247,6 +247,7 @@ def drain() -> None:
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))
     if settings.REDIS_URL:
         _flush_redis()
+    tracing.stop()
 
 
 def _flush_redis() -> None:
@@ -258,7 +259,6 @@ def _flush_redis() -> None:
         redis_link().submit(redis_writer().flushed()).result(timeout=FLUSH_SECONDS)
     except TimeoutError:
         logger.warning("Redis did not take the last events in time; sweeps and readers make up for it")
-    tracing.stop()
 
 
 def end_soon(status: int) -> None:

@@ -36,7 +36,6 @@ ATTEMPTS_LOST = Counter(
 LEASES_EXPIRED = Counter(
     "switchyard_leases_expired", "Leases of processes that were gone, found by this process and taken away."
 )
-DISPATCH_WAKE_UPS = Counter("switchyard_dispatch_wake_ups", "Times that the dispatcher was told to look for due runs.")
 TRACE_SPANS_LOST = Counter("switchyard_trace_spans_lost", "Spans of OpenTelemetry traces that could not be sent.")
 STREAMS_OPEN = Gauge(
     "switchyard_streams_open", "Answers in progress: event streams, and calls that wait for a run.", ["kind"]
@@ -51,6 +50,9 @@ BACKGROUND_LAST_RUN = Gauge(
 )
 BACKGROUND_SECONDS = Histogram(
     "switchyard_background_round_seconds", "Time of a background task's round.", ["task"], buckets=_SHORT
+)
+BACKGROUND_WAKE_UPS = Counter(
+    "switchyard_background_wake_ups", "Times that a background task, or the dispatcher, was told to look now.", ["task"]
 )
 BACKGROUND_FAILURES = Counter("switchyard_background_failures", "Rounds of a background task that failed.", ["task"])
 WEBHOOKS = Counter(

@@ -193,14 +193,26 @@ def _exporter(name: str) -> SpanExporter:
     return OTLPSpanExporter()
 
 
+class _LastWords(logging.Filter):
+    """Keeps the last message of a logger instead of letting it out."""
+
+    words = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.words = record.getMessage()
+        return False
+
+
+_last_words = _LastWords()
+
+
 class _Watched(SpanExporter):
     """An exporter whose failures are counted, and told once in a while instead of with every batch."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self._reason = _LastWords()
         for name in ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal"):
-            logging.getLogger(name).addFilter(self._reason)
+            logging.getLogger(name).addFilter(_last_words)
         self._lost = 0
         self._next_line = 0.0
 
@@ -219,7 +231,7 @@ class _Watched(SpanExporter):
         now = time.monotonic()
         if now >= self._next_line:
             self._next_line = now + LOG_SECONDS
-            logger.warning("%d spans of traces could not be sent: %s", self._lost, self._reason.words or "no reason")
+            logger.warning("%d spans of traces could not be sent: %s", self._lost, _last_words.words or "no reason")
             self._lost = 0
 
     def shutdown(self) -> None:
@@ -227,16 +239,6 @@ class _Watched(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
-
-
-class _LastWords(logging.Filter):
-    """Keeps the last message of a logger instead of letting it out."""
-
-    words = ""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        self.words = record.getMessage()
-        return False
 
 
 def _resource() -> Resource:

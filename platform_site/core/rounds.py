@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from platform_site.core import metrics
+from platform_site.core import logs, metrics
 
 logger = logging.getLogger("switchyard.background")
 
@@ -85,11 +85,13 @@ class Rounds:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.status = Status(task.name, task.interval)
+        self._woken = metrics.BACKGROUND_WAKE_UPS.labels(task.name)
         self._wake_up = asyncio.Event()
         self._ended = asyncio.Event()
 
     def wake(self) -> None:
         """Begin the next round now, or once more after the one under way; not within the pause after a failure."""
+        self._woken.inc()
         self._wake_up.set()
 
     def end(self) -> None:
@@ -99,6 +101,7 @@ class Rounds:
 
     async def run(self) -> None:
         """Repeat the task until `end`."""
+        logs.task.set(self.task.name)
         while not self._ended.is_set():
             self._wake_up.clear()
             begin = time.perf_counter()

@@ -1,5 +1,6 @@
 """What an attempt tells about itself while it works: the ids of its log lines, its metrics, its spans and its trace."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ class Telemetry:
         self._ended_as: Ending | None = None
         # Given back for another attempt, of its own accord.
         self.given_back = False
-        # Not counted by `metrics` yet.
         self._events = self._event_bytes = 0
+        # What of these `metrics` know.
+        self._counting = threading.Lock()
+        self._counted = (0, 0)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -48,6 +51,7 @@ class Telemetry:
         logs.run_id.set(str(claim.run_id))
         logs.thread_id.set(str(claim.thread_id))
         logs.attempt.set(claim.attempt)
+        logs.task.set("")
         logs.request_id.set(str(claim.configurable.get("langgraph_request_id") or ""))
 
     def event(self, size: int) -> None:
@@ -56,9 +60,10 @@ class Telemetry:
         self._event_bytes += size
 
     def count_events(self) -> None:
-        """Tell the metrics of the events since the last call."""
-        metrics.events_appended(self._events, self._event_bytes)
-        self._events = self._event_bytes = 0
+        """Tell the metrics of the events since the last call. From any thread."""
+        with self._counting:
+            before, self._counted = self._counted, (self._events, self._event_bytes)
+            metrics.events_appended(self._counted[0] - before[0], self._counted[1] - before[1])
 
     def take_spans(self) -> list[RunSpan]:
         """The spans that have ended since the last call; the trace has them, too."""
