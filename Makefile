@@ -8,15 +8,17 @@ export UV_SYSTEM_CERTS ?= 1
 export VIRTUAL_ENV := $(abspath $(VENV))
 # The user's langgraph.json; without one the samples are served.
 CONFIG ?=
+# With SCALED=1 `make serve` starts PostgreSQL, Valkey, workers and beat as well.
+SCALED ?=
 
 .PHONY: install serve test bench lint clean
 .DEFAULT_GOAL := serve
 
 install: $(VENV)/.installed
 
-serve: $(VENV)/.installed
+serve: $(VENV)/.installed$(if $(SCALED),-scaled)
 	@$(if $(CONFIG),$(BIN)/python manage.py install_dependencies "$(CONFIG)")
-	@exec $(BIN)/python manage.py serve $(if $(CONFIG),--config "$(CONFIG)")
+	@exec $(BIN)/python manage.py serve $(if $(SCALED),--scaled) $(if $(CONFIG),--config "$(CONFIG)")
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
@@ -40,6 +42,10 @@ $(UV):
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml
+	@touch $@
+
+$(VENV)/.installed-scaled: $(VENV)/.installed
+	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra scaled
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -16,15 +16,13 @@ from urllib.parse import quote
 import psycopg
 from redis import Redis, RedisError
 
+from platform_site.serving import CannotStart
+
 DATABASE = "switchyard"
 # Of both; Linux takes 107 bytes, macOS 103.
 _LONGEST_SOCKET_PATH = 100
 # Whom PostgreSQL runs as where we are root, which it refuses: the first that exists.
 _UNPRIVILEGED = ("postgres", "nobody")
-
-
-class CannotStart(Exception):
-    """Something the operator can put right; the message is all that is printed."""
 
 
 def _wheel(name: str) -> Path:

@@ -42,6 +42,10 @@ _lock = threading.Lock()
 _started = False
 
 
+class CannotStart(Exception):
+    """Something the operator can put right; the message is all that is printed."""
+
+
 def local_address() -> str:
     """Where settings say this server listens, as a person would open it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)

@@ -25,14 +25,11 @@ from platform_site.core.data_directory import DataDirectoryInUse
 from platform_site.core.embeddings import check_embed
 from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
 from platform_site.reloading import run_with_reloader
+from platform_site.serving import CannotStart
 
 logger = logging.getLogger("switchyard.serving")
 
 SERVERS: dict[str, type[HttpServer]] = {"uvicorn": UvicornServer, "daphne": DaphneServer}
-
-
-class CannotStart(Exception):
-    """Something the operator can put right; the message is all that is printed."""
 
 
 class Command(BaseCommand):
@@ -44,10 +41,19 @@ class Command(BaseCommand):
         # Read by manage.py already, before the settings; named here for --help and for wrong values.
         add_environment_flags(parser)
         parser.add_argument("--server", choices=sorted(SERVERS), default="uvicorn", help="The HTTP server (uvicorn).")
-        parser.add_argument("--reload", action="store_true", help="Start again when a graph or the code changes.")
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--reload", action="store_true", help="Start again when a graph or the code changes.")
+        how.add_argument(
+            "--scaled",
+            action="store_true",
+            help="Start a PostgreSQL, a Valkey, workers and beat with it.",
+        )
+        parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="Workers of --scaled (2).")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["reload"]:
+        if options["scaled"]:
+            sys.exit(self._serve_scaled(options["server"], options["workers"]))
+        elif options["reload"]:
             run_with_reloader(lambda: self._serve(options["server"]))
         else:
             status = self._serve(options["server"])
@@ -68,10 +74,26 @@ class Command(BaseCommand):
         server.run()
         return 1 if opening.failed else 0
 
+    def _serve_scaled(self, server_name: str, workers: int) -> int:
+        from platform_site import scaled_stack
+
+        try:
+            listener, _ = take_possession()
+            return scaled_stack.run(listener, workers=workers, server=server_name)
+        except CannotStart as reason:
+            self.stderr.write(f"switchyard: {reason}")
+            return 1
+
     def _announce(self, url: str) -> None:
         self.stdout.write(banner(url))
         # Into a pipe it would stay in the buffer.
         self.stdout.flush()
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("there must be one at least")
+    return number
 
 
 def take_possession() -> tuple[socket.socket, str]:

