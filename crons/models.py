@@ -54,7 +54,6 @@ class Cron(models.Model):
     overlap_policy = models.CharField(max_length=8, choices=OverlapPolicy, default=OverlapPolicy.ALLOW)
     enabled = models.BooleanField(default=True)
     next_run_date = models.DateTimeField(null=True, blank=True)
-    last_run_id = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(default=now)
     updated_at = models.DateTimeField(default=now)
 

@@ -18,12 +18,13 @@ class Missed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which due time is fired, if any, and which are missed."""
+    """Which due time is fired, if any, which are missed, and which comes next."""
 
     fired: datetime | None
     # A sentence where it is not fired on time.
     reason: str
     missed: list[Missed]
+    following: datetime | None
 
 
 def plan(
@@ -43,6 +44,10 @@ def plan(
     until = now if ends_at is None else min(now, ends_at)
     is_alone = following is None or following > until
     last = first if is_alone else schedule.last_until(first, until)
+    if following is not None and following <= now:
+        following = schedule.next_after(now)
+    if following is not None and ends_at is not None and following > ends_at:
+        following = None
     late = now - last
     earlier = (
         []
@@ -50,15 +55,15 @@ def plan(
         else _earlier(schedule, first, last, f"Noticed only when a later due time, {_shown(last)}, had come.")
     )
     if late <= grace:
-        return Plan(last, "", earlier)
+        return Plan(last, "", earlier, following)
     if ends_at is not None and now > ends_at:
         refusal = f"Noticed {_span(late)} late, when the cron's end_time had passed."
     elif policy == MisfirePolicy.SKIP:
         refusal = f"Noticed {_span(late)} late, and the cron's misfire_policy is to skip then."
     else:
         caught_up = f"Fired {_span(late)} late" + ("." if is_alone else f", once for all since {_shown(first)}.")
-        return Plan(last, caught_up, earlier)
-    return Plan(None, "", [*(Missed(missed.due, refusal) for missed in earlier), Missed(last, refusal)])
+        return Plan(last, caught_up, earlier, following)
+    return Plan(None, "", [*(Missed(one.due, refusal) for one in earlier), Missed(last, refusal)], following)
 
 
 def _earlier(schedule: Schedule, first: datetime, last: datetime, reason: str) -> list[Missed]:

@@ -136,6 +136,7 @@ class Schedule:
         return min([*repeated, *([forward] if forward is not None else [])], default=None)
 
 
+@lru_cache(maxsize=4096)
 def parse(expression: str, timezone: str | None = None) -> Schedule:
     """The schedule of 5 fields, of 6 with the seconds last, or of a name like `@daily`.
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -22,7 +22,7 @@ from crons.models import Cron, CronTick, OverlapPolicy
 from crons.policy import Missed, plan
 from crons.schedule import ScheduleError, parse
 from crons.services import lock_targets, next_due, run_make
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import ApiError, NotFound
 from runs.models import IN_FLIGHT, Run
 
@@ -54,9 +54,9 @@ class Scheduler:
             await self._realign(now)
         self._looked = now
         made, failures = 0, []
-        after: tuple[datetime, UUID] | None = None
+        after: Cron | None = None
         while batch := await read_db(due_crons, now, after):
-            firing = [in_db(fire, cron_id, due, now) for due, cron_id in batch]
+            firing = [in_db(fire, cron, now) for cron in batch]
             for outcome in await asyncio.gather(*firing, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     failures.append(outcome)
@@ -83,67 +83,89 @@ def next_due_date() -> datetime | None:
     return due.values_list("next_run_date", flat=True).first()
 
 
-def due_crons(now: datetime, after: tuple[datetime, UUID] | None) -> list[tuple[datetime, UUID]]:
+def due_crons(now: datetime, after: Cron | None) -> list[Cron]:
     """Crons that are due, those that are due for longest first; a batch of those that come `after` one."""
     due = Cron.objects.filter(enabled=True, next_run_date__lte=now)
     if after is not None:
-        due = due.filter(Q(next_run_date__gt=after[0]) | Q(next_run_date=after[0], cron_id__gt=after[1]))
-    batch = due.order_by("next_run_date", "cron_id")[:BATCH]
-    return [(cron.next_run_date, cron.cron_id) for cron in batch.only("next_run_date") if cron.next_run_date]
+        same = Q(next_run_date=after.next_run_date, cron_id__gt=after.cron_id)
+        due = due.filter(Q(next_run_date__gt=after.next_run_date) | same)
+    return list(due.order_by("next_run_date", "cron_id")[:BATCH])
 
 
-def fire(cron_id: UUID, due: datetime, now: datetime) -> "Outcome | None":
-    """Do what is to be done at `now` about a cron that is due since `due`; None if somebody else has.
+def fire(cron: Cron, now: datetime) -> "Outcome | None":
+    """Do what is to be done at `now` about a cron that was found due; None if somebody else has, or has changed it.
 
     Whatever goes wrong with this cron becomes the reason of its tick; what the database cannot do is raised.
     """
-    cron = Cron.objects.filter(pk=cron_id, enabled=True, next_run_date=due).first()
-    if cron is None:
-        return None
     try:
-        return _fire(cron, due, now)
+        return _fire(cron, now)
     except ScheduleError as error:
         # Its zone is not known any more, or somebody wrote into the table.
-        return _give_up(cron, due, now, f"{error} The cron is disabled.", following=None)
+        return _give_up(cron, now, f"{error} The cron is disabled.", following=None)
     except Exception as error:
-        logger.exception("cron %s could not be fired", cron_id)
+        logger.exception("cron %s could not be fired", cron.cron_id)
         following = next_due(parse(cron.schedule, cron.timezone), cron.ends_at, now)
-        return _give_up(cron, due, now, f"It could not be fired: {type(error).__name__}: {error}", following=following)
+        return _give_up(cron, now, f"It could not be fired: {type(error).__name__}: {error}", following=following)
 
 
-def _fire(cron: Cron, due: datetime, now: datetime) -> "Outcome | None":
-    schedule = parse(cron.schedule, cron.timezone)
-    grace = timedelta(seconds=settings.CRON_GRACE_SECONDS)
-    planned = plan(schedule, due, now, ends_at=cron.ends_at, policy=cron.misfire_policy, grace=grace)
-    following = next_due(schedule, cron.ends_at, now)
+def _fire(cron: Cron, now: datetime) -> "Outcome | None":
+    planned = plan(
+        parse(cron.schedule, cron.timezone),
+        _due(cron),
+        now,
+        ends_at=cron.ends_at,
+        policy=cron.misfire_policy,
+        grace=timedelta(seconds=settings.CRON_GRACE_SECONDS),
+    )
     with transaction.atomic():
         lock_targets(cron.assistant_id, cron.thread_id)
-        if not _take(cron, due, following):
+        if not _take(cron, planned.following):
             return None
-        _record_missed(cron, planned.missed, now)
+        if planned.missed:
+            _record_missed(cron, planned.missed, now)
         if planned.fired is None:
             return Outcome.MISSED
-        # There is one if the clock was set back. What a clock that was ahead has missed is not missed any more.
-        before = CronTick.objects.filter(cron=cron, due_at=planned.fired).first()
-        if before is not None:
-            if before.outcome != Outcome.MISSED:
-                return None
-            before.delete()
+        if _is_decided(cron, planned.fired):
+            return None
         return _run(cron, planned.fired, planned.reason, now)
 
 
-def _take(cron: Cron, due: datetime, following: datetime | None) -> bool:
+def _due(cron: Cron) -> datetime:
+    assert cron.next_run_date is not None, "only crons with a next date are due"
+    return cron.next_run_date
+
+
+def _take(cron: Cron, following: datetime | None) -> bool:
     """Move the cron on; False if somebody else has, or has changed or paused it."""
-    unchanged = Cron.objects.filter(pk=cron.pk, enabled=True, next_run_date=due, updated_at=cron.updated_at)
+    unchanged = Cron.objects.filter(
+        pk=cron.pk, enabled=True, next_run_date=cron.next_run_date, updated_at=cron.updated_at
+    )
     return bool(unchanged.update(next_run_date=following))
+
+
+def _is_decided(cron: Cron, due: datetime) -> bool:
+    """Whether the due time was there before, which it was if the clock has been set back.
+
+    What a clock that was ahead has missed is not missed any more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, outcome FROM crons_crontick WHERE cron_id = %s AND due_at = %s",
+            [uuid_param(cron.pk), moment_param(due)],
+        )
+        row = cursor.fetchone()
+        if row is not None and row[1] == Outcome.MISSED:
+            cursor.execute("DELETE FROM crons_crontick WHERE id = %s", [row[0]])
+            return False
+    return row is not None
 
 
 def _run(cron: Cron, due: datetime, reason: str, now: datetime) -> "Outcome":
     """Make the run of a due time, or say why there is none."""
-    tick = CronTick(cron=cron, due_at=due, outcome=Outcome.FIRED, reason=reason, fired_at=now)
-    if cron.overlap_policy == OverlapPolicy.SKIP and _is_going(cron.last_run_id):
+    tick = CronTick(cron_id=cron.pk, due_at=due, outcome=Outcome.FIRED, reason=reason, fired_at=now)
+    if cron.overlap_policy == OverlapPolicy.SKIP and (going := _last_run_if_going(cron)):
         tick.outcome = Outcome.SKIPPED
-        tick.reason = f"The cron's last run, {cron.last_run_id}, is still going, and its overlap_policy is to skip."
+        tick.reason = f"The cron's last run, {going}, is still going, and its overlap_policy is to skip."
     else:
         try:
             with transaction.atomic():
@@ -155,13 +177,14 @@ def _run(cron: Cron, due: datetime, reason: str, now: datetime) -> "Outcome":
                 Cron.objects.filter(pk=cron.pk).update(enabled=False)
         else:
             tick.run_id, tick.thread_id = made.run_id, made.thread_id
-            Cron.objects.filter(pk=cron.pk).update(last_run_id=made.run_id)
     tick.save(force_insert=True)
     return Outcome(tick.outcome)
 
 
-def _is_going(run_id: UUID | None) -> bool:
-    return run_id is not None and Run.objects.filter(run_id=run_id, status__in=IN_FLIGHT).exists()
+def _last_run_if_going(cron: Cron) -> UUID | None:
+    ticks = CronTick.objects.filter(cron_id=cron.pk, run_id__isnull=False).order_by("-due_at")
+    last = ticks.values_list("run_id", flat=True).first()
+    return last if last and Run.objects.filter(run_id=last, status__in=IN_FLIGHT).exists() else None
 
 
 def _record_missed(cron: Cron, missed: list[Missed], now: datetime) -> None:
@@ -171,14 +194,14 @@ def _record_missed(cron: Cron, missed: list[Missed], now: datetime) -> None:
     CronTick.objects.bulk_create(ticks, ignore_conflicts=True)
 
 
-def _give_up(cron: Cron, due: datetime, now: datetime, reason: str, *, following: datetime | None) -> "Outcome | None":
+def _give_up(cron: Cron, now: datetime, reason: str, *, following: datetime | None) -> "Outcome | None":
     """Move on from a due time without a run; without a following one for good."""
     with transaction.atomic():
-        if not _take(cron, due, following):
+        if not _take(cron, following):
             return None
         if following is None:
             Cron.objects.filter(pk=cron.pk).update(enabled=False)
-        tick = CronTick(cron=cron, due_at=due, outcome=Outcome.SKIPPED, reason=reason, fired_at=now)
+        tick = CronTick(cron=cron, due_at=_due(cron), outcome=Outcome.SKIPPED, reason=reason, fired_at=now)
         CronTick.objects.bulk_create([tick], ignore_conflicts=True)
     return Outcome.SKIPPED
 
@@ -191,7 +214,7 @@ def crons_set_back(
     waiting = Cron.objects.filter(Q(next_run_date__gt=now) | is_over, enabled=True).order_by("cron_id")
     if after is not None:
         waiting = waiting.filter(cron_id__gt=after)
-    crons = list(waiting[:REALIGNED])
+    crons = list(waiting.only("schedule", "timezone", "ends_at", "next_run_date")[:REALIGNED])
     found = []
     for cron in crons:
         try:

@@ -135,7 +135,6 @@ def cron_run_now(principal: Principal, cron_id: UUID) -> CreatedRun:
     with transaction.atomic():
         lock_targets(cron.assistant_id, cron.thread_id)
         made, now = run_make(cron), timezone.now()
-        Cron.objects.filter(pk=cron_id).update(last_run_id=made.run_id)
         CronTick.objects.create(
             cron_id=cron_id,
             due_at=now,

@@ -36,7 +36,6 @@ class Migration(migrations.Migration):
                 ('overlap_policy', models.CharField(choices=[('allow', 'Allow'), ('skip', 'Skip')], default='allow', max_length=8)),
                 ('enabled', models.BooleanField(default=True)),
                 ('next_run_date', models.DateTimeField(blank=True, null=True)),
-                ('last_run_id', models.UUIDField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('assistant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='crons', to='assistants.assistant')),

@@ -29,7 +29,7 @@ def missed(found: Plan) -> list[str]:
 @pytest.mark.parametrize("policy", ["run_once", "skip"])
 @pytest.mark.parametrize("now", ["2026-11-21T12:00:00", "2026-11-21T12:00:00.4", "2026-11-21T12:00:10"])
 def test_a_due_time_within_the_grace_is_on_time(policy: str, now: str) -> None:
-    assert planned(now, policy) == Plan(at(FIRST), "", [])
+    assert planned(now, policy) == Plan(at(FIRST), "", [], at("2026-11-21T12:01:00"))
 
 
 def test_one_that_is_late_is_caught_up() -> None:
