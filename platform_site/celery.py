@@ -34,6 +34,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 
 from platform_site import alive, serving
+from platform_site.core import tracing
 
 logger = logging.getLogger("switchyard.worker")
 
@@ -100,6 +101,7 @@ def _application() -> Application:
         raise ImproperlyConfigured(
             "workers and beat need DATABASE_URL and REDIS_URL; without them `manage.py serve` does all in one process"
         )
+    tracing.check()
     application = Application("switchyard", broker=_broker(settings.REDIS_URL))
     application.conf.update(
         worker_pool="threads",

@@ -191,9 +191,12 @@ def _start_web() -> None:
 
 def _start_worker(capacity: int) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
+    from platform_site.system.figures import serve_worker_metrics
+
     logs.identify(role="worker")
     tracing.start()
     prepare()
+    serve_worker_metrics()
     _start_engine(capacity)
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
     logger.info("worker ready, it takes up to %d runs at the same time", capacity)

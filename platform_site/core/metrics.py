@@ -41,10 +41,28 @@ STREAMS_OPEN = Gauge(
     "switchyard_streams_open", "Answers in progress: event streams, and calls that wait for a run.", ["kind"]
 )
 EVENT_LOGS = Gauge("switchyard_event_logs", "Event logs that this process keeps in memory.")
+DATABASE_UP = Gauge("switchyard_database_up", "Whether the database told its figures in time; without it they are NaN.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
+QUEUE_RUNS = Gauge(
+    "switchyard_queue_runs",
+    "These, by what they wait for: a slot (due), their thread (blocked), a time (delayed).",
+    ["state"],
+)
+QUEUE_OLDEST_SECONDS = Gauge(
+    "switchyard_queue_oldest_wait_seconds", "How long the run has been due that waits longest."
+)
+QUEUE_OLDEST_UNBLOCKED_SECONDS = Gauge(
+    "switchyard_queue_oldest_unblocked_wait_seconds", "The same of the runs that their thread does not keep waiting."
+)
+LEASES_OVERDUE = Gauge("switchyard_leases_overdue", "Runs whose lease has expired and that nobody has taken back yet.")
 RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
 WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
 WORKERS_ACTIVE = Gauge("switchyard_workers_active", "Runs this process executes now.")
+DATABASE_POOL_SIZE = Gauge(
+    "switchyard_database_pool_size", "Threads (of SQLite: writer and readers) or connections to the database.", ["pool"]
+)
+DATABASE_POOL_IN_USE = Gauge("switchyard_database_pool_in_use", "Those of them that are in use.", ["pool"])
+DATABASE_POOL_WAITING = Gauge("switchyard_database_pool_waiting", "Callers that wait for one of them.", ["pool"])
 BACKGROUND_LAST_RUN = Gauge(
     "switchyard_background_last_run_timestamp_seconds", "When a background task last ended a round well.", ["task"]
 )

@@ -64,6 +64,14 @@ class LoopPools:
             await pool.open()
         return pool
 
+    def use(self) -> tuple[int, int, int]:
+        """Of all pools together: connections, connections in use, callers that wait for one. From any thread."""
+        with self._lock:
+            stats = [pool.get_stats() for pool in self._pools.values()]
+        size = sum(found["pool_size"] for found in stats)
+        available = sum(found["pool_available"] for found in stats)
+        return size, size - available, sum(found["requests_waiting"] for found in stats)
+
     async def close_current(self) -> None:
         """Close the pool of the current loop; a later use opens a new one."""
         with self._lock:

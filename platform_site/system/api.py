@@ -17,9 +17,9 @@ from platform_site.core.graphs import registry
 from platform_site.core.handler import json_response
 from platform_site.core.openapi import declared
 from platform_site.core.wire import encode
+from platform_site.system import checks, figures
 from platform_site.system.schemas import Health, Info, Metrics
-from platform_site.system.selectors import Queue, database_check, queue_figures, workers_max
-from runs.webhooks.selectors import webhook_figures
+from platform_site.system.selectors import Queue, mode, queue_figures, workers_max
 
 router = Router(tags=["System"])
 OneOrZero = Annotated[int, Field(ge=0, le=1)]
@@ -27,17 +27,17 @@ OneOrZero = Annotated[int, Field(ge=0, le=1)]
 
 @router.get("/ok", response=Health, operation_id="ok", summary="Health check")
 async def ok(request: HttpRequest, check_db: OneOrZero = 0) -> HttpResponse:
-    """Whether the server answers and has loaded its graphs; with `check_db=1` also whether the database answers.
+    """Whether the server answers and has loaded its graphs.
+
+    With `check_db=1` the database has to answer a query and, in scale mode, Redis a ping, within a few seconds; else
+    the answer is a 500 that names which of them does not.
 
     With `http.disable_meta` nothing is checked: the answer tells strangers no more than that somebody is there.
     """
     if config().http.disable_meta:
         return json_response(b'{"ok":true,"services":{}}')
-    if check_db:
-        try:
-            await read_db(database_check)
-        except Exception as error:
-            raise ApiError(f"The database does not answer: {type(error).__name__}", status=500) from error
+    if check_db and (failures := await checks.failures()):
+        raise ApiError("; ".join(failures), status=500)
     graphs = registry()
     body: dict[str, Any] = {"ok": True, "services": {}, "graphs": "ready" if graphs.is_loaded else "loading"}
     if graphs.failures:
@@ -58,6 +58,7 @@ async def info(request: HttpRequest) -> HttpResponse:
     body = {
         "version": __version__,
         "langgraph_py_version": version("langgraph"),
+        "mode": mode(),
         "flags": {
             "assistants": True,
             "crons": True,
@@ -94,15 +95,9 @@ def _state(graph_id: str, failures: dict[str, str], is_loaded: bool) -> dict[str
 )
 async def show_metrics(request: HttpRequest, format: str = "prometheus") -> HttpResponse:
     """Prometheus text, or with `format=json` queue, workers and requests in short."""
-    queue = await read_db(queue_figures)
     if format == "json":
-        return json_response(encode(_as_json(queue)))
-    webhooks = await read_db(webhook_figures)
-    metrics.WEBHOOKS_PENDING.set(webhooks.pending)
-    metrics.WEBHOOKS_HELD.set(webhooks.held)
-    metrics.WEBHOOKS_OLDEST_SECONDS.set(webhooks.oldest_seconds)
-    metrics.RUNS_PENDING.set(queue.pending)
-    metrics.RUNS_RUNNING.set(queue.running)
+        return json_response(encode(_as_json(await read_db(queue_figures))))
+    await figures.update()
     metrics.WORKERS_MAX.set(workers_max())
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 

@@ -20,6 +20,7 @@ class GraphState(Schema):
 class Info(Schema):
     version: str
     langgraph_py_version: str
+    mode: Literal["embedded", "embedded-postgresql", "scaled"]
     flags: dict[str, bool]
     host: dict[str, Any]
     metadata: dict[str, Any]

@@ -20,6 +20,12 @@ class Queue:
     longest_wait: float | None
     median_wait: float | None
     longest_unblocked_wait: float | None
+    # Of the pending ones: those whose time has come, of these those that could be claimed, and the others.
+    due: int = 0
+    unblocked: int = 0
+    delayed: int = 0
+    # Leases that have expired and were not taken back yet.
+    overdue: int = 0
 
 
 def database_check() -> None:
@@ -38,22 +44,31 @@ def queue_figures() -> Queue:
         running=Count("pk", filter=Q(status=RunStatus.RUNNING)),
         due=Count("pk", filter=Q(status=RunStatus.PENDING, scheduled_at__lte=now)),
         oldest=Min("scheduled_at", filter=Q(status=RunStatus.PENDING, scheduled_at__lte=now)),
+        overdue=Count("pk", filter=Q(lease_expires_at__lt=now)),
     )
+    pending, running, delayed = counts["pending"], counts["running"], counts["pending"] - counts["due"]
     if not counts["due"]:
-        return Queue(counts["pending"], counts["running"], None, None, None)
+        return Queue(pending, running, None, None, None, delayed=delayed, overdue=counts["overdue"])
+    unblocked = _unblocked(due, now).aggregate(runs=Count("pk"), oldest=Min("scheduled_at"))
     middle = due.order_by("scheduled_at").values_list("scheduled_at", flat=True)[counts["due"] // 2 :][:1]
     return Queue(
-        pending=counts["pending"],
-        running=counts["running"],
+        pending=pending,
+        running=running,
         longest_wait=_since(counts["oldest"], now),
         median_wait=_since(middle.first() if middle else None, now),
-        longest_unblocked_wait=_since(_unblocked(due).aggregate(oldest=Min("scheduled_at"))["oldest"], now),
+        longest_unblocked_wait=_since(unblocked["oldest"], now),
+        due=counts["due"],
+        unblocked=unblocked["runs"],
+        delayed=delayed,
+        overdue=counts["overdue"],
     )
 
 
-def _unblocked(due: QuerySet[Run]) -> QuerySet[Run]:
+def _unblocked(due: QuerySet[Run], now: datetime) -> QuerySet[Run]:
     """Runs that no other run of their thread keeps waiting."""
-    return due.exclude(Exists(Run.objects.filter(thread=OuterRef("thread"), lease_owner__isnull=False)))
+    of_thread = Run.objects.filter(thread=OuterRef("thread"))
+    earlier = of_thread.filter(status=RunStatus.PENDING, sequence__lt=OuterRef("sequence"), scheduled_at__lte=now)
+    return due.exclude(Exists(of_thread.filter(lease_owner__isnull=False))).exclude(Exists(earlier))
 
 
 def _since(moment: datetime | None, now: datetime) -> float | None:
@@ -61,5 +76,12 @@ def _since(moment: datetime | None, now: datetime) -> float | None:
 
 
 def workers_max() -> int:
-    """Runs that this process executes at the same time, at most."""
-    return int(settings.CONCURRENCY)
+    """Runs that this web process executes at the same time, at most; in scale mode workers do that."""
+    return 0 if settings.REDIS_URL else int(settings.CONCURRENCY)
+
+
+def mode() -> str:
+    """How the server is set up: in one process on SQLite or on PostgreSQL, or as web processes and workers."""
+    if settings.REDIS_URL:
+        return "scaled"
+    return "embedded-postgresql" if settings.DATABASE_URL else "embedded"

@@ -1,6 +1,7 @@
 """`/info`: what the server is."""
 
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,19 @@ async def test_versions_flags_and_host(api: ApiClient) -> None:
     assert info["flags"]["assistants"] is info["flags"]["crons"] is True
     assert info["host"]["kind"] == "self-hosted"
     assert info["metadata"] == {}
+
+
+@pytest.mark.parametrize(
+    ("database_url", "redis_url", "mode"),
+    [
+        ("", "", "embedded"),
+        ("postgres://localhost/x", "", "embedded-postgresql"),
+        ("postgres://localhost/x", "redis://localhost", "scaled"),
+    ],
+)
+async def test_the_mode(api: ApiClient, settings: Any, database_url: str, redis_url: str, mode: str) -> None:
+    settings.DATABASE_URL, settings.REDIS_URL = database_url, redis_url
+    assert (await api.get("/info")).json()["mode"] == mode
 
 
 async def test_every_graph_and_its_state(api: ApiClient) -> None:

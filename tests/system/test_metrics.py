@@ -1,14 +1,17 @@
 """`/metrics`: for Prometheus as text, in short as JSON."""
 
+import math
 from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_site.access.services import ensure_first_start
 from platform_site.core.database import in_db
+from platform_site.system import figures
 from platform_site.system.selectors import queue_figures
 from runs.models import Run, RunStatus
 from tests.api_client import ApiClient
@@ -68,6 +71,60 @@ async def test_the_queue_in_both_forms(api: ApiClient) -> None:
     families = {family.name: family for family in text_string_to_metric_families((await api.get("/metrics")).text)}
     assert families["switchyard_runs_pending"].samples[0].value == 1
     assert families["switchyard_runs_running"].samples[0].value == 1
+
+
+def gauges(text: str) -> dict[str, float]:
+    """The samples of a page by name and label values."""
+    return {
+        "/".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_the_queue_by_what_runs_wait_for(api: ApiClient) -> None:
+    first = await in_db(add_run, waited=5)
+    await in_db(add_run, waited=90, thread=first.thread)
+    await in_db(add_run, waited=-60)
+    await in_db(add_run, waited=10)
+    found = gauges((await api.get("/metrics")).text)
+    states = [found[f"switchyard_queue_runs/{state}"] for state in ("due", "blocked", "delayed")]
+    assert states == [2, 1, 1]
+    assert found["switchyard_queue_oldest_wait_seconds"] == pytest.approx(90, abs=5)
+    assert found["switchyard_queue_oldest_unblocked_wait_seconds"] == pytest.approx(10, abs=5)
+    assert found["switchyard_database_up"] == 1
+
+
+async def test_leases_that_have_expired(api: ApiClient) -> None:
+    run = await in_db(add_run, waited=0, status=RunStatus.RUNNING, leased=True)
+    past = timezone.now() - timedelta(seconds=1)
+    await in_db(lambda: Run.objects.filter(pk=run.pk).update(lease_expires_at=past))
+    assert gauges((await api.get("/metrics")).text)["switchyard_leases_overdue"] == 1
+
+
+async def test_a_database_that_fails_takes_its_own_figures_away(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> figures.Figures:
+        raise DatabaseError
+
+    monkeypatch.setattr(figures, "read_figures", fail)
+    answer = await api.get("/metrics")
+    found = gauges(answer.text)
+    assert answer.status_code == 200
+    assert found["switchyard_database_up"] == 0
+    assert math.isnan(found["switchyard_runs_pending"])
+    assert math.isnan(found["switchyard_queue_runs/due"])
+    assert found["switchyard_workers_max"] == settings.CONCURRENCY
+
+
+async def test_the_ways_to_the_database(api: ApiClient) -> None:
+    found = gauges((await api.get("/metrics")).text)
+    pools = {name.rpartition("/")[2] for name in found if name.startswith("switchyard_database_pool_size/")}
+    assert pools
+    for pool in pools:
+        assert found[f"switchyard_database_pool_in_use/{pool}"] <= found[f"switchyard_database_pool_size/{pool}"]
+        assert found[f"switchyard_database_pool_waiting/{pool}"] == 0
 
 
 @pytest.mark.django_db
