@@ -65,7 +65,7 @@ async def test_unknown_graph(api: ApiClient) -> None:
     answer = await api.post("/assistants", json={"graph_id": "nope"})
     assert answer.status_code == 404
     assert answer.json() == {
-        "detail": "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'research', 'slow']"
+        "detail": "Graph 'nope' not found. Expected one of: ['approval', 'chat', 'memory', 'research', 'slow']"
     }
 
 

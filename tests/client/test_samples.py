@@ -20,7 +20,7 @@ async def sample_client(samples_server: LiveServer) -> AsyncIterator[Client]:
 
 async def test_all_samples_are_there(sample_client: Client) -> None:
     found = await sample_client.assistants.search(select=["graph_id"], limit=100)
-    assert {row["graph_id"] for row in found} == {"chat", "approval", "research", "slow"}
+    assert {row["graph_id"] for row in found} == {"chat", "approval", "memory", "research", "slow"}
 
 
 async def test_chat_streams_its_answer_token_by_token(sample_client: Client) -> None:

@@ -7,7 +7,19 @@ detail; None where the wording is free.
 
 from typing import Any, NamedTuple
 
-from platform_site.core.errors import NOT_STORABLE
+from tests.contract.refusals import (
+    ARRAY,
+    BOOLEAN,
+    INTEGER,
+    ITEM,
+    NUMBER,
+    OBJECT,
+    STORE,
+    STRING,
+    Refusal,
+    no_schema,
+    wrong_type,
+)
 
 
 class Operation(NamedTuple):
@@ -22,7 +34,6 @@ class Operation(NamedTuple):
 
 UNKNOWN = "00000000-0000-7000-8000-00000000dead"
 RUN = {"assistant_id": "counter", "input": {}}
-ITEM = {"namespace": ["n"], "key": "k", "value": {}}
 CRON = {**RUN, "schedule": "0 0 1 1 *"}
 OPERATIONS = [
     Operation("GET", "/assistants"),
@@ -87,18 +98,6 @@ OPERATIONS = [
 ]
 # It stays open as long as the client does.
 ENDLESS = "/threads/{t}/stream"
-
-# Operation, body and the first line of the answer's detail.
-Refusal = tuple[str, dict[str, Any], str | None]
-OBJECT, STRING, ARRAY, INTEGER, NUMBER, BOOLEAN = "object", "string", "array", "integer", "number", "boolean"
-
-
-def wrong_type(value: str, wanted: str) -> str:
-    return f'{value} is not of type "{wanted}"'
-
-
-def no_schema(value: str) -> str:
-    return f"{value} is not valid under any of the schemas listed in the 'anyOf' keyword"
 
 
 def paged(path: str) -> list[Refusal]:
@@ -223,31 +222,6 @@ def crons(path: str, body: dict[str, Any]) -> list[Refusal]:
     return [(path, {**body, field: value}, line) for field, value, line in fields]
 
 
-# What an item may not hold.
-PUTS: list[tuple[str, Any, str | None]] = [
-    ("namespace", "n", wrong_type('"n"', ARRAY)),
-    ("namespace", [5], wrong_type("5", STRING)),
-    ("namespace", None, wrong_type("null", ARRAY)),
-    ("key", 5, wrong_type("5", STRING)),
-    ("key", None, wrong_type("null", STRING)),
-    ("key", "k" * 3000, "A namespace and a key have at most 2000 bytes together"),
-    ("key", "\x00", NOT_STORABLE),
-    ("value", "s", wrong_type('"s"', OBJECT)),
-    ("value", [], wrong_type("[]", OBJECT)),
-    ("value", None, wrong_type("null", OBJECT)),
-    ("value", {"a": "\x00"}, NOT_STORABLE),
-    ("value", {"\x00": 1}, NOT_STORABLE),
-    ("index", True, None),
-    ("index", 0, None),
-    ("index", "text", None),
-    ("index", [5], None),
-    ("index", ["p" * 600], "A path in `index` has at most 500 bytes"),
-    ("ttl", "x", None),
-    ("ttl", 0, None),
-    ("ttl", -1, None),
-    ("ttl", 1e300, None),
-]
-
 # Bodies that are answered with 422, and the first line of the detail.
 REFUSED: list[Refusal] = [
     ("POST /assistants", {}, '"graph_id" is a required property'),
@@ -321,37 +295,7 @@ REFUSED: list[Refusal] = [
     *runs("POST /runs/wait"),
     *runs("POST /runs/stream"),
     ("POST /runs", {**RUN, "on_completion": "x"}, '"x" is not one of "delete" or "keep"'),
-    *[("PUT /store/items", {**ITEM, field: value}, line) for field, value, line in PUTS],
-    *[
-        (
-            "PUT /store/items",
-            {key: value for key, value in ITEM.items() if key != name},
-            f'"{name}" is a required property',
-        )
-        for name in ITEM
-    ],
-    ("DELETE /store/items", {"namespace": ["n"]}, '"key" is a required property'),
-    ("DELETE /store/items", {"namespace": "n", "key": "k"}, wrong_type('"n"', ARRAY)),
-    ("DELETE /store/items", {"namespace": ["n"], "key": 5}, wrong_type("5", STRING)),
-    ("POST /store/items/search", {"namespace_prefix": "n"}, None),
-    ("POST /store/items/search", {"namespace_prefix": [5]}, None),
-    ("POST /store/items/search", {"filter": []}, None),
-    ("POST /store/items/search", {"query": 5}, None),
-    ("POST /store/items/search", {"refresh_ttl": 1}, None),
-    ("POST /store/namespaces", {"prefix": "n"}, wrong_type('"n"', ARRAY)),
-    ("POST /store/namespaces", {"suffix": None}, wrong_type("null", ARRAY)),
-    ("POST /store/namespaces", {"max_depth": 0}, None),
-    *[
-        (operation, {field: value}, line)
-        for operation in ("POST /store/items/search", "POST /store/namespaces")
-        for field, value, line in (
-            ("limit", "x", wrong_type('"x"', INTEGER)),
-            ("limit", None, wrong_type("null", INTEGER)),
-            ("limit", -1, "-1 is less than the minimum of 0"),
-            ("offset", -1, "-1 is less than the minimum of 0"),
-            ("offset", 2**70, None),
-        )
-    ],
+    *STORE,
     ("POST /runs/cancel", {}, None),
     ("POST /runs/cancel", {"status": "zz"}, None),
     ("POST /runs/cancel", {"status": "all", "thread_id": UNKNOWN, "run_ids": [UNKNOWN]}, None),
