@@ -139,6 +139,8 @@ _a_run_in_its_second_node(8, 7, 8)
 @before("21_cancel", 1)
 def the_cancelled_run_is_over(session: Session) -> None:
     eventually(lambda: is_over(session, 1, 2))
+    # Its thread is free when its attempt has let go, which another process may have to hear of first.
+    eventually(lambda: session.get("/threads/<uuid:1>")["status"] != "busy")
 
 
 @before("28_context_config", 3)
