@@ -1,5 +1,6 @@
 """What an attempt tells about itself while it works: the ids of its log lines, its metrics, its spans and its trace."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from runs.engine.queue import Claim
 from runs.engine.spans import SpanRecorder
 from runs.engine.traces import attempt_trace
 from runs.models import RunSpan, RunStatus
+
+logger = logging.getLogger("switchyard.runs")
 
 LOST = {"error": "LeaseLost", "message": "The run was taken away from this process, or deleted."}
 
@@ -78,7 +81,11 @@ class Telemetry:
         self.count_events()
         claim = self._claim
         waited = (claim.started_at - claim.scheduled_at).total_seconds()
-        metrics.run_finished(ending.status.value, waited, time.time() - claim.started_at.timestamp())
+        worked = time.time() - claim.started_at.timestamp()
+        metrics.run_finished(ending.status.value, waited, worked)
+        logger.debug(
+            "ended with %s; it had waited for %.3f s and was worked on for %.3f s", ending.status, waited, worked
+        )
 
     def _end(self) -> None:
         ending = self._ended_as
