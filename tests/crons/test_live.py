@@ -1,5 +1,6 @@
 """Crons on real servers: runs come within a second of their time, and one catches up after a kill."""
 
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -135,3 +136,27 @@ def test_a_server_that_is_killed_between_due_times(victim: live.LiveServer, poli
         assert outcomes == {3: "fired", 8: "missed", 10: "missed", 12: "missed"}
         assert found[12][1].endswith("and the cron's misfire_policy is to skip then.")
     assert runs == sum(outcome == "fired" for outcome, _ in found.values())
+
+
+def wait_for_the_next_date(http: httpx.Client, path: str) -> None:
+    before = http.get(path).json()["next_run_date"]
+    until(lambda: http.get(path).json()["next_run_date"] > before)
+
+
+def test_a_server_that_is_killed_while_it_fires(victim: live.LiveServer) -> None:
+    """A due time that was fired and its run are there together, or not at all."""
+    with httpx.Client(base_url=victim.url, timeout=30) as http:
+        fields = {"assistant_id": "counter", "schedule": "* * * * * *", "on_run_completed": "keep"}
+        crons = [post(http, "/runs/crons", **fields, input={"count": 1})["cron_id"] for _ in range(40)]
+        path, dice = f"/runs/crons/{crons[-1]}", random.Random(4)
+        for _ in range(2):
+            wait_for_the_next_date(http, path)
+            # Somewhere among the forty.
+            time.sleep(1 + dice.uniform(-0.1, 0.1))
+            victim.restart()
+    assert victim.terminate() == 0
+    with closing(sqlite3.connect(victim.data_dir / "switchyard.sqlite3")) as database:
+        fired = database.execute("SELECT run_id FROM crons_crontick WHERE outcome = 'fired'").fetchall()
+        runs = database.execute("SELECT run_id FROM runs_run").fetchall()
+    assert len(fired) > 40
+    assert sorted(fired) == sorted(runs)
