@@ -40,34 +40,36 @@ def status_of(stack: ScaledStack, run_id: str) -> str:
     return str(row["status"])
 
 
-@pytest.fixture(autouse=True)
-def worker_is_up(scaled_stack: ScaledStack) -> None:
+@pytest.fixture
+def stack(scaled_stack: ScaledStack) -> ScaledStack:
+    """The shared stack with its worker up."""
     if not scaled_stack.workers[0].is_running():
         scaled_stack.workers[0].start()
+    return scaled_stack
 
 
-def test_a_worker_executes_what_a_web_process_accepted(scaled_stack: ScaledStack) -> None:
-    _, run_id = accept_run(scaled_stack)
-    wait_for(lambda: status_of(scaled_stack, run_id) == "success")
+def test_a_worker_executes_what_a_web_process_accepted(stack: ScaledStack) -> None:
+    _, run_id = accept_run(stack)
+    wait_for(lambda: status_of(stack, run_id) == "success")
 
 
-def test_a_run_that_is_accepted_while_no_worker_is_there_waits_for_one(scaled_stack: ScaledStack) -> None:
-    worker = scaled_stack.workers[0]
+def test_a_run_that_is_accepted_while_no_worker_is_there_waits_for_one(stack: ScaledStack) -> None:
+    worker = stack.workers[0]
     assert worker.terminate() == 0
-    _, run_id = accept_run(scaled_stack)
-    assert status_of(scaled_stack, run_id) == "pending"
+    _, run_id = accept_run(stack)
+    assert status_of(stack, run_id) == "pending"
     worker.start()
-    wait_for(lambda: status_of(scaled_stack, run_id) == "success")
+    wait_for(lambda: status_of(stack, run_id) == "success")
 
 
-def test_a_worker_ends_with_status_0_after_sigterm(scaled_stack: ScaledStack) -> None:
-    worker = scaled_stack.workers[0]
+def test_a_worker_ends_with_status_0_after_sigterm(stack: ScaledStack) -> None:
+    worker = stack.workers[0]
     assert worker.terminate() == 0
     assert "Traceback" not in worker.log
 
 
-def test_a_worker_writes_our_log_only(scaled_stack: ScaledStack) -> None:
-    lines = [line for line in scaled_stack.workers[0].log.splitlines() if line and not line.startswith("starting")]
+def test_a_worker_writes_our_log_only(stack: ScaledStack) -> None:
+    lines = [line for line in stack.workers[0].log.splitlines() if line and not line.startswith("starting")]
     # Celery says so itself, from within its signal handler.
     written = [line for line in lines if not line.startswith("worker: Warm shutdown")]
     assert {"time", "level", "logger", "message"} <= set.intersection(*(set(json.loads(line)) for line in written))
