@@ -11,8 +11,11 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.console.wording import number, took
+from platform_site.core.background import Status, background
 from runs.models import PendingInterrupt, Run, RunStatus
 
+# Rounds of a background task that fail one after the other before it is worth a word.
+FAILURES = 2
 # A due run that nobody has taken for this long means that nobody takes runs.
 STUCK_SECONDS = 30
 
@@ -63,6 +66,8 @@ def health(principal: Principal) -> Health:
     waiting = PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at=None).count()
     found = Health(live["due"], live["running"], live["lost"], waiting, live["oldest"], seconds)
     found.checks.extend([_database(found), _queue(found, now), _workers(found)])
+    if statuses := background().statuses():
+        found.checks.append(_background(statuses, time.time()))
     return found
 
 
@@ -93,3 +98,17 @@ def _workers(found: Health) -> Check:
             "Workers", "ok", f"{number(found.running)} running, {number(settings.CONCURRENCY)} slots a process"
         )
     return Check("Workers", "ok", f"Nothing running, {number(settings.CONCURRENCY)} slots a process")
+
+
+def _background(statuses: list[Status], now: float) -> Check:
+    """The worst of this process's background tasks: one that fails before one that has not run for long."""
+    failing = [status for status in statuses if status.failures_in_a_row >= FAILURES]
+    if failing:
+        worst = max(failing, key=lambda status: status.failures_in_a_row)
+        text = f"{worst.name} failed {number(worst.failures_in_a_row)} times in a row, {worst.last_error_class}"
+        return Check("Background", "bad", text)
+    if late := [status for status in statuses if status.is_late(now)]:
+        oldest = min(late, key=lambda status: status.last_run or status.started)
+        since = took(now - (oldest.last_run or oldest.started))
+        return Check("Background", "late", f"{oldest.name} has not run for {since}")
+    return Check("Background", "ok", f"{number(len(statuses))} tasks, all well")

@@ -74,6 +74,10 @@ class Status:
         logger.error("background task %s failed; it is repeated in %.1f s", self.name, pause, exc_info=error)
         return pause
 
+    @property
+    def last_error_class(self) -> str:
+        return self.last_error.partition(":")[0]
+
     def is_late(self, now: float) -> bool:
         """Whether the task has missed several of its rounds."""
         return now - (self.last_run or self.started) > 3 * self.interval + LONGEST_BACKOFF

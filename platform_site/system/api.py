@@ -1,5 +1,6 @@
 """`/ok`, `/info` and `/metrics`: asked by load balancers, clients and monitors, without credentials."""
 
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -10,13 +11,14 @@ from pydantic import Field
 
 from platform_site import __version__
 from platform_site.core import metrics
+from platform_site.core.background import Status, background
 from platform_site.core.config import config
 from platform_site.core.database import read_db
 from platform_site.core.errors import ApiError
 from platform_site.core.graphs import registry
 from platform_site.core.handler import json_response
 from platform_site.core.openapi import declared
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, timestamp
 from platform_site.system import checks, figures
 from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, mode, queue_figures, workers_max
@@ -94,7 +96,7 @@ def _state(graph_id: str, failures: dict[str, str], is_loaded: bool) -> dict[str
     openapi_extra=declared(answers={"text/plain": {"type": "string"}}),
 )
 async def show_metrics(request: HttpRequest, format: str = "prometheus") -> HttpResponse:
-    """Prometheus text, or with `format=json` queue, workers and requests in short."""
+    """Prometheus text, or with `format=json` queue, workers, requests and background tasks in short."""
     if format == "json":
         return json_response(encode(_as_json(await read_db(queue_figures))))
     await figures.update()
@@ -114,4 +116,17 @@ def _as_json(queue: Queue) -> dict[str, Any]:
         },
         "api": {"http_requests_total": metrics.http_requests()},
         "workers": {"max": workers_max(), "active": active, "available": workers_max() - active},
+        "background": [_background(status) for status in background().statuses()],
+    }
+
+
+def _background(status: Status) -> dict[str, Any]:
+    last = None if status.last_run is None else timestamp(datetime.fromtimestamp(status.last_run, UTC))
+    return {
+        "name": status.name,
+        "last_run_at": last,
+        "rounds": status.rounds,
+        "failures_in_a_row": status.failures_in_a_row,
+        # Whatever else it says is not for everybody; the log has it.
+        "last_error": status.last_error_class or None,
     }

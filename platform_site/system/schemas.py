@@ -52,7 +52,18 @@ class WorkerMetrics(Schema):
     available: int
 
 
+class BackgroundMetrics(Schema):
+    """How a background task of this process is doing; `last_run_at` is when a round of it last went well."""
+
+    name: str
+    last_run_at: str | None
+    rounds: int
+    failures_in_a_row: int
+    last_error: str | None
+
+
 class Metrics(Schema):
     queue: QueueMetrics
     api: ApiMetrics
     workers: WorkerMetrics
+    background: list[BackgroundMetrics]

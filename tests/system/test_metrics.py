@@ -3,6 +3,7 @@
 import math
 from datetime import timedelta
 
+import httpx
 import pytest
 from django.conf import settings
 from django.db import DatabaseError
@@ -10,12 +11,15 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_site.access.services import ensure_first_start
+from platform_site.core.background import background
 from platform_site.core.database import in_db
+from platform_site.core.rounds import Status
 from platform_site.system import figures
 from platform_site.system.selectors import queue_figures
 from runs.models import Run, RunStatus
 from tests.api_client import ApiClient
 from tests.api_client import api as api
+from tests.live import LiveServer
 from threads.models import Thread
 
 
@@ -153,3 +157,51 @@ def test_when_every_waiting_run_is_blocked_there_is_no_unblocked_wait() -> None:
     busy = add_run(waited=0, status=RunStatus.RUNNING, leased=True)
     add_run(waited=90, thread=busy.thread)
     assert queue_figures().longest_unblocked_wait is None
+
+
+@pytest.fixture
+def statuses(monkeypatch: pytest.MonkeyPatch) -> list[Status]:
+    """What this process has to say of its background tasks."""
+    found: list[Status] = []
+    monkeypatch.setattr(background(), "statuses", lambda: found)
+    return found
+
+
+async def test_json_tells_how_background_tasks_are_doing(api: ApiClient, statuses: list[Status]) -> None:
+    well, failing = Status("well", interval=1, last_run=1_800_000_000.5, rounds=7), Status("failing", interval=1)
+    statuses += [well, failing]
+    failing.failed(ValueError("a secret"))
+    figures = (await api.get("/metrics?format=json")).json()
+    assert figures["background"] == [
+        {
+            "name": "well",
+            "last_run_at": "2027-01-15T08:00:00.500000+00:00",
+            "rounds": 7,
+            "failures_in_a_row": 0,
+            "last_error": None,
+        },
+        {"name": "failing", "last_run_at": None, "rounds": 0, "failures_in_a_row": 1, "last_error": "ValueError"},
+    ]
+
+
+async def test_prometheus_knows_when_a_background_task_last_ran(api: ApiClient) -> None:
+    Status("sweeping", interval=1).ran(0.01)
+    text = (await api.get("/metrics")).text
+    assert 'switchyard_background_last_run_timestamp_seconds{task="sweeping"}' in text
+    assert 'switchyard_background_round_seconds_count{task="sweeping"} 1.0' in text
+
+
+def test_every_loop_of_a_server_is_told_of(server: LiveServer) -> None:
+    figures = httpx.get(f"{server.url}/metrics?format=json").json()
+    names = {task["name"] for task in figures["background"]}
+    assert {
+        "dispatcher",
+        "heartbeat",
+        "leases",
+        "removals",
+        "spans",
+        "retention",
+        "events",
+        "threads",
+        "crons",
+    } <= names
