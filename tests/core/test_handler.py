@@ -269,6 +269,16 @@ async def test_stream_is_closed_when_the_client_goes_away_while_it_does_not_read
     assert journal == ["flood ended"]
 
 
+@pytest.mark.parametrize(("asked", "level"), [(True, logging.INFO), (False, logging.DEBUG)])
+async def test_a_request_has_a_line_of_its_own(caplog: pytest.LogCaptureFixture, asked: bool, level: int) -> None:
+    with caplog.at_level(logging.DEBUG, "switchyard.request"), override_settings(LOG_REQUESTS=asked):
+        await ask(handler(), "GET", "/status/201")
+    record = caplog.records[-1]
+    told = {name: getattr(record, name) for name in ("method", "path", "route", "status")}
+    assert record.levelno == level
+    assert told == {"method": "GET", "path": "/status/201", "route": "/status/{status}", "status": 201}
+
+
 async def test_stream_that_fails_breaks_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     communicator = connect(handler(), scope("GET", "/broken-stream"))
     await communicator.send_input({"type": "http.request"})
