@@ -7,7 +7,6 @@ from prometheus_client import REGISTRY
 
 from platform_site.core import metrics
 
-
 OPERATIONS = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
 
 
