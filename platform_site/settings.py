@@ -110,9 +110,9 @@ CRON_TICKS_KEPT = _env_int("CRON_TICKS_KEPT", 10_000, 1)
 
 # --- Webhooks ------------------------------------------------------------------------------------
 # Secrets that sign webhooks, `whsec_...`, separated by spaces or commas: all sign. Empty: one is made per workspace.
-WEBHOOK_SECRETS = [secret for secret in _env("WEBHOOK_SECRETS").replace(",", " ").split() if secret]
+WEBHOOK_SECRETS = _env("WEBHOOK_SECRETS").replace(",", " ").split()
 for _secret in WEBHOOK_SECRETS:
-    if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}", _secret):
+    if not re.fullmatch(r"whsec_(?:[A-Za-z0-9+/]{4}){8,21}(?:[A-Za-z0-9+/]{2,3}={0,2})?", _secret):
         raise ImproperlyConfigured("WEBHOOK_SECRETS must be `whsec_` and 24 to 64 bytes in base64, each of them")
 # Hosts and networks that webhooks may reach although they are private, comma separated: `hooks.internal, 10.1.0.0/16`.
 WEBHOOK_PRIVATE_ALLOWED = [entry.strip() for entry in _env("WEBHOOK_PRIVATE_ALLOWED").split(",") if entry.strip()]

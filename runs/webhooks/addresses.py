@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
@@ -42,7 +42,6 @@ _NOT_GLOBAL = [
 _UNICAST6 = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 _ISATAP = (0x00005EFE, 0x02005EFE)
-_resolvers = ThreadPoolExecutor(32, thread_name_prefix="webhook-dns")
 
 
 class Blocked(Exception):
@@ -127,14 +126,11 @@ def _getaddrinfo(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(ip_address(str(place[0]).partition("%")[0]) for *_, place in found))
 
 
-@cache
-def resolver() -> "Resolver":
-    """The resolver of this process."""
-    return Resolver()
-
-
 class Resolver:
-    """Names to addresses that may be reached. A name that is slow to resolve holds up nobody else."""
+    """Names to addresses that may be reached, looked up on threads of its own."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(32, thread_name_prefix="webhook-dns")
 
     async def addresses(self, host: str, port: int, rules: Rules) -> Sequence[Address]:
         """All addresses of the host. Raises `Blocked` if there is none, or one of them must not be reached."""
@@ -154,4 +150,4 @@ class Resolver:
 
     async def lookup(self, host: str, port: int) -> Sequence[Address]:
         """What the system's resolver says."""
-        return await asyncio.get_running_loop().run_in_executor(_resolvers, _getaddrinfo, host, port)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _getaddrinfo, host, port)

@@ -14,14 +14,13 @@ from functools import cache
 from django.conf import settings
 from django.utils import timezone
 
-from platform_site import __version__
 from platform_site.core.background import Task, background
 from platform_site.core.config import config
 from platform_site.core.config_sections import Webhooks
 from platform_site.core.database import IS_POSTGRES, in_db, read_db
 from platform_site.core.errors import Unprocessable
 from runs.webhooks import queue
-from runs.webhooks.addresses import resolver
+from runs.webhooks.addresses import Resolver
 from runs.webhooks.outbox import TASK
 from runs.webhooks.policy import rules_for, target_of
 from runs.webhooks.queue import Claimed
@@ -161,7 +160,7 @@ class Deliverer:
             "content-type": "application/json",
             "content-length": str(len(body)),
             "accept-encoding": "identity",
-            "user-agent": f"Switchyard/{__version__}",
+            "user-agent": "Switchyard",
         }
         signed = signed_headers(claimed.delivery_id, claimed.body, claimed.secrets, at)
         headers = {**own, **shown, **signed}
@@ -183,7 +182,8 @@ def _hide(answer: Answer, secrets: Iterable[str]) -> None:
 @cache
 def deliverer() -> Deliverer:
     """The deliverer of this process."""
-    return Deliverer(Sender(resolver()))
+    # Names that clients ask for when they create runs must not hold up those that are due.
+    return Deliverer(Sender(Resolver()))
 
 
 async def apply_retention() -> None:

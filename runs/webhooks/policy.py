@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import httpx
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.conf import settings
 from platform_site.core.config import config
 from platform_site.core.config_sections import WebhookUrl
 from platform_site.core.errors import Unprocessable
-from runs.webhooks.addresses import Blocked, Rules, name_refusal, resolver, rules
+from runs.webhooks.addresses import Blocked, Resolver, Rules, name_refusal, rules
 
 DISABLED = "`webhook` is not available: webhooks are disabled on this server (http.disable_webhooks)"
 LOOPBACK_DISABLED = (
@@ -73,7 +74,9 @@ def target_of(text: str) -> Target:
         raise Unprocessable(f"Webhook host blocked: scheme '{url.scheme}' not allowed")
     if url.userinfo:
         raise Unprocessable("Webhook URL is not valid: it must not hold a user name or password")
-    target = Target(url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme], url.raw_path.decode())
+    # A dot at the end makes a name absolute, which certificates do not know.
+    host = url.raw_host.decode("ascii").removesuffix(".")
+    target = Target(url.scheme, host, _PORTS[url.scheme] if url.port is None else url.port, url.raw_path.decode())
     _check(target, policy)
     if reason := name_refusal(target.host, rules_for(text)):
         raise Unprocessable(str(Blocked(reason)))
@@ -123,6 +126,12 @@ def webhook_check(text: str | None) -> None:
     if config().http.disable_webhooks:
         raise Unprocessable(DISABLED)
     target_of(text)
+
+
+@cache
+def resolver() -> Resolver:
+    """The resolver of this process for runs that are created."""
+    return Resolver()
 
 
 async def webhooks_admit(texts: Iterable[str | None]) -> None:

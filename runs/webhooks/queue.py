@@ -144,11 +144,16 @@ def record(
             _settle(row, DeliveryStatus.DELIVERED, now)
         else:
             _failed(row, verdict, answer, now)
-        if row.settled_at is not None and row.is_forgotten:
-            row.delete()
-        else:
-            row.save()
+        _save(row)
     return True
+
+
+def _save(row: WebhookDelivery) -> None:
+    """Save the row, or delete it if it is settled and its thread is deleted."""
+    if row.settled_at is not None and row.is_forgotten:
+        row.delete()
+    else:
+        row.save()
 
 
 def _settle(row: WebhookDelivery, status: DeliveryStatus, now: datetime) -> None:
@@ -162,11 +167,12 @@ def _settle(row: WebhookDelivery, status: DeliveryStatus, now: datetime) -> None
         endpoint_failed(row, now)
 
 
-def _failed(row: WebhookDelivery, verdict: Verdict, answer: Answer, now: datetime) -> None:
+def _failed(
+    row: WebhookDelivery, verdict: Verdict, answer: Answer, now: datetime, again: datetime | None = None
+) -> None:
     row.failures += 1
     row.failing_since = row.failing_since or now
-    again = None
-    if verdict is Verdict.RETRY:
+    if verdict is Verdict.RETRY and again is None:
         patience = schedule.retry_after(answer.status, answer.header("retry-after"), now)
         again = schedule.next_attempt(now, failures=row.failures, failing_since=row.failing_since, patience=patience)
     if again is None:
@@ -249,9 +255,12 @@ def take_back(now: datetime, *, everything: bool = False) -> int:
         for row in rows:
             row.attempts += 1
             WebhookAttempt.objects.create(delivery=row, number=row.attempts, at=now, error=LOST)
-            row.status, row.next_attempt_at, row.error = PENDING, now, LOST
+            row.error, row.response_status = LOST, None
             row.lease_owner = row.lease_expires_at = None
-            row.save()
+            # At once if it has not failed before, which is what a crash of the server looks like.
+            again = now if not row.failures else None
+            _failed(row, Verdict.RETRY, Answer(), now, again)
+            _save(row)
     return len(rows)
 
 

@@ -97,7 +97,7 @@ class Sender:
             answer.error = f"No answer within {seconds:g} s." if answer.status is None else ""
         except Blocked as blocked:
             answer.error = f"{blocked}."
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as error:
             if answer.status is None:
                 answer.error = _sentence(error)
         answer.milliseconds = round((time.perf_counter() - begin) * 1000)

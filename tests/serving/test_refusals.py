@@ -53,6 +53,19 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     assert "203.0.113.7" in sentence
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8G", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw1"],
+)
+def test_a_webhook_secret_that_is_none(tmp_path: Path, secret: str) -> None:
+    started = manage(
+        "serve", DATA_DIR=str(tmp_path), WEBHOOK_SECRETS=f"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw {secret}"
+    )
+    assert started.returncode == 1
+    assert "WEBHOOK_SECRETS must be" in started.stderr
+    assert "MfKQ" not in started.stderr
+
+
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.json"
     assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))

@@ -239,6 +239,18 @@ async def test_delivery_whose_sender_died_is_sent_again_when_its_lease_is_over(w
     assert (await again(delivery)).status == "delivered"
 
 
+async def test_delivery_whose_sender_dies_each_time_is_given_up_as_any_other(workspace, clock, receiver):
+    delivery = await owe(workspace, receiver.url, clock.now)
+    for _ in range(60):
+        await in_db(queue.claim, clock.now, limit=5, per_host=5, busy={})
+        clock.pass_by(minutes=30)
+        await in_db(queue.take_back, clock.now)
+    row = await again(delivery)
+    assert row.status == "failed"
+    assert row.error == queue.LOST
+    assert row.attempts <= 12
+
+
 async def test_four_deliverers_deliver_each_of_two_hundred_once(workspace, clock, receiver, settings):
     settings.WEBHOOK_CONCURRENCY = 64
     for _ in range(200):
