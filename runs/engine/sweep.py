@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from platform_site.core.database import in_db, read_db
 from platform_site.core.rounds import Task
-from runs.engine.embedded import engine
+from runs.engine import embedded
 from runs.engine.removal import removable_runs, remove_run
 from runs.models import Run, RunSpan
 from threads.models import Thread
@@ -40,8 +40,8 @@ def engine_tasks() -> list[Task]:
 
 async def take_back_leases() -> None:
     """Take back runs whose owner is gone, and look for due runs whose wake-up was lost."""
-    await engine().take_back(everything=False)
-    engine().look()
+    await embedded.engine().take_back(everything=False)
+    embedded.engine().look()
 
 
 async def finish_removals() -> None:
@@ -72,7 +72,7 @@ def delete_hidden_thread(thread_id: UUID) -> bool:
 
 async def flush_spans() -> None:
     """Store the spans that have ended so far, for those who watch a run."""
-    await engine().flush_spans()
+    await embedded.engine().flush_spans()
 
 
 async def apply_retention() -> None:
