@@ -6,9 +6,10 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import REGISTRY
 
 from platform_site.core.events import BEGIN, Event, EventLog, Subscription
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.memory_events import MemoryEventLog, event_tasks
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 
@@ -31,7 +32,7 @@ async def everything(subscription: Subscription) -> AsyncIterator[Event]:
 
 
 def kept(log: MemoryEventLog) -> int:
-    return len(log._logs)
+    return log.kept
 
 
 # --- Positions ---------------------------------------------------------------------------------------
@@ -277,6 +278,50 @@ def test_use_clears_away_what_has_expired(log: MemoryEventLog, clock: Clock) -> 
     log.append("another", "a", b"")
 
     assert kept(log) == 1
+
+
+def test_what_has_expired_goes_though_nobody_asks(log: MemoryEventLog, clock: Clock) -> None:
+    for number in range(1000):
+        log.close(str(number), b"{}")
+    log.begin("resumable", None, resumable=True)
+    log.close("resumable", b"{}")
+    clock.now += 119
+    log.expire()
+    assert log.kept == 1001
+    clock.now += 1
+    log.expire()
+    assert log.kept == 1
+    clock.now += 3600
+    log.expire()
+    assert log.kept == 0
+
+
+def test_expiry_says_when_it_has_something_to_do_again(log: MemoryEventLog, clock: Clock) -> None:
+    log.expire()
+    log.close("run", b"{}")
+    assert log.expire() == 120
+    clock.now += 100
+    assert log.expire() == 20
+    clock.now += 20
+    # From now on only what nobody ended is looked for.
+    assert log.expire() == 120
+
+
+def test_expiry_gives_up_what_nobody_ended(log: MemoryEventLog, clock: Clock) -> None:
+    log.append("abandoned", "a", b"")
+    clock.now += 20_000
+    log.expire()
+    assert log.kept == 0
+
+
+async def test_background_task_of_the_logs_lets_them_go(log: MemoryEventLog, clock: Clock) -> None:
+    [task] = event_tasks(log)
+    log.close("run", b"{}")
+    assert await task.work() == 120
+    assert REGISTRY.get_sample_value("switchyard_event_logs") == 1
+    clock.now += 120
+    await task.work()
+    assert REGISTRY.get_sample_value("switchyard_event_logs") == 0
 
 
 async def test_many_heavy_finished_logs_are_cut_down_to_the_newest(clock: Clock) -> None:
