@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -95,13 +95,16 @@ def due_crons(now: datetime, after: Cron | None) -> list[Cron]:
 def fire(cron: Cron, now: datetime) -> "Outcome | None":
     """Do what is to be done at `now` about a cron that was found due; None if somebody else has, or has changed it.
 
-    Whatever goes wrong with this cron becomes the reason of its tick; what the database cannot do is raised.
+    Whatever goes wrong with this cron becomes the reason of its tick. What the database cannot do is raised, and the
+    cron is still due.
     """
     try:
         return _fire(cron, now)
     except ScheduleError as error:
         # Its zone is not known any more, or somebody wrote into the table.
-        return _give_up(cron, now, f"{error} The cron is disabled.", following=None)
+        return _give_up(cron, now, f"{error} The cron is disabled.", following=None, enabled=False)
+    except (OperationalError, InterfaceError):
+        raise
     except Exception as error:
         logger.exception("cron %s could not be fired", cron.cron_id)
         following = next_due(parse(cron.schedule, cron.timezone), cron.ends_at, now)
@@ -194,12 +197,14 @@ def _record_missed(cron: Cron, missed: list[Missed], now: datetime) -> None:
     CronTick.objects.bulk_create(ticks, ignore_conflicts=True)
 
 
-def _give_up(cron: Cron, now: datetime, reason: str, *, following: datetime | None) -> "Outcome | None":
-    """Move on from a due time without a run; without a following one for good."""
+def _give_up(
+    cron: Cron, now: datetime, reason: str, *, following: datetime | None, enabled: bool = True
+) -> "Outcome | None":
+    """Move on from a due time without a run."""
     with transaction.atomic():
         if not _take(cron, following):
             return None
-        if following is None:
+        if not enabled:
             Cron.objects.filter(pk=cron.pk).update(enabled=False)
         tick = CronTick(cron=cron, due_at=_due(cron), outcome=Outcome.SKIPPED, reason=reason, fired_at=now)
         CronTick.objects.bulk_create([tick], ignore_conflicts=True)

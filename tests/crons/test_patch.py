@@ -121,6 +121,13 @@ async def test_pause_and_resume(api: ApiClient, principal: Principal) -> None:
     assert (await api.get(f"/runs/crons/{cron.cron_id}")).json()["enabled"]
 
 
+async def test_a_cron_whose_webhook_has_been_forbidden_can_be_paused(api: ApiClient, principal: Principal) -> None:
+    cron = await in_db(create, principal)
+    await in_db(Cron.objects.update, payload={**cron.payload, "webhook": "http://127.0.0.1/"})
+    assert not (await patch(api, cron, enabled=False))["enabled"]
+    assert (await api.patch(f"/runs/crons/{cron.cron_id}", json={"durability": "sync"})).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
