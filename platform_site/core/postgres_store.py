@@ -20,6 +20,7 @@ from platform_site.core.store_filters import jsonb_conditions
 from platform_site.core.store_items import ItemStore, Row, StoreClock
 from platform_site.core.stores import OpenStore
 
+CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS vector"
 Cursor = AsyncCursor[tuple[Any, ...]]
 
 
@@ -126,7 +127,7 @@ async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | Non
 
 async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedder, anew: bool) -> None:
     try:
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        await connection.execute(CREATE_EXTENSION)
     except (FeatureNotSupported, UndefinedFile, InsufficientPrivilege) as error:
         raise ConfigError(
             "`store.index` needs the PostgreSQL extension pgvector, which this database does not have: install it on "

@@ -27,6 +27,7 @@ from platform_site.core.wire import encode
 
 logger = logging.getLogger("switchyard.store")
 
+_OPTIONS: dict[str, Any] = {"timeout": 20, "isolation_level": None}
 _PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
 # Two loops may come to their first operation together.
 _setting_up = threading.Lock()
@@ -35,7 +36,7 @@ _CHUNK = 2000
 # SQLite allows some 32,000 parameters in a statement.
 _MOST_NAMES = 10_000
 
-Connect = Callable[[str], Any]
+Connect = Callable[..., Any]
 
 
 class SharedSqliteStore(ItemStore, AsyncSqliteStore):
@@ -157,9 +158,8 @@ async def open_sqlite_store(
 
     `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
     """
-    has_vectors = await asyncio.to_thread(_set_up, path, embedder, anew)
-    options: dict[str, Any] = {"timeout": 20, "isolation_level": None}
-    connection = aiosqlite.Connection(lambda: (connect or sqlite3.connect)(str(path), **options), 64)
+    has_vectors = await asyncio.to_thread(_set_up, path, embedder, anew, connect or sqlite3.connect)
+    connection = aiosqlite.Connection(lambda: (connect or sqlite3.connect)(str(path), **_OPTIONS), 64)
     # A store that nobody closed must not keep the process from ending.
     connection._thread.daemon = True
     await connection
@@ -169,10 +169,10 @@ async def open_sqlite_store(
     return store, connection.close
 
 
-def _set_up(path: Path, embedder: Embedder | None, anew: bool) -> bool:
+def _set_up(path: Path, embedder: Embedder | None, anew: bool, connect: Connect) -> bool:
     """Make or update the tables; whether there is one of vectors."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _setting_up, closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
+    with _setting_up, closing(connect(str(path), **_OPTIONS)) as connection:
         connection.executescript(_PRAGMAS)
         SqliteStore(connection).setup()
         known = {row[1] for row in connection.execute("PRAGMA table_info(store)")}

@@ -74,6 +74,9 @@ class LoopStores:
         if opening is None:
             return
         await asyncio.gather(*(task for task in self._running if task.get_loop() is loop), return_exceptions=True)
+        if opening.done() and (opening.cancelled() or opening.exception() is not None):
+            # Whoever asked for it has been told.
+            return
         _, close = await opening
         await close()
 

@@ -63,6 +63,13 @@ class Backend:
     time: Time = field(default_factory=Time)
     opened: list[tuple[LoopStores, LoopPools | None]] = field(default_factory=list)
 
+    @property
+    def connect(self) -> Any:
+        """Another SQLite's function, if it is to be another one. Two on one file in a process destroy it."""
+        if self.kind != "sqlite-vec":
+            return None
+        return pytest.importorskip("pysqlite3.dbapi2", reason="pysqlite3-binary is not installed").connect
+
     def stores(self, embedder: Embedder | None = None) -> LoopStores:
         clock = StoreClock(self.time)
         if self.kind == "postgres":
@@ -70,13 +77,10 @@ class Backend:
             stores = LoopStores(lambda: open_postgres_store(pools, embedder, clock))
         else:
             pools = None
-            connect = None
-            if self.kind == "sqlite-vec":
-                connect = pytest.importorskip("pysqlite3.dbapi2", reason="pysqlite3-binary is not installed").connect
 
             async def opened() -> OpenStore:
                 path = self.directory / "store.sqlite3"
-                return await open_sqlite_store(path, embedder, clock, connect=connect)
+                return await open_sqlite_store(path, embedder, clock, connect=self.connect)
 
             stores = LoopStores(opened)
         self.opened.append((stores, pools))
