@@ -23,6 +23,8 @@ from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient  # noqa: E
 
 from platform_site.core import database  # noqa: E402
 from tests import live  # noqa: E402
+from tests.scaled_stack import ScaledStack  # noqa: E402
+from tests.scaled_stack import scaled_stacks as scaled_stacks  # noqa: E402
 
 if not settings.DATABASE_URL:
     # A file, so that the threads of the database pools see what the test sees.
@@ -79,12 +81,36 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         server.stop()
 
 
+# What is tested in both modes: through the official client, and against the recorded exchanges.
+IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_mode" in metafunc.fixturenames:
+        both = metafunc.module.__name__.startswith(IN_BOTH_MODES) and "SERVER_URL" not in os.environ
+        metafunc.parametrize("server_mode", ["embedded", "scaled"] if both else ["embedded"], scope="session")
+
+
 @pytest.fixture(scope="session")
-def server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer | live.RunningServer:
+def server_mode() -> str:
+    """`embedded`: one process on SQLite. `scaled`: a web process and a worker on PostgreSQL and Valkey."""
+    raise NotImplementedError("it is a parameter: see pytest_generate_tests")
+
+
+@pytest.fixture(scope="session")
+def start_in_mode(
+    server_mode: str, start_server: Callable[..., live.LiveServer], scaled_stacks: Callable[..., ScaledStack]
+) -> Callable[[Path], live.LiveServer]:
+    """Start a server with these graphs in this test's mode."""
+    return start_server if server_mode == "embedded" else lambda config: scaled_stacks(config).start().web
+
+
+@pytest.fixture(scope="session")
+def server(start_in_mode: Callable[[Path], live.LiveServer]) -> live.LiveServer | live.RunningServer:
     """The server with the graphs of the contract, shared by all tests that leave it running."""
     if url := os.environ.get("SERVER_URL"):
         return live.RunningServer(url.rstrip("/"))
-    return start_server(live.CONTRACT_CONFIG)
+    return start_in_mode(live.CONTRACT_CONFIG)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ OTHER_CONFIG = Path(__file__).resolve().parent / "langgraph.json"
 
 
 @pytest.fixture(scope="session")
-def other_server(start_server: Callable[..., live.LiveServer]) -> live.LiveServer | live.RunningServer:
+def other_server(start_in_mode: Callable[[Path], live.LiveServer]) -> live.LiveServer | live.RunningServer:
     """A server with the graphs of this directory."""
     if url := os.environ.get("SERVER_URL"):
         return live.RunningServer(url.rstrip("/"))
-    return start_server(OTHER_CONFIG)
+    return start_in_mode(OTHER_CONFIG)
 
 
 @pytest.fixture
