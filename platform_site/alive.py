@@ -1,8 +1,10 @@
-"""How a worker or beat shows that it is well: a file that it touches. `python -m platform_site.alive` looks at it.
+"""Health checks of containers: `python -m platform_site.alive`, for the web process with `--web`.
 
-For health checks of containers, which run every few seconds: nothing of Django is imported here.
+A worker or beat shows that it is well by touching a file, the web process by answering. Checks run every few seconds:
+nothing of Django is imported here.
 """
 
+import http.client
 import os
 import sys
 import time
@@ -28,5 +30,27 @@ def is_alive(path: str) -> bool:
         return False
 
 
+def answers(host: str, port: int) -> bool:
+    """Whether the web process answers `/ok`."""
+    connection = http.client.HTTPConnection(host, port, timeout=4)
+    try:
+        connection.request("GET", "/ok")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of a check: 0 for well."""
+    if "--web" in arguments:
+        host = os.environ.get("HOST", "")
+        well = answers("127.0.0.1" if host in ("", "0.0.0.0", "::") else host, int(os.environ.get("PORT", "2024")))
+    else:
+        well = is_alive(os.environ.get("ALIVE_FILE", ""))
+    return 0 if well else 1
+
+
 if __name__ == "__main__":
-    sys.exit(not is_alive(os.environ.get("ALIVE_FILE", "")))
+    sys.exit(main(sys.argv[1:]))

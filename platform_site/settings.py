@@ -72,6 +72,8 @@ AUTH = _env_choice("AUTH", "open" if IS_LOOPBACK else "keys", ("open", "keys", "
 DEBUG = _env_bool("DEBUG", False)
 # Names under which pages are served, comma separated; the API checks its own hosts in open mode.
 ALLOWED_HOSTS = [host for host in _env("ALLOWED_HOSTS", "*").split(",") if host]
+# A reverse proxy in front speaks TLS: its X-Forwarded-Proto is believed, and cookies are for HTTPS only.
+BEHIND_TLS_PROXY = _env_bool("BEHIND_TLS_PROXY", False)
 # Largest request body in bytes.
 MAX_BODY_BYTES = _env_int("MAX_BODY_BYTES", 25_000_000, 1)
 
@@ -266,6 +268,8 @@ LOGIN_URL = "sign_in"
 CSRF_FAILURE_VIEW = "platform_site.console.pages.bad_csrf"
 LOGIN_REDIRECT_URL = "overview"
 X_FRAME_OPTIONS = "DENY"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SAMESITE = "Lax"
 TEMPLATES = [
