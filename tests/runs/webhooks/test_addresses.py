@@ -1,10 +1,11 @@
 """Which addresses a webhook may reach."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 import pytest
 
-from runs.webhooks.addresses import Blocked, Resolver, Rules, refusal, rules
+from runs.webhooks.addresses import Address, Blocked, Resolver, Rules, refusal, rules
 
 
 @pytest.mark.parametrize("text", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001::200e"])
@@ -43,7 +44,7 @@ def test_host_that_the_operator_allows_may_be_private_but_no_metadata_service(se
 
 async def test_name_that_means_nothing_is_refused():
     class Nowhere(Resolver):
-        async def lookup(self, host: str, port: int) -> list[object]:
+        async def lookup(self, host: str, port: int) -> Sequence[Address]:
             raise OSError("no such host")
 
     with pytest.raises(Blocked, match="Webhook host blocked: DNS resolution failed"):

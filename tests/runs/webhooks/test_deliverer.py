@@ -13,7 +13,7 @@ from runs.webhooks import queue
 from runs.webhooks.addresses import Resolver
 from runs.webhooks.deliverer import Deliverer
 from runs.webhooks.signatures import derived_secret
-from runs.webhooks.transport import Sender
+from runs.webhooks.transport import Answer, Sender
 from tests.runs.webhooks.conftest import again, attempts, owe, work
 from tests.runs.webhooks.receiving import answers, raw, receiving
 
@@ -235,7 +235,7 @@ async def test_delivery_whose_sender_died_is_sent_again_when_its_lease_is_over(w
     assert len(receiver.received) == 1
     assert [entry.error for entry in await attempts(delivery)] == [queue.LOST, ""]
     # What the dead one would have to say does not count.
-    assert not await in_db(queue.record, died, clock.now, {}, deliverer_module.Answer(status=500), clock.now)
+    assert not await in_db(queue.record, died, clock.now, {}, Answer(status=500), clock.now)
     assert (await again(delivery)).status == "delivered"
 
 

@@ -5,15 +5,16 @@ from uuid import uuid4
 
 import pytest
 
-from platform_site.access.models import AuditEntry
+from platform_site.access.models import AuditEntry, Workspace
 from platform_site.access.principal import Role
 from platform_site.core.database import in_db
 from platform_site.core.errors import Conflict, Forbidden, NotFound
 from runs.models import WebhookDelivery, WebhookEndpoint
+from runs.webhooks.deliverer import Deliverer
 from runs.webhooks.selectors import delivery_get, delivery_list, endpoint_list, webhook_figures
 from runs.webhooks.services import delivery_redeliver, endpoint_disable, endpoint_enable
-from tests.runs.webhooks.conftest import again, deliver_to, owe, work
-from tests.runs.webhooks.receiving import answers
+from tests.runs.webhooks.conftest import Clock, again, deliver_to, owe, work
+from tests.runs.webhooks.receiving import Receiver, answers
 
 pytestmark = pytest.mark.usefixtures("loopback")
 
@@ -22,7 +23,9 @@ async def endpoint() -> WebhookEndpoint:
     return await in_db(WebhookEndpoint.objects.get)
 
 
-async def give_up(workspace, clock, deliverer, receiver, count):
+async def give_up(
+    workspace: Workspace, clock: Clock, deliverer: Deliverer, receiver: Receiver, count: int
+) -> list[WebhookDelivery]:
     """So many deliveries that are tried for a day in vain."""
     deliveries = [await owe(workspace, receiver.url, clock.now) for _ in range(count)]
     for _ in range(60):
@@ -81,9 +84,10 @@ async def test_zero_never_disables(quick, workspace, clock, deliverer, receiver,
 async def test_what_a_disabled_endpoint_is_owed_is_held_back_and_sent_when_it_is_enabled(
     owner, workspace, clock, deliverer, receiver
 ):
-    receiver.script = [answers(410), answers(500)]
-    gone = await owe(workspace, receiver.url, clock.now)
+    receiver.script = [answers(500), answers(410)]
     waiting = await owe(workspace, receiver.url, clock.now)
+    await work(deliverer)
+    gone = await owe(workspace, receiver.url, clock.now)
     await work(deliverer)
     new = await owe(workspace, receiver.url, clock.now)
     clock.pass_by(hours=1)

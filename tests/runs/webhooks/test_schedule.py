@@ -12,7 +12,8 @@ START = moment("2026-11-21T12:00:00")
 
 def attempts_of(dice: float) -> list[float]:
     """Seconds from the first attempt to each of the others, if all fail."""
-    now, found = START, []
+    now = START
+    found: list[float] = []
     while True:
         following = next_attempt(now, failures=len(found) + 1, failing_since=START, dice=dice)
         if following is None:
