@@ -79,6 +79,7 @@ class _Put:
     moment: datetime | None = None
     value: str | None = None
     ttl: float | None = None
+    expires: datetime | None = None
     paths: list[str] | None = None
     # The name of a vector and the text it is made of.
     texts: list[tuple[str, str]] = field(default_factory=list)
@@ -143,7 +144,8 @@ class ItemStore(BaseStore):
         value = encode(dict(op.value))
         if has_nul(value) or has_nul(encode([prefix, key, paths])):
             raise NotStorable(NOT_STORABLE)
-        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, paths, self.texts(value, paths))
+        expires = None if op.ttl is None else self.clock.now() + timedelta(minutes=op.ttl)
+        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, expires, paths, self.texts(value, paths))
 
     def texts(self, value: bytes | str, paths: list[str] | None) -> list[tuple[str, str]]:
         """The names and texts of an item's vectors. `paths` are those of the item, None for the configured ones."""
@@ -252,7 +254,7 @@ class ItemStore(BaseStore):
             await self.rows(cursor, "DELETE FROM store WHERE prefix = ? AND key = ?", name)
             return
         moment = self.moment(put.moment)
-        expires = None if put.ttl is None else self.moment(put.moment + timedelta(minutes=put.ttl))
+        expires = None if put.expires is None else self.moment(put.expires)
         paths = None if put.paths is None else encode(put.paths).decode()
         # Put again, it is a new item: both times are new, and it comes last.
         await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
