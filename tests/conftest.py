@@ -81,8 +81,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         server.stop()
 
 
-# What is tested in both modes: through the official client, and against the recorded exchanges.
-IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay")
+# What is tested in both modes: through the official client, against the recorded exchanges, and with faults.
+IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay", "tests.faults")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

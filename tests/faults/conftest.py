@@ -3,7 +3,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.victim import CONFIG, Victim
+from tests.faults.worker import DyingWorker
 from tests.live import LiveServer
+from tests.scaled_stack import ScaledStack
 
 # Leases that run out quickly, and recovered runs that follow one another without a pause.
 QUICK = {
@@ -15,14 +17,19 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def start_victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Victim]]:
-    """Start a server for this module to kill: `start_victim(SETTING="value")`."""
-    started: list[LiveServer] = []
+def start_victim(server_mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Victim]]:
+    """Start a server for this module to kill, or in scale mode a worker: `start_victim(SETTING="value")`."""
+    started: list[LiveServer | DyingWorker] = []
 
     def start(**environment: str) -> Victim:
         directory = tmp_path_factory.mktemp("victim")
         trail = directory / "trail"
-        server = LiveServer(CONFIG, directory, {**QUICK, "TRAIL": str(trail), **environment})
+        environment = {**QUICK, "TRAIL": str(trail), **environment}
+        if server_mode == "scaled":
+            worker = DyingWorker(ScaledStack(CONFIG, **environment).start())
+            started.append(worker)
+            return Victim(worker, trail, is_scaled=True)
+        server = LiveServer(CONFIG, directory, environment)
         started.append(server)
         server.start()
         return Victim(server, trail)

@@ -10,6 +10,7 @@ from typing import Any
 
 from langgraph_sdk import get_sync_client
 
+from tests.faults.worker import DyingWorker
 from tests.live import LiveServer, SyncClient
 
 CONFIG = Path(__file__).resolve().parent / "langgraph.json"
@@ -23,8 +24,10 @@ REPEATS = int(os.environ.get("FAULT_REPEATS", "2"))
 class Victim:
     """A live server with the graphs of this directory and the trail of their nodes."""
 
-    server: LiveServer
+    server: LiveServer | DyingWorker
     trail: Path
+    # Whether a worker dies, behind a web process that lives on.
+    is_scaled: bool = False
 
     @property
     def client(self) -> SyncClient:
