@@ -119,7 +119,7 @@ class WebhookEndpointAdmin(ReadOnly):
     @admin.action(description="Enable, and send what was held back")
     def enable(self, request: HttpRequest, endpoints: QuerySet[WebhookEndpoint]) -> None:
         sent = sum(endpoint_enable(_operator(request, row.workspace_id), row.pk) for row in endpoints)
-        self.message_user(request, f"{sent} webhooks were held back and are on their way now.")
+        self.message_user(request, f"Held back, and on their way now: {sent}.")
 
     @admin.action(description="Disable: hold back what comes")
     def disable(self, request: HttpRequest, endpoints: QuerySet[WebhookEndpoint]) -> None:
