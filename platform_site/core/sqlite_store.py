@@ -34,7 +34,7 @@ _setting_up = threading.Lock()
 # Vectors that are compared at a time where SQLite has no extension for it.
 _CHUNK = 2000
 # SQLite allows some 32,000 parameters in a statement.
-_MOST_NAMES = 10_000
+_MOST_PARAMETERS = 30_000
 
 Connect = Callable[..., Any]
 
@@ -119,28 +119,28 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
         limit, offset = page
         scores = await self._scores(cursor, where, params, vector)
         best = heapq.nsmallest(limit + offset, ((-score, *item) for item, score in scores.items()))[offset:]
-        found: dict[tuple[str, str], Row] = {}
-        for start in range(0, len(best), _MOST_NAMES):
-            names = [name for _, _, *pair in best[start : start + _MOST_NAMES] for name in pair]
-            pairs = ",".join(["(?, ?)"] * (len(names) // 2))
-            statement = f"SELECT {self.columns} FROM store WHERE (prefix, key) IN (VALUES {pairs})"
-            found |= {(row[0], row[1]): row for row in await self.rows(cursor, statement, names)}
-        return [(*found[prefix, key], -score) for score, _, prefix, key in best]
+        found: dict[int, Row] = {}
+        for start in range(0, len(best), _MOST_PARAMETERS):
+            numbers = [number for _, _, number in best[start : start + _MOST_PARAMETERS]]
+            marks = ",".join("?" * len(numbers))
+            statement = f"SELECT {self.columns}, rowid FROM store WHERE rowid IN ({marks})"
+            found |= {row[-1]: row[:-1] for row in await self.rows(cursor, statement, numbers)}
+        return [(*found[number], -score) for score, _, number in best]
 
     async def _scores(
         self, cursor: Any, where: str, params: list[Any], vector: list[float]
-    ) -> dict[tuple[str, str, str], float]:
-        """The best score of each item, under when it was put and its name, which is the order among equals."""
+    ) -> dict[tuple[str, int], float]:
+        """The best score of each item, under when it was put, which is the order among equals, and its row."""
         statement = (
-            "SELECT store.created_at, prefix, key, embedding FROM store JOIN store_vectors USING (prefix, key) "
+            "SELECT store.created_at, store.rowid, embedding FROM store JOIN store_vectors USING (prefix, key) "
             f"WHERE {where}"
         )
         await cursor.execute(statement, params)
-        scores: dict[tuple[str, str, str], float] = {}
+        scores: dict[tuple[str, int], float] = {}
         while rows := list(await cursor.fetchmany(_CHUNK)):
-            similar = await asyncio.to_thread(vectors.similarities, [row[3] for row in rows], vector)
-            for row, score in zip(rows, similar, strict=True):
-                item = row[0], row[1], row[2]
+            similar = await asyncio.to_thread(vectors.similarities, [row[2] for row in rows], vector)
+            for (created, number, _), score in zip(rows, similar, strict=True):
+                item = created, number
                 if score > scores.get(item, -2.0):
                     scores[item] = score
         return scores

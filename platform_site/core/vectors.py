@@ -10,7 +10,7 @@ def similarities(packed: Sequence[bytes], wanted: Sequence[float]) -> list[float
 
     rows = np.frombuffer(b"".join(packed), dtype="<f4").reshape(len(packed), len(wanted))
     query = np.asarray(wanted, dtype="<f4")
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)) * np.linalg.norm(query.astype(np.float64))
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows).astype(np.float64)) * np.linalg.norm(query.astype(np.float64))
     products = (rows @ query).astype(np.float64)
     similar = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     # The last bits of a product depend on its place in the matrix: equal vectors must have equal scores.

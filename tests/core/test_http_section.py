@@ -34,6 +34,7 @@ GROUPS = {
     "assistants": [("POST", "/assistants/search"), ("GET", "/assistants")],
     "threads": [("POST", "/threads"), ("POST", "/threads/search")],
     "runs": [("POST", "/runs/wait"), ("GET", "/threads/00000000-0000-7000-8000-000000000000/runs")],
+    "store": [("GET", "/store/items"), ("PUT", "/store/items"), ("POST", "/store/namespaces")],
     "meta": [("GET", "/info"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/openapi.json")],
 }
 
