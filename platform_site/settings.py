@@ -111,6 +111,8 @@ CRON_TICK_RETENTION_DAYS = _env_number("CRON_TICK_RETENTION_DAYS", 30)
 CRON_TICKS_KEPT = _env_int("CRON_TICKS_KEPT", 10_000, 1)
 
 # --- Webhooks ------------------------------------------------------------------------------------
+# The section `webhooks` of langgraph.json as a JSON object, in place of the file's.
+LANGGRAPH_WEBHOOKS = _env("LANGGRAPH_WEBHOOKS")
 # Secrets that sign webhooks, `whsec_...`, separated by spaces or commas: all sign. Empty: one is made per workspace.
 WEBHOOK_SECRETS = _env("WEBHOOK_SECRETS").replace(",", " ").split()
 for _secret in WEBHOOK_SECRETS:

@@ -162,6 +162,8 @@ def config() -> Config:
                     # As with every variable, the environment of the process counts before the file's.
                     defaults = _run_defaults("the environment variable LANGGRAPH_CONFIG", settings.RUN_DEFAULTS)
                     loaded = replace(loaded, run_defaults=defaults)
+                if settings.LANGGRAPH_WEBHOOKS:
+                    loaded = replace(loaded, webhooks=_webhooks(settings.LANGGRAPH_WEBHOOKS))
                 for warning in loaded.warnings:
                     logger.warning("%s: %s", loaded.path, warning)
                 loaded.apply()
@@ -272,16 +274,30 @@ def _run_defaults(place: str, text: str) -> dict[str, Any]:
     """The default configuration of runs, checked, but as it was written. `place` is where it stands."""
     if not text.strip():
         return {}
-    try:
-        written = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{place}: expected a JSON object, the default config of runs ({error.msg})") from None
-    if not isinstance(written, dict):
-        raise ConfigError(f"{place}: expected a JSON object, the default config of runs, not {_kind(written)}")
+    written = _object(place, text, "the default config of runs")
     try:
         sections.RunDefaults.model_validate(written)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{place}: {line}" for line in _complaints(error))) from None
+    return written
+
+
+def _webhooks(text: str) -> sections.Webhooks:
+    """The section `webhooks` from the environment: it takes the place of the file's."""
+    place = "the environment variable LANGGRAPH_WEBHOOKS"
+    try:
+        return sections.Webhooks.model_validate(_object(place, text, "the section `webhooks`"))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{place}: {line}" for line in _complaints(error))) from None
+
+
+def _object(place: str, text: str, what: str) -> dict[str, Any]:
+    try:
+        written = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{place}: expected a JSON object, {what} ({error.msg})") from None
+    if not isinstance(written, dict):
+        raise ConfigError(f"{place}: expected a JSON object, {what}, not {_kind(written)}")
     return written
 
 
