@@ -35,6 +35,7 @@ from django.conf import settings
 
 from platform_site import alive, serving
 from platform_site.core import tracing
+from platform_site.core.config import ConfigError, config
 
 logger = logging.getLogger("switchyard.worker")
 
@@ -46,6 +47,10 @@ class LeanWorker(Worker):
     """A worker without what only Celery tasks need: no gossip, no event heartbeat, no banner over the logs."""
 
     def __init__(self, **options: Any) -> None:
+        try:
+            config()
+        except ConfigError as problem:
+            sys.exit(f"switchyard: {problem}")
         lean = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "quiet": True}
         super().__init__(**{**options, **lean})
 

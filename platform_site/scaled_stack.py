@@ -47,9 +47,8 @@ def run(listener: socket.socket, *, workers: int, server: str) -> int:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")])),
     }
     supervisor = Supervisor(_programs(postgres, valkey, environment, workers=workers, server=server))
-    supervisor.say("other commands reach these databases with")
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        supervisor.say(f"  {name}='{environment[name]}'")
+    supervisor.say(f"PostgreSQL is at {postgres.url()}")
+    supervisor.say(f"Valkey is at {valkey.url}")
     try:
         supervisor.run()
     except GaveUp as reason:

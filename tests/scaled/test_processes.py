@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -19,11 +20,11 @@ __all__ = ["scaled_stack", "scaled_stacks"]
 INPUT = {"messages": [{"role": "user", "content": "hello"}]}
 
 
-def accept_run(stack: ScaledStack) -> tuple[str, str]:
+def accept_run(stack: ScaledStack, graph: str = "echo", given: Any = INPUT) -> tuple[str, str]:
     """A run on a thread of its own: their ids."""
     with httpx.Client(base_url=stack.url, timeout=60) as http:
         thread_id = http.post("/threads", json={}).json()["thread_id"]
-        answer = http.post(f"/threads/{thread_id}/runs", json={"assistant_id": "echo", "input": INPUT})
+        answer = http.post(f"/threads/{thread_id}/runs", json={"assistant_id": graph, "input": given})
         assert answer.status_code == 200, answer.text
         return thread_id, answer.json()["run_id"]
 
@@ -66,6 +67,19 @@ def test_a_worker_ends_with_status_0_after_sigterm(stack: ScaledStack) -> None:
     worker = stack.workers[0]
     assert worker.terminate() == 0
     assert "Traceback" not in worker.log
+
+
+def test_a_run_that_does_not_end_in_time_goes_back_and_is_taken_up_by_another_worker(stack: ScaledStack) -> None:
+    stack.workers[0].kill()
+    hurried = stack.start_worker(DRAIN_SECONDS="0.2")
+    _, run_id = accept_run(stack, "slow", {"ticks": 30, "delay": 0.1})
+    wait_for(lambda: status_of(stack, run_id) == "running")
+    assert hurried.terminate() == 0
+    (left,) = stack.rows("SELECT status, lease_owner FROM runs_run WHERE run_id = %s", run_id)
+    assert left["status"] == "pending"
+    assert not left["lease_owner"]
+    stack.workers[0].start()
+    wait_for(lambda: status_of(stack, run_id) == "success")
 
 
 def test_a_worker_writes_our_log_only(stack: ScaledStack) -> None:
@@ -111,18 +125,31 @@ def test_a_process_that_has_not_touched_its_file_is_not_alive(tmp_path) -> None:
     assert not alive.is_alive(str(path))
 
 
-@pytest.mark.parametrize("command", ["worker", "beat"])
-def test_without_scale_mode_workers_and_beat_say_what_is_missing(command: str) -> None:
+def celery(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of Celery to its end."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "celery", "-A", "platform_site", command],
         cwd=ROOT,
-        env=inherited,
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_worker_refuses_a_config_that_is_not_there(stack: ScaledStack) -> None:
+    ended = celery("worker", **{**stack.environment, "LANGGRAPH_CONFIG": "/nowhere/langgraph.json"})
+    assert ended.returncode == 1
+    assert "switchyard: " in ended.stderr
+    assert "/nowhere/langgraph.json" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_without_scale_mode_workers_and_beat_say_what_is_missing(command: str) -> None:
+    ended = celery(command)
     assert ended.returncode == 1
     assert ended.stderr.startswith("switchyard: workers and beat need DATABASE_URL and REDIS_URL")
     assert "Traceback" not in ended.stderr

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from platform_site import local_servers
 from platform_site.serving import CannotStart
-from tests.live import LiveServer
+from tests.live import ROOT, LiveServer
 from tests.serving.conftest import manage, wait_log
 
 Serve = Callable[..., LiveServer]
@@ -26,9 +27,11 @@ def serve() -> Iterator[Serve]:
         Path(directory).chmod(0o755)
         server = LiveServer(None, Path(directory), {"LOG_FORMAT": "text"}, ("--scaled", "--workers", "1"))
 
-        def start() -> LiveServer:
-            server.start(timeout=120)
-            wait_log(server, "worker ready")
+        def start(**environment: str) -> LiveServer:
+            server.environment.update(environment)
+            server.launch()
+            wait_log(server, "Switchyard is ready", timeout=120)
+            wait_log(server, "worker ready", timeout=120)
             return server
 
         yield start
@@ -81,8 +84,15 @@ def test_what_dies_is_started_again(serve: Serve) -> None:
     run_once(server)
 
 
-def test_nothing_outlives_it_when_it_is_killed(serve: Serve) -> None:
-    server = serve()
+def test_the_command_that_it_prints_makes_a_key_and_nothing_outlives_it_when_it_is_killed(serve: Serve) -> None:
+    server = serve(AUTH="keys")
+    command = wait_log(server, r"web +\| +(DATA_DIR=\S+ DATABASE_URL=.*create_api_key \S+)").group(1)
+    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    key = re.search(r"sy_\w+", made.stdout)
+    assert key is not None
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        assert client.post("/assistants/search", json={}, headers={"X-Api-Key": key[0]}).status_code == 200
+        assert client.post("/assistants/search", json={}).status_code in (401, 403)
     left = list(programs(server).values())
     assert server.process is not None
     server.process.kill()

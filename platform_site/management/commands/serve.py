@@ -193,6 +193,10 @@ def create_key_command() -> str:
     words = [os.path.relpath(sys.executable), "manage.py", "create_api_key", "my-first-key"]
     if len(words[0]) > len(sys.executable):
         words[0] = sys.executable
-    if not settings.DATABASE_URL and Path(".switchyard").absolute() != settings.DATA_DIR:
+    # What lies in the data directory: with `--scaled` PostgreSQL's data and the secret key do.
+    is_scaled = bool(settings.DATABASE_URL) and (settings.DATA_DIR / "postgres").exists()
+    if is_scaled:
+        words.insert(0, f"DATABASE_URL={shlex.quote(settings.DATABASE_URL)}")
+    if (is_scaled or not settings.DATABASE_URL) and Path(".switchyard").absolute() != settings.DATA_DIR:
         words.insert(0, f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))}")
     return " ".join(words)
