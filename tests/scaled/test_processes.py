@@ -139,6 +139,12 @@ def celery(command: str, **environment: str) -> "subprocess.CompletedProcess[str
     )
 
 
+def test_the_first_of_several_hosts_may_be_away(stack: ScaledStack) -> None:
+    url = stack.database_url.replace("?host=", "?host=%2Fnowhere,")
+    worker = stack.start_worker(DATABASE_URL=url)
+    assert worker.terminate() == 0
+
+
 def test_a_worker_refuses_a_config_that_is_not_there(stack: ScaledStack) -> None:
     ended = celery("worker", **{**stack.environment, "LANGGRAPH_CONFIG": "/nowhere/langgraph.json"})
     assert ended.returncode == 1
