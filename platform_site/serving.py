@@ -22,6 +22,7 @@ from django.db import connection, connections
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
+from platform_site import __version__
 from platform_site.core import data_directory, logs, tracing
 
 logger = logging.getLogger("switchyard.serving")
@@ -176,7 +177,7 @@ def _in_thread(work: Callable[[], None]) -> BaseException | None:
 def _start_web() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.identify(role="web" if settings.REDIS_URL else "server")
-    tracing.start(requests=settings.TRACE_REQUESTS)
+    tracing.start(__version__, requests=settings.TRACE_REQUESTS)
     claim_data_directory(local_address())
     prepare()
     if settings.REDIS_URL:
@@ -194,7 +195,7 @@ def _start_worker(capacity: int) -> None:
     from platform_site.system.figures import serve_worker_metrics
 
     logs.identify(role="worker")
-    tracing.start()
+    tracing.start(__version__)
     prepare()
     serve_worker_metrics()
     _start_engine(capacity)

@@ -20,7 +20,6 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from platform_site import __version__
 from platform_site.core import logs, metrics
 from platform_site.core.tracing import CARRIED
 
@@ -43,14 +42,14 @@ _w3c = TraceContextTextMapPropagator()
 class Tracing:
     """Makes spans, and hands them to `processors`. May be used from any thread."""
 
-    def __init__(self, processors: Iterable[SpanProcessor], *, requests: bool = False) -> None:
-        """`requests`: whether the API's requests get spans."""
+    def __init__(self, processors: Iterable[SpanProcessor], *, version: str = "", requests: bool = False) -> None:
+        """`version` is the server's; `requests`: whether the API's requests get spans."""
         self.requests = requests
         self._ids = _GivenIds()
-        self._provider = TracerProvider(resource=_resource(), id_generator=self._ids, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=_resource(version), id_generator=self._ids, shutdown_on_exit=False)
         for processor in processors:
             self._provider.add_span_processor(processor)
-        self._tracer = self._provider.get_tracer("switchyard", __version__)
+        self._tracer = self._provider.get_tracer("switchyard", version)
 
     def become_global(self) -> None:
         """Let spans that graphs make by themselves go the same way, unless somebody has set up another one."""
@@ -241,7 +240,7 @@ class _Watched(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _resource() -> Resource:
+def _resource(version: str) -> Resource:
     named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    own = {SERVICE_VERSION: __version__}
+    own = {SERVICE_VERSION: version}
     return Resource.create(own if named else {**own, SERVICE_NAME: "switchyard"})

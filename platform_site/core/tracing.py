@@ -79,7 +79,7 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def start(*, requests: bool = False) -> None:
+def start(version: str, *, requests: bool = False) -> None:
     """Begin to trace if the variables ask for it, once a process. `requests`: the API's requests as well as runs.
 
     Raises `ImproperlyConfigured` as `check` does.
@@ -92,7 +92,7 @@ def start(*, requests: bool = False) -> None:
         return
     from platform_site.core.otel import Tracing, processors
 
-    _tracing = Tracing(processors(names), requests=requests)
+    _tracing = Tracing(processors(names), version=version, requests=requests)
     _tracing.become_global()
     logger.info("traces go to: %s", ", ".join(names))
 

@@ -63,7 +63,7 @@ def test_nothing_is_imported_unless_traces_are_asked_for() -> None:
     program = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'platform_site.settings'; django.setup()\n"
         "import platform_site.asgi, runs.engine.executor\n"
-        "from platform_site.core import tracing; tracing.start()\n"
+        "from platform_site.core import tracing; tracing.start('1')\n"
         # LangSmith imports some of OpenTelemetry wherever it is installed.
         "mine = {'platform_site.core.otel', 'opentelemetry.exporter'}\n"
         "print(sorted(mine & set(sys.modules)), tracing.tracing())"
