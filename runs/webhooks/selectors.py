@@ -66,11 +66,10 @@ class Figures:
 def webhook_figures(now: datetime | None = None) -> Figures:
     """How many deliveries wait, and for how long the oldest has."""
     # A question for each status: so each has its index.
-    waiting, sent = (
+    waiting, sent, held = (
         WebhookDelivery.objects.filter(status=status).aggregate(count=Count("pk"), oldest=Min("created_at"))
-        for status in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERING)
+        for status in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERING, DeliveryStatus.HELD)
     )
-    held = WebhookDelivery.objects.filter(status=DeliveryStatus.HELD).count()
     oldest = min((found["oldest"] for found in (waiting, sent) if found["oldest"]), default=None)
     waited = ((now or timezone.now()) - oldest).total_seconds() if oldest else 0.0
-    return Figures(waiting["count"] + sent["count"], held, waited)
+    return Figures(waiting["count"] + sent["count"], held["count"], waited)
