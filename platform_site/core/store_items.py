@@ -110,10 +110,11 @@ class ItemStore(BaseStore):
             async with self.reading() as cursor:
                 for index, op in enumerate(ops):
                     results[index] = await self._read(cursor, op, queries[index], seen)
-        refreshed = [row for row in seen if row[5] is not None]
-        if puts or refreshed:
+        if refreshed := sorted({row[:2]: row for row in seen if row[5] is not None}.items()):
             async with self.writing() as cursor:
-                await self._refresh(cursor, refreshed)
+                await self._refresh(cursor, [row for _, row in refreshed])
+        if puts:
+            async with self.writing() as cursor:
                 for put in puts:
                     await self._write(cursor, put, [next(vectors) for _ in put.texts])
         return results
@@ -248,16 +249,17 @@ class ItemStore(BaseStore):
         name = [put.prefix, put.key]
         if "\x00" in put.key:
             return
-        if self.has_vectors:
-            await self.rows(cursor, "DELETE FROM store_vectors WHERE prefix = ? AND key = ?", name)
+        # The item before its vectors: who works on an item has its row, so nobody waits for another in a circle.
         if put.value is None or put.moment is None:
             await self.rows(cursor, "DELETE FROM store WHERE prefix = ? AND key = ?", name)
-            return
-        moment = self.moment(put.moment)
-        expires = None if put.expires is None else self.moment(put.expires)
-        paths = None if put.paths is None else encode(put.paths).decode()
-        # Put again, it is a new item: both times are new, and it comes last.
-        await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
+        else:
+            # Put again, it is a new item: both times are new, and it comes last.
+            moment = self.moment(put.moment)
+            expires = None if put.expires is None else self.moment(put.expires)
+            paths = None if put.paths is None else encode(put.paths).decode()
+            await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
+        if self.has_vectors:
+            await self.rows(cursor, "DELETE FROM store_vectors WHERE prefix = ? AND key = ?", name)
         for (field_name, _), vector in zip(put.texts, vectors, strict=True):
             await self.rows(cursor, PUT_VECTOR, [*name, field_name, self.vector(vector), moment, moment])
 

@@ -1,5 +1,6 @@
 """What a store means is the same on every backend: filters, order, namespaces, odd names."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -264,3 +265,20 @@ async def test_large_and_deep_values_are_kept(store: WorkspaceStore) -> None:
     assert found["deep"] == {"x": deep}
     assert len(found["large"]["x"]) == 5_000_000
     assert await keys(store.asearch(("n",), filter={"x": deep})) == ["deep"]
+
+
+async def test_batches_in_opposite_orders_do_not_wait_for_each_other_for_ever(backend: Backend) -> None:
+    stores = [backend.workspace() for _ in range(2)]
+    stores[1]._label = stores[0]._label
+    names = [f"k{number}" for number in range(20)]
+    await asyncio.gather(
+        *(
+            stores[turn % 2].abatch([PutOp(("n",), key, {"t": turn}) for key in names[:: 1 - turn % 2 * 2]])
+            for turn in range(20)
+        )
+    )
+
+    found = await stores[0].asearch((), limit=100)
+    assert sorted(item.key for item in found) == sorted(names)
+    # Each batch was written as one.
+    assert len({item.value["t"] for item in found}) == 1

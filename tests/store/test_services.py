@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from platform_site.access.principal import Principal
+from platform_site.background_tasks import background_tasks
 from platform_site.core import stores
+from platform_site.core.config_sections import Store, StoreTTL
 from platform_site.core.errors import ApiError, BadRequest, Unprocessable
 from platform_site.core.loops import state_loop
 from platform_site.core.sqlite_store import open_sqlite_store
@@ -99,3 +102,10 @@ async def test_sweeps_at_once_delete_each_item_once(time: Time) -> None:
 
 async def test_the_first_round_only_waits(time: Time) -> None:
     assert await expiry.Sweeper().round() == expiry.FIRST
+
+
+def test_a_server_sweeps_as_often_as_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    ttl = StoreTTL(sweep_interval_minutes=2)
+    monkeypatch.setattr(expiry, "config", lambda: SimpleNamespace(store=Store(ttl=ttl)))
+
+    assert {task.name: task.interval for task in background_tasks()}["store"] == 120

@@ -1,5 +1,6 @@
 """Items with a time to live: absent from the moment on, swept later, prolonged by reading where that is wanted."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -136,3 +137,25 @@ async def test_a_sweep_deletes_what_has_expired_with_its_vectors_in_batches(back
     assert [await opened.sweep(3) for _ in range(3)] == [3, 2, 0]
     assert await rows(store) == 2
     assert await stored_vectors(store) == [("ever", "t"), ("kept", "t")]
+
+
+async def test_sweeps_of_several_processes_delete_each_item_once_while_others_read_and_put(backend: Backend) -> None:
+    stores = [backend.workspace(letters(fields=["t"])) for _ in range(3)]
+    for store in stores:
+        store._label = stores[0]._label
+    for number in range(60):
+        await stores[0].aput(PLACE, f"k{number}", {"t": "abcd"}, ttl=1 if number % 2 else 60)
+    backend.time.goes(1)
+    opened = [await item_store(store) for store in stores]
+
+    async def use(store: WorkspaceStore, first: int) -> None:
+        for number in range(first, 60, 2):
+            await store.asearch(PLACE, query="ab", limit=60, refresh_ttl=True)
+            await store.aput(PLACE, f"k{number}", {"t": "dcba"}, ttl=60)
+
+    swept = [opened[number % 3].sweep(7) for number in range(12)]
+    counts, *_ = await asyncio.gather(asyncio.gather(*swept), use(stores[1], 0), use(stores[2], 0))
+
+    assert sum(counts) == 30
+    assert len(await stores[0].asearch(PLACE, limit=100)) == 30
+    assert len(await stored_vectors(stores[0])) == 30
