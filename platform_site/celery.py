@@ -92,8 +92,10 @@ class EngineStep(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         """Finish or give back the runs in work; then the process may end, threads that never end or not."""
-        serving.drain()
-        serving.end_soon(worker.exitcode or 0)
+        try:
+            serving.drain()
+        finally:
+            serving.end_soon(worker.exitcode or 0)
 
 
 def _broker(url: str) -> str:
