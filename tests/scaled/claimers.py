@@ -7,8 +7,8 @@ import json
 import multiprocessing
 import os
 import sys
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
+from concurrent.futures import ProcessPoolExecutor
+from uuid import uuid4
 
 WORKERS = 8
 RUNS = 2000
@@ -30,15 +30,14 @@ def prepare() -> None:
 
     workspace = Workspace.objects.get()
     threads = Thread.objects.bulk_create([Thread(workspace=workspace) for _ in range(THREADS)])
-    kwargs = {"temporary": False, "config": {"configurable": {"graph_id": "none"}}}
+    configurable = {"graph_id": "none", "assistant_id": str(uuid4())}
+    kwargs = {"temporary": False, "config": {"configurable": configurable}}
     Run.objects.bulk_create(
         [Run(workspace=workspace, thread=threads[number % THREADS], kwargs=kwargs) for number in range(RUNS)]
     )
 
 
-def work(
-    number: int, answers: "multiprocessing.Queue[list[str]]", start: "multiprocessing.synchronize.Barrier"
-) -> None:
+def work(number: int) -> list[str]:
     """Claim, by the queue's order and by name in turn, until nothing is left; end each claimed run."""
     from django.db import connection
 
@@ -47,7 +46,6 @@ def work(
     from runs.models import Run, RunStatus
 
     worker, claimed, overlaps = f"worker{number}", [], 0
-    start.wait()
     while True:
         claims = queue.claim_next(worker, limit=7)
         names = Run.objects.filter(status=RunStatus.PENDING).order_by("?").values_list("run_id", flat=True)[:5]
@@ -60,7 +58,7 @@ def work(
         if not Run.objects.filter(status=RunStatus.PENDING).exists():
             break
     connection.close()
-    answers.put([str(overlaps), *claimed])
+    return [str(overlaps), *claimed]
 
 
 def main() -> None:
@@ -74,14 +72,8 @@ def main() -> None:
     import runs.engine.finish  # noqa: F401 - once, before the processes part
 
     connections.close_all()
-    context = multiprocessing.get_context("fork")
-    answers, start = context.Queue(), context.Barrier(WORKERS)
-    processes = [context.Process(target=work, args=(number, answers, start)) for number in range(WORKERS)]
-    for process in processes:
-        process.start()
-    found = [answers.get() for _ in processes]
-    for process in processes:
-        process.join()
+    with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("fork")) as pool:
+        found = list(pool.map(work, range(WORKERS)))
     json.dump({"overlaps": sum(int(one[0]) for one in found), "claimed": [one[1:] for one in found]}, sys.stdout)
 
 
