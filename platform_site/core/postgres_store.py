@@ -9,18 +9,16 @@ from langgraph.store.base import MatchCondition
 from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.postgres.base import VECTOR_MIGRATIONS
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedFile
+from psycopg.errors import Error
 from psycopg.rows import DictRow, tuple_row
 
 from platform_site.core import store_index
-from platform_site.core.config import ConfigError
 from platform_site.core.embeddings import Embedder
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one
 from platform_site.core.store_filters import jsonb_conditions
 from platform_site.core.store_items import ItemStore, Row, StoreClock
 from platform_site.core.stores import OpenStore
 
-CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS vector"
 Cursor = AsyncCursor[tuple[Any, ...]]
 
 
@@ -91,18 +89,36 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
 
 
 async def open_postgres_store(
-    pools: LoopPools, embedder: Embedder | None = None, clock: StoreClock | None = None, *, anew: bool = False
+    pools: LoopPools,
+    embedder: Embedder | None = None,
+    clock: StoreClock | None = None,
+    *,
+    anew: bool = False,
+    without_index: bool = False,
 ) -> OpenStore:
     """A store for the current event loop; the pool is not the store's to close.
 
     `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
+    `without_index`: whether it may do without where the database has no pgvector; else that raises `ConfigError`.
     """
     async with await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:
         await become_only_one(connection)
         await AsyncPostgresStore(connection).setup()
+        if embedder is not None and not await _has_pgvector(connection, without_index):
+            embedder = None
         has_vectors = await _set_up(connection, embedder, anew)
     store = PooledPostgresStore(await pools.current(), clock or StoreClock(), embedder, has_vectors=has_vectors)
     return store, _nothing
+
+
+async def _has_pgvector(connection: AsyncConnection[DictRow], may_lack: bool) -> bool:
+    try:
+        await connection.execute(store_index.CREATE_EXTENSION)
+    except Error as error:
+        if not may_lack:
+            raise store_index.without_pgvector(error) from error
+        return False
+    return True
 
 
 async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | None, anew: bool) -> bool:
@@ -126,13 +142,6 @@ async def _set_up(connection: AsyncConnection[DictRow], embedder: Embedder | Non
 
 
 async def _set_up_vectors(connection: AsyncConnection[DictRow], embedder: Embedder, anew: bool) -> None:
-    try:
-        await connection.execute(CREATE_EXTENSION)
-    except (FeatureNotSupported, UndefinedFile, InsufficientPrivilege) as error:
-        raise ConfigError(
-            "`store.index` needs the PostgreSQL extension pgvector, which this database does not have: install it on "
-            f"the database server and run `CREATE EXTENSION vector` as its superuser ({str(error).strip()})"
-        ) from error
     asked = store_index.UNFINISHED if anew else (embedder.dims, embedder.name)
     await connection.execute(store_index.CREATE)
     if anew:

@@ -3,16 +3,20 @@
 The store remembers `dims` and `embed` of `langgraph.json` in a table of one row.
 """
 
+import logging
 import sqlite3
 from contextlib import closing
 from typing import Any
 
 from django.conf import settings
-from django.db import ProgrammingError, connection
+from django.db import DatabaseError, ProgrammingError, connection
 
-from platform_site.core.config import Config, ConfigError
+from platform_site.core.config import SAMPLES, Config, ConfigError
 from platform_site.core.embeddings import check_embed
 
+logger = logging.getLogger("switchyard.store")
+
+CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS vector"
 CREATE = "CREATE TABLE IF NOT EXISTS store_index (id integer PRIMARY KEY CHECK (id = 1), dims integer, embed text)"
 READ = "SELECT dims, embed FROM store_index"
 # While vectors are made anew: whoever starts in between, or after a crash, must not take them for complete.
@@ -27,6 +31,8 @@ def check_index(config: Config) -> None:
     if index is None:
         return
     check_embed(config)
+    if settings.DATABASE_URL:
+        _check_pgvector(config)
     made_by = _made_by()
     if made_by is not None:
         compare(made_by, (index.dims, index.embed))
@@ -40,6 +46,30 @@ def compare(made_by: tuple[Any, ...], asked: tuple[int, str]) -> None:
             "by `{}`; put that back, or stop all servers and run `manage.py reindex_store`, which embeds every item "
             "anew".format(*asked, *made_by)
         )
+
+
+def without_pgvector(error: Exception) -> ConfigError:
+    """What an operator is told whose database has no vectors."""
+    return ConfigError(
+        "`store.index` needs the PostgreSQL extension pgvector, which this database does not have: install it on "
+        f"the database server and run `CREATE EXTENSION vector` as its superuser ({str(error).strip()})"
+    )
+
+
+def is_optional(config: Config) -> bool:
+    """Whether the store may do without its index: the samples are served by every PostgreSQL."""
+    return config.path == SAMPLES
+
+
+def _check_pgvector(config: Config) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(CREATE_EXTENSION)
+    except DatabaseError as error:
+        missing = without_pgvector(error)
+        if not is_optional(config):
+            raise missing from error
+        logger.warning("the samples' store is not searched by meaning: %s", missing)
 
 
 def _made_by() -> tuple[Any, ...] | None:

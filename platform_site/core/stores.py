@@ -155,8 +155,9 @@ def loop_stores() -> LoopStores:
             from platform_site.core.embeddings import embedder
             from platform_site.core.postgres_pool import loop_pools
             from platform_site.core.postgres_store import open_postgres_store
+            from platform_site.core.store_index import is_optional
 
-            return await open_postgres_store(loop_pools(), embedder(config()))
+            return await open_postgres_store(loop_pools(), embedder(config()), without_index=is_optional(config()))
 
     else:
 

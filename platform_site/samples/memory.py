@@ -46,7 +46,8 @@ async def remember(state: MessagesState, runtime: Runtime[Owner]) -> dict[str, l
 async def recall(state: MessagesState, runtime: Runtime[Owner]) -> dict[str, list[AIMessage]]:
     store, place = _memories(runtime)
     found = await store.asearch(place, query=state["messages"][-1].text, limit=3)
-    facts = [item.value["text"] for item in found if (item.score or 0) >= SIMILAR]
+    # A store without an index gives no scores.
+    facts = [item.value["text"] for item in found if item.score is None or item.score >= SIMILAR]
     if not facts:
         return {"messages": [AIMessage("I know nothing about that. Tell me: remember that ...")]}
     return {"messages": [AIMessage("\n".join(["You told me:", *(f"- {fact}" for fact in facts)]))]}

@@ -5,13 +5,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
 import pytest
 
 from platform_site.core import store_index
-from platform_site.core.config import ConfigError
+from platform_site.core.config import ConfigError, load_config
 from platform_site.core.postgres_pool import LoopPools
 from platform_site.core.postgres_store import open_postgres_store
 from platform_site.core.sqlite_store import open_sqlite_store
@@ -81,15 +82,30 @@ async def test_items_put_before_there_was_an_index_are_embedded_too(backend: Bac
     assert await keys(after.asearch((), query="a")) == ["early"]
 
 
-@pytest.mark.postgres
-async def test_a_database_without_pgvector_is_named(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from platform_site.core import postgres_store
+@pytest.fixture
+def no_pgvector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a database server answers where the package is not installed."""
+    monkeypatch.setattr(store_index, "CREATE_EXTENSION", "CREATE EXTENSION IF NOT EXISTS no_such_extension")
 
-    # As the server answers where the package is not installed.
-    monkeypatch.setattr(postgres_store, "CREATE_EXTENSION", "CREATE EXTENSION IF NOT EXISTS no_such_extension")
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("no_pgvector")
+async def test_a_database_without_pgvector_is_named(postgres_url: str) -> None:
     pools = LoopPools(postgres_url)
     with pytest.raises(ConfigError, match="needs the PostgreSQL extension pgvector"):
         await open_postgres_store(pools, letters())
+    await pools.close_current()
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("no_pgvector")
+async def test_the_samples_do_without_it(postgres_url: str) -> None:
+    pools = LoopPools(postgres_url)
+    store, _ = await open_postgres_store(pools, letters(), without_index=True)
+    await store.aput(("1", "n"), "k", {"t": "a"})
+
+    assert [(item.key, item.score) for item in await store.asearch(("1",), query="a")] == [("k", None)]
+    assert store_index.is_optional(load_config(None))
     await pools.close_current()
 
 
@@ -150,6 +166,31 @@ def test_a_server_refuses_to_start_until_the_command_has_run(
     found = httpx.post(f"{server.url}/store/items/search", json={"query": "d"}).json()["items"]
     assert [(item["key"], item["score"]) for item in found] == [("k", 1.0)]
     server.stop()
+
+
+@pytest.mark.postgres
+def test_a_server_does_not_start_on_a_database_that_cannot_have_vectors(
+    postgres_url: str, start_server: Callable[..., live.LiveServer], tmp_path: Path
+) -> None:
+    # Whoever may not create the extension is as badly off as who has none.
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS plain_owner")
+        connection.execute("CREATE ROLE plain_owner LOGIN")
+        connection.execute("GRANT ALL ON SCHEMA public TO plain_owner")
+    url = urlsplit(postgres_url)
+    plain = url._replace(netloc=f"plain_owner@{url.netloc.rpartition('@')[2]}")
+    refused = manage(
+        "serve",
+        LANGGRAPH_CONFIG=str(project(tmp_path, 3)),
+        DATA_DIR=str(tmp_path / "d"),
+        DATABASE_URL=urlunsplit(plain),
+    )
+    assert refused.returncode == 1
+    assert "needs the PostgreSQL extension pgvector" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY plain_owner")
+        connection.execute("DROP ROLE plain_owner")
 
 
 def test_the_command_needs_an_index_and_the_directory_to_itself(
