@@ -1,5 +1,6 @@
 """Threads in the admin: read-only, deleted through the service, with a look at their checkpoints."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from platform_site.core.checkpoints import checkpoints
 from platform_site.core.loops import state_loop
 from threads.models import Thread, ThreadTombstone
 from threads.services import delete_threads
+from threads.time_to_live import ttl_end, ttl_of
 
 CHECKPOINTS_SHOWN = 50
 # A page does not wait longer than this for checkpoints.
@@ -23,7 +25,7 @@ PATIENCE_SECONDS = 10
 
 @admin.register(Thread)
 class ThreadAdmin(ReadOnly):
-    list_display = ("name", "status", "workspace", "created_at", "updated_at", "expires_at")
+    list_display = ("name", "status", "workspace", "created_at", "updated_at", "ends_at")
     list_filter = ("status",)
     list_select_related = ("workspace",)
     search_fields = ("title", "thread_id")
@@ -37,6 +39,12 @@ class ThreadAdmin(ReadOnly):
     @admin.display(description="thread", ordering="title")
     def name(self, thread: Thread) -> str:
         return str(thread)
+
+    @admin.display(description="ends at")
+    def ends_at(self, thread: Thread) -> datetime | None:
+        """When the thread's time is over; the column itself is when the sweep looks at it."""
+        ttl = ttl_of(thread.ttl_minutes, thread.ttl_strategy)
+        return None if ttl is None or thread.expires_at is None else ttl_end(ttl, thread.updated_at, thread.expires_at)
 
     @admin.display(description="dashboard")
     def dashboard(self, thread: Thread) -> SafeString:
