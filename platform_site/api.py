@@ -12,6 +12,7 @@ from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
 from platform_site import __version__
+from platform_site.core.checkpoints import DatabaseAway
 from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
@@ -118,6 +119,7 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
 
 @api.exception_handler(OperationalError)
 @api.exception_handler(InterfaceError)
+@api.exception_handler(DatabaseAway)
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("the database does not answer", exc_info=error)
     return error_response(ApiError("The database does not answer; try again", status=503))

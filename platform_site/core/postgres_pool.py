@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+import time
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import connections
 from psycopg import AsyncConnection, OperationalError
@@ -16,6 +18,8 @@ Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 # What LangGraph's savers expect of a connection.
 CONNECTION_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
 
+# A connection that was not used for so long is tried before it is.
+UNUSED_SECONDS = 1.0
 # Any number, the same in every process: who holds it changes LangGraph's tables.
 _SETUP_LOCK = 7_302_741_115
 
@@ -37,6 +41,19 @@ def is_away(error: OperationalError) -> bool:
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
+class _Freshness:
+    """Tries a connection that nobody has used for a while before it is lent: the server may have been restarted."""
+
+    def __init__(self) -> None:
+        self._last_use: WeakKeyDictionary[AsyncConnection[DictRow], float] = WeakKeyDictionary()
+
+    async def __call__(self, connection: AsyncConnection[DictRow]) -> None:
+        now = time.monotonic()
+        if now - self._last_use.get(connection, now) > UNUSED_SECONDS:
+            await AsyncConnectionPool.check_connection(connection)
+        self._last_use[connection] = now
+
+
 class LoopPools:
     """Pools opened on first use. A pool belongs to the loop on which it was opened."""
 
@@ -56,6 +73,7 @@ class LoopPools:
                     self.conninfo,
                     connection_class=AsyncConnection[DictRow],
                     kwargs=CONNECTION_OPTIONS,
+                    check=_Freshness(),
                     min_size=1,
                     max_size=self._max_size,
                     open=False,

@@ -88,8 +88,6 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 raise
             # One connection was lost, so others were: none of them is to cost another run an attempt.
             await (await self._pools.current()).check()
-            if self._fence is None:
-                raise
             raise DatabaseAway(str(error)) from error
 
     @asynccontextmanager
