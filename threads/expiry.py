@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from platform_site.core import metrics
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
 from platform_site.core.loops import state_loop
@@ -57,10 +58,13 @@ async def sweep_threads(now: datetime, limit: int | None = None) -> Counter[Expi
     failure: Exception | None = None
     for thread_id in await read_db(_due, now, limit or default_sweep().limit):
         try:
-            done[await _expire(thread_id, now)] += 1
+            expired = await _expire(thread_id, now)
+            done[expired] += 1
+            metrics.THREADS_SWEPT.labels(expired.name.lower()).inc()
         except Exception as error:
             logger.exception("thread %s could not be swept", thread_id)
             done[Expiry.FAILED] += 1
+            metrics.THREADS_SWEPT.labels("failed").inc()
             failure = error
     if done[Expiry.DELETED] or done[Expiry.PRUNED]:
         logger.info(

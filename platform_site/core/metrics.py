@@ -40,6 +40,11 @@ TRACE_SPANS_LOST = Counter("switchyard_trace_spans_lost", "Spans of OpenTelemetr
 STREAMS_OPEN = Gauge(
     "switchyard_streams_open", "Answers in progress: event streams, and calls that wait for a run.", ["kind"]
 )
+THREADS_SWEPT = Counter(
+    "switchyard_threads_swept",
+    "Threads that the sweep looked at: deleted, pruned, used (since), skipped or failed.",
+    ["outcome"],
+)
 EVENT_LOGS = Gauge("switchyard_event_logs", "Event logs that this process keeps in memory.")
 DATABASE_UP = Gauge("switchyard_database_up", "Whether the database told its figures in time; without it they are NaN.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")

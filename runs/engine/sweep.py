@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from platform_site.core.database import in_db, read_db
@@ -57,7 +58,8 @@ async def finish_removals() -> None:
 def hidden_threads(now: datetime) -> list[UUID]:
     """Threads of stateless runs that have outlived every run on them. The youngest may still get theirs."""
     old = Thread.objects.filter(ephemeral=True, created_at__lt=now - timedelta(seconds=settings.LEASE_SECONDS))
-    return list(old.filter(runs=None).order_by("created_at").values_list("pk", flat=True)[:HIDDEN_THREADS])
+    alone = old.exclude(Exists(Run.objects.filter(thread=OuterRef("pk"))))
+    return list(alone.order_by("created_at").values_list("pk", flat=True)[:HIDDEN_THREADS])
 
 
 def delete_hidden_thread(thread_id: UUID) -> bool:
