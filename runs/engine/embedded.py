@@ -99,6 +99,8 @@ class Engine:
             logger.warning("some runs did not stop in time; they are taken up again after the next start")
         self._stop_heartbeat.set()
         self._loop.stop()
+        # Whatever could not be stopped does not count any more.
+        metrics.WORKERS_ACTIVE.set_function(lambda: 0)
 
     async def _drain(self, seconds: float) -> None:
         # What the dispatcher is just claiming is among the executions when it has ended.
