@@ -31,8 +31,8 @@ _OPTIONS: dict[str, Any] = {"timeout": 20, "isolation_level": None}
 _PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
 # Two loops may come to their first operation together.
 _setting_up = threading.Lock()
-# Vectors that are compared at a time where SQLite has no extension for it.
-_CHUNK = 2000
+# Vectors that are compared at a time where SQLite has no extension for it: few enough for the processor's cache.
+_CHUNK = 500
 # SQLite allows some 32,000 parameters in a statement.
 _MOST_PARAMETERS = 30_000
 
