@@ -170,6 +170,7 @@ class Attempt:
                 opened = await self._opened(stack)
                 ending = opened if isinstance(opened, Ending) else await self._streamed(*opened)
                 if self.stopped_by is Stop.LOST:
+                    logger.info("gave up: the run was deleted or taken away")
                     return None
                 if self.stopped_by is Stop.DRAIN and ending.status is RunStatus.INTERRUPTED:
                     if await self._gave_back():
