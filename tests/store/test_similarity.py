@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langgraph.store.base import PutOp
 
-from platform_site.core import embeddings
+from platform_site.core import embeddings, sqlite_store
 from platform_site.core.embeddings import EmbeddingFailed
 from platform_site.core.sqlite_store import SharedSqliteStore
 from platform_site.core.stores import WorkspaceStore
@@ -124,6 +124,19 @@ async def test_equal_texts_of_a_batch_are_embedded_once(backend: Backend) -> Non
 
     assert sorted(model.asked) == ["a", "b"]
     assert await keys(store.asearch(("n",), query="a", limit=3)) == ["k0", "k2", "k4"]
+
+
+async def test_portions_of_any_size_give_the_same(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "_CHUNK", 3)
+    monkeypatch.setattr(sqlite_store, "_MOST_PARAMETERS", 2)
+    store = backend.workspace(letters(fields=["parts[*]"]))
+    for number in range(10):
+        await store.aput(("n",), f"k{number}", {"parts": ["b", "a" * number + "b", "c", "ab", "d"]})
+
+    found = await keys(store.asearch(("n",), query="a", limit=10))
+
+    # The first two have no text with more of an `a` than "ab".
+    assert found == [*(f"k{number}" for number in range(9, 1, -1)), "k0", "k1"]
 
 
 class Faulty(Letters):
