@@ -6,6 +6,10 @@ the same run, taking turns with ours, so that both meet the same noise:
     make bench ARGS="--against http://127.0.0.1:3401"
     make bench ARGS="--against-command 'langgraph dev --no-browser --no-reload --port {port} --config {config}'"
 
+    make bench ARGS="--scaled 2"
+
+measures web process, two workers, PostgreSQL and Valkey as `serve --scaled` starts them.
+
 The other server must serve the graphs of tests/benchmarks/langgraph.json.
 """
 
@@ -27,13 +31,16 @@ import uvloop
 from . import own_cost, report, startup
 from .client import Address, BadAnswer
 from .measures import Metrics
+from .queue_rows import QUEUE_ROWS
 from .report import IN_PROCESS, OURS, THEIRS, Results
-from .rows import ROWS, Row
+from .rows import ROWS
+from .rows_of import Row
 from .scale import QUICK, Scale
 from .servers import ROOT, Command, Server, ServerFailed
 
 # The longest that one measurement may take on one server.
 MEASUREMENT_SECONDS = 180
+ALL_ROWS = (*ROWS, *QUEUE_ROWS)
 FAILURES = (BadAnswer, ServerFailed, OSError, TimeoutError, ValueError, KeyError)
 
 
@@ -69,7 +76,7 @@ class InProcess:
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    names = [row.name for row in ROWS] + ["startup"]
+    names = [row.name for row in ALL_ROWS] + ["startup"]
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,6 +86,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--against-command", metavar="LINE", help="start another one; {port} {config} {data}: filled in"
     )
     parser.add_argument("--header", action="append", default=[], metavar="NAME: VALUE", help="sent with every request")
+    parser.add_argument("--scaled", type=int, default=0, metavar="WORKERS", help="measure scale mode with so many")
     parser.add_argument("--only", metavar="ROW,ROW", help=f"of {', '.join(names)}")
     parser.add_argument("--rounds", type=int, help="how often every measurement is taken")
     parser.add_argument("--seconds", type=float, help="how long one measurement repeats its request")
@@ -118,13 +126,17 @@ class Benchmark:
         self.scale = scale_of(options)
         self.directory = directory
         self.results = Results()
-        self.rows = [row for row in ROWS if row.name in options.only and (row.in_quick or not options.quick)]
+        self.rows = [row for row in ALL_ROWS if row.name in options.only and (row.in_quick or not options.quick)]
 
     def command(self, who: str, purpose: str) -> Command | None:
         """How to start that server for a purpose (each has a data directory of its own), if we may start it."""
         directory = self.directory / who / purpose
         if who == OURS:
-            return None if self.options.url else Command.ours(directory, config=purpose == "rows")
+            return (
+                None
+                if self.options.url
+                else Command.ours(directory, config=purpose == "rows", workers=self.options.scaled)
+            )
         if not self.options.against_command:
             return None
         return Command.parse(who, self.options.against_command, directory, self.options.header)

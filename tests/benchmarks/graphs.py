@@ -72,6 +72,10 @@ class SecondsState(TypedDict):
     seconds: float
 
 
+class ClockState(TypedDict):
+    started: float
+
+
 class StepState(TypedDict):
     step: int
     steps: int
@@ -79,6 +83,10 @@ class StepState(TypedDict):
 
 async def add_one(state: ValueState) -> dict[str, Any]:
     return {"value": state["value"] + 1}
+
+
+async def tell_time(state: ClockState) -> dict[str, Any]:
+    return {"started": time.time()}
 
 
 async def speak(state: TokenState) -> dict[str, Any]:
@@ -132,6 +140,7 @@ async def burn_on_loop(state: SecondsState, writer: StreamWriter) -> dict[str, A
 
 
 one_node = StateGraph(ValueState).add_node("add_one", add_one).add_edge(START, "add_one").compile()
+clock = StateGraph(ClockState).add_node("tell_time", tell_time).add_edge(START, "tell_time").compile()
 tokens = StateGraph(TokenState).add_node("speak", speak).add_edge(START, "speak").compile()
 custom = StateGraph(CountState).add_node("write_custom", write_custom).add_edge(START, "write_custom").compile()
 sleep_async = StateGraph(SecondsState).add_node("wait_async", wait_async).add_edge(START, "wait_async").compile()

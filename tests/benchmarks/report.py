@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .measures import Metrics
-from .rows import Line
+from .rows_of import Line
 
 OURS, THEIRS, IN_PROCESS = "ours", "theirs", "in-process"
 

@@ -22,6 +22,8 @@ class Scale:
     sleep: float = 1
     steps: int = 50
     burn: float = 2
+    # Most runs that wait at once.
+    waiting: int = 1000
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,4 +44,5 @@ QUICK = Scale(
     sleep=0.05,
     steps=6,
     burn=0.3,
+    waiting=10,
 )

@@ -73,9 +73,11 @@ class Command:
     headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def ours(cls, directory: Path, config: bool = True) -> "Command":
+    def ours(cls, directory: Path, config: bool = True, workers: int = 0) -> "Command":
+        """This project's server: one process, or with `workers` the whole stack of scale mode."""
         words = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
         words += ["--data-dir", "{data}", *(["--config", "{config}"] if config else [])]
+        words += ["--scaled", "--workers", str(workers)] if workers else []
         return cls("ours", tuple(words), directory)
 
     @classmethod
@@ -86,6 +88,9 @@ class Command:
         """Starts the server and gives it with the seconds from the start to its first 200 on /ok."""
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
+        for directory in (self.directory, *self.directory.parents[:2]):
+            # PostgreSQL is another user where we are root.
+            directory.chmod(0o755)
         # A copy of the graphs in the working directory: some servers look for graph files from there.
         for name in ("langgraph.json", "graphs.py"):
             shutil.copy(HERE / name, self.directory)

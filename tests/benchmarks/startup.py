@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from .measures import Metrics
 from .processes import memory
-from .rows import Line
+from .rows_of import Line
 from .servers import Command, Server, settle
 
 LINES = (
