@@ -84,4 +84,3 @@ async def test_runs_of_a_cron(client: Client, thread: str, receiver: Receiver) -
 async def test_cron_whose_webhook_may_not_be(client: Client) -> None:
     with pytest.raises(UnprocessableEntityError, match="Webhook host blocked: blocked IP range"):
         await client.crons.create("counter", schedule="@daily", webhook="http://10.0.0.1/")
-

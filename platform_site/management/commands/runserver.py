@@ -10,8 +10,9 @@ from django.conf import settings
 
 from platform_site import serving
 from platform_site.command_line import add_environment_flags
-from platform_site.management.commands.serve import CannotStart, banner, take_possession
+from platform_site.management.commands.serve import banner, take_possession
 from platform_site.reloading import watch
+from platform_site.serving import CannotStart
 
 
 class Command(DaphneCommand):

@@ -15,9 +15,7 @@ from runs.webhooks.services import secret_roll
 
 
 class Command(BaseCommand):
-    help = (
-        "Show the secrets that sign webhooks, the newest first, or make a new one; the old one signs for a day more."
-    )
+    help = "Show the secrets that sign webhooks, the newest first, or make a new one; the old one signs for a day more."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["show", "roll"])
