@@ -13,13 +13,16 @@ from psycopg.errors import Error
 from psycopg.rows import DictRow, tuple_row
 
 from platform_site.core import store_index
+from platform_site.core.checkpoints import LeaseLost
 from platform_site.core.embeddings import Embedder
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one
 from platform_site.core.store_filters import jsonb_conditions
 from platform_site.core.store_items import ItemStore, Row, StoreClock
-from platform_site.core.stores import OpenStore
+from platform_site.core.stores import OpenStore, writing_fence
 
 Cursor = AsyncCursor[tuple[Any, ...]]
+# The lock keeps the lease where it is until the commit.
+_HELD = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR SHARE"
 
 
 class PooledPostgresStore(ItemStore, AsyncPostgresStore):
@@ -51,6 +54,10 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
             connection.transaction(),
             connection.cursor(row_factory=tuple_row) as cursor,
         ):
+            if (fence := writing_fence.get()) is not None:
+                await cursor.execute(_HELD, (fence.run_id, fence.lease_owner))
+                if await cursor.fetchone() is None:
+                    raise LeaseLost(fence)
             yield cursor
 
     async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from platform_site.core.checkpoints import checkpoints
+from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
 from platform_site.core.config import config
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # A store and how to close it.
 OpenStore = tuple["ItemStore", Callable[[], Awaitable[None]]]
+# The lease under which the current context writes; None for people and programs.
+writing_fence: ContextVar[Fence | None] = ContextVar("writing_fence", default=None)
 
 
 class LoopStores:
@@ -89,8 +92,12 @@ class WorkspaceStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, stores: LoopStores, workspace_id: int, ttl: TTLConfig | None = None) -> None:
+    def __init__(
+        self, stores: LoopStores, workspace_id: int, ttl: TTLConfig | None = None, fence: Fence | None = None
+    ) -> None:
+        """Writes raise `LeaseLost`, and change nothing, where a `fence` is given and does not hold at that moment."""
         self._stores = stores
+        self._fence = fence
         self._label = str(workspace_id)
         self._loop = asyncio.get_running_loop()
         # Read by the methods of the base class: what is meant when a call does not say.
@@ -101,6 +108,11 @@ class WorkspaceStore(BaseStore):
         for op in ops:
             # Before the workspace becomes a part of it: an empty label or one with a dot would lead elsewhere.
             validate_op_namespace(op)
+        if self._fence is not None and any(isinstance(op, PutOp) for op in ops):
+            if not self._fence.holds():
+                raise LeaseLost(self._fence)
+            # For the transaction of these operations.
+            writing_fence.set(self._fence)
         results = await self._stores.batch([self._inward(op) for op in ops])
         return [self._outward(result) for result in results]
 
@@ -179,9 +191,12 @@ def _ttl_config() -> TTLConfig | None:
     return TTLConfig(refresh_on_read=section.ttl.refresh_on_read, default_ttl=section.ttl.default_ttl)
 
 
-def store_for(workspace_id: int) -> WorkspaceStore:
-    """The workspace's store, for what runs on the current event loop. Nothing is opened before its first operation."""
-    return WorkspaceStore(loop_stores(), workspace_id, _ttl_config())
+def store_for(workspace_id: int, fence: Fence | None = None) -> WorkspaceStore:
+    """The workspace's store, for what runs on the current event loop. Nothing is opened before its first operation.
+
+    The graph of a run writes under the `fence` of its attempt.
+    """
+    return WorkspaceStore(loop_stores(), workspace_id, _ttl_config(), fence)
 
 
 async def close_storage() -> None:

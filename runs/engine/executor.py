@@ -252,7 +252,7 @@ class Attempt:
             saver = checkpoints().memory_saver(allowlist)
         else:
             saver = checkpoints().saver_for_run(self.lease, allowlist)
-        store = store_for(claim.workspace_id)
+        store = store_for(claim.workspace_id, self.lease)
         async with graphs.open(
             claim.graph_id, config, checkpointer=saver, store=store, access="run", context=self._context
         ) as graph:

@@ -7,9 +7,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from langgraph.store.base import PutOp
 
+from platform_site.core.checkpoints import LeaseLost
+from platform_site.core.postgres_pool import LoopPools
+from platform_site.core.postgres_store import open_postgres_store
 from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
+from tests.core.checkpointing import Lease
+from tests.core.test_checkpoints import RUNS_TABLE
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
 WORKSPACES = count(1)
@@ -38,9 +45,6 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield stores
         await stores.close_current()
     else:
-        from platform_site.core.postgres_pool import LoopPools
-        from platform_site.core.postgres_store import open_postgres_store
-
         pools = LoopPools(request.getfixturevalue("postgres_url"))
         stores = Counted(lambda: open_postgres_store(pools))
         yield stores
@@ -184,3 +188,38 @@ async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -
         await store.aget(("users",), "ada")
     assert await store.aget(("users",), "ada") is None
     await stores.close_current()
+
+
+async def test_an_attempt_that_has_lost_its_lease_writes_nothing_but_may_read(stores: Counted) -> None:
+    workspace, lease = next(WORKSPACES), Lease()
+    await WorkspaceStore(stores, workspace).aput(("notes",), "one", {"by": "a person"})
+    store = WorkspaceStore(stores, workspace, fence=lease)
+    lease.lost = True
+
+    with pytest.raises(LeaseLost):
+        await store.aput(("notes",), "one", {"by": "a late attempt"})
+    with pytest.raises(LeaseLost):
+        await store.adelete(("notes",), "one")
+
+    item = await store.aget(("notes",), "one")
+    assert item is not None
+    assert item.value == {"by": "a person"}
+
+
+@pytest.mark.postgres
+async def test_a_lease_that_the_database_gave_away_refuses_items(postgres_url: str) -> None:  # noqa: F811
+    pools, lease = LoopPools(postgres_url), Lease()
+    stores = LoopStores(lambda: open_postgres_store(pools))
+    store = WorkspaceStore(stores, next(WORKSPACES), fence=lease)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(RUNS_TABLE)
+        connection.execute("INSERT INTO runs_run VALUES (%s, %s)", (lease.run_id, lease.lease_owner))
+        await store.aput(("notes",), "one", {"written": 1})
+        connection.execute("UPDATE runs_run SET lease_owner = 'another'")
+
+        with pytest.raises(LeaseLost):
+            await store.abatch([PutOp(("notes",), "one", {"written": 2}), PutOp(("notes",), "two", {"written": 2})])
+
+    assert [item.value for item in await store.asearch(("notes",))] == [{"written": 1}]
+    await stores.close_current()
+    await pools.close_current()
