@@ -11,7 +11,7 @@ CONFIG ?=
 # With SCALED=1 `make serve` starts PostgreSQL, Valkey, workers and beat as well.
 SCALED ?=
 
-.PHONY: install serve test bench lint clean
+.PHONY: install serve test soak bench lint clean
 .DEFAULT_GOAL := serve
 
 install: $(VENV)/.installed
@@ -22,6 +22,10 @@ serve: $(VENV)/.installed$(if $(SCALED),-scaled)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
+
+# Every fault many times over, one after the other: an hour or two.
+soak: $(VENV)/.installed-dev
+	FAULT_REPEATS=$${FAULT_REPEATS:-50} $(BIN)/python -m pytest -m fault $(ARGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -1,6 +1,6 @@
 """How pages write numbers, times and ids."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from django.utils import timezone
@@ -65,6 +65,13 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     if seconds < 30 * 86400:
         return f"{int(seconds // 86400)} d ago"
     return f"{moment:%-d %b %Y}"
+
+
+def local_time(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
+    """What the clock of a zone shows: `Mon 23 Nov 08:30`, with seconds and year only where they tell something."""
+    there, today = moment.astimezone(zone), (now or timezone.now()).astimezone(zone)
+    year = f" {there:%Y}" if there.year != today.year else ""
+    return f"{there:%a %-d %b}{year} {there:%H:%M:%S}" if there.second else f"{there:%a %-d %b}{year} {there:%H:%M}"
 
 
 def size(count: int) -> str:

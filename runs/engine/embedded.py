@@ -1,4 +1,4 @@
-"""The engine inside the server process: runs on a loop of their own, woken by events.
+"""The engine inside a process, that of the server or a worker: runs on a loop of their own, woken by events.
 
 Numbered, so that logs and reviews can refer to it:
  1. The dispatcher's first round takes back the runs of a process that died (on SQLite at once: one process owns the
@@ -9,7 +9,8 @@ Numbered, so that logs and reviews can refer to it:
     Nothing ends dispatcher or heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/rounds.py`).
  5. Crash-recovered runs are taken up one at a time: each must live through its probation before the next begins,
     so that a graph that kills its process uses up its own attempts and not its neighbours'.
- 6. `drain` stops claiming, lets running work finish within a limit, and gives the rest back to pending.
+ 6. Where there are other processes (`peers.py`), runs and their ends are passed on to whoever can see to them.
+ 7. `drain` stops claiming, lets running work finish within a limit, and gives the rest back to pending.
 """
 
 import asyncio
