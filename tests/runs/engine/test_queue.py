@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
@@ -33,6 +33,57 @@ def same_thread(principal: Principal, count: int) -> list[Run]:
 
 def claimed_ids(**options: Any) -> list[UUID]:
     return [claimed.run_id for claimed in queue.claim_next("worker", **{"limit": 10, **options})]
+
+
+# --- claiming by name ----------------------------------------------------------------------------
+
+
+def named_ids(*runs: Run) -> list[UUID]:
+    return [claimed.run_id for claimed in queue.claim_named("worker", [run.run_id for run in runs])]
+
+
+def test_named_runs_are_claimed_in_the_order_of_the_queue(principal: Principal) -> None:
+    first, second, other = (create(principal) for _ in range(3))
+    assert named_ids(second, first) == [first.run_id, second.run_id]
+    assert claimed_ids() == [other.run_id]
+
+
+def test_a_name_that_comes_twice_or_late_claims_nothing(principal: Principal) -> None:
+    run = create(principal)
+    assert named_ids(run, run) == [run.run_id]
+    assert named_ids(run) == []
+    assert queue.claim_named("worker", [uuid4()]) == []
+    assert queue.claim_named("worker", []) == []
+
+
+def test_a_named_run_waits_for_its_turn_on_its_thread(principal: Principal) -> None:
+    first, second = same_thread(principal, 2)
+    assert named_ids(second) == []
+    assert named_ids(first) == [first.run_id]
+    assert named_ids(second) == []
+
+
+def test_a_named_run_that_is_not_due_waits_and_is_known_to(principal: Principal) -> None:
+    run = change(create(principal), scheduled_at=timezone.now() + timedelta(minutes=1))
+    assert named_ids(run) == []
+    assert queue.any_delayed([run.run_id])
+    assert not queue.any_delayed([create(principal).run_id])
+
+
+def test_a_run_that_lost_its_process_is_not_claimed_by_name(principal: Principal) -> None:
+    """Recovered runs are taken up one at a time, which only the dispatcher looks to."""
+    run = change(create(principal), attempt=1)
+    assert named_ids(run) == []
+    assert claimed_ids(recoveries=1) == [run.run_id]
+
+
+def test_a_run_is_held_from_its_claim_to_its_end(principal: Principal) -> None:
+    run = create(principal)
+    assert not queue.is_held(run.run_id)
+    claimed = claim(run)
+    assert queue.is_held(run.run_id)
+    finish(claimed, Ending(RunStatus.SUCCESS), None)
+    assert not queue.is_held(run.run_id)
 
 
 # --- claiming ------------------------------------------------------------------------------------
