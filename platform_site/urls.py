@@ -10,6 +10,7 @@ urlpatterns = [
     path("dashboard/", include("runs.urls")),
     path("dashboard/", include("threads.urls")),
     path("dashboard/", include("assistants.urls")),
+    path("dashboard/", include("crons.urls")),
     path("dashboard", home),
     path("admin/", admin.site.urls),
 ]
