@@ -11,6 +11,7 @@ urlpatterns = [
     path("dashboard/", include("threads.urls")),
     path("dashboard/", include("assistants.urls")),
     path("dashboard/", include("crons.urls")),
+    path("dashboard/", include("store.urls")),
     path("dashboard", home),
     path("admin/", admin.site.urls),
 ]

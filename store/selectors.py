@@ -119,3 +119,11 @@ async def item_detail(principal: Principal, namespace: tuple[str, ...], key: str
 def _store_item(shown: "Shown") -> StoreItem:
     item = shown.item
     return StoreItem(item.namespace[1:], item.key, item.value, item.created_at, shown.expires_at, shown.ttl_minutes)
+
+
+async def items_with_text(principal: Principal, text: str, *, limit: int = 50) -> list[StoreItem]:
+    """Items whose key, namespace or value has this text in it, the newest first. Nothing is prolonged by looking."""
+    from platform_site.core.store_browsing import with_text
+
+    path = (str(principal.workspace_id),)
+    return [_store_item(item) for item in await on_items(lambda store: with_text(store, path, text, limit=limit))]

@@ -47,13 +47,18 @@ def took(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def whole_took(seconds: float) -> str:
+    """A span of time in whole seconds: `2 s`, `3 min 2 s`."""
+    return took(seconds) if round(seconds) >= 60 else f"{round(seconds)} s"
+
+
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
     """How long ago: `now`, `12 s ago`, `6 min ago`, `3 h ago`, then the date."""
     if moment is None:
         return NONE
     seconds = ((now or timezone.now()) - moment).total_seconds()
     if seconds < -1:
-        return f"in {took(round(-seconds))}"
+        return f"in {whole_took(-seconds)}"
     if seconds < 1:
         return "now"
     if seconds < 60:

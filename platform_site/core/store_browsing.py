@@ -64,3 +64,19 @@ async def one(store: ItemStore, namespace: tuple[str, ...], key: str) -> Shown |
 
 def _shown(store: ItemStore, row: Row) -> Shown:
     return Shown(store.item(row), None if row[5] is None else as_utc(row[5]), row[6])
+
+
+async def with_text(store: ItemStore, parent: tuple[str, ...], text: str, *, limit: int) -> list[Shown]:
+    """Items below a namespace with this text in key, namespace or value, the newest first. It looks at all of them."""
+    place, params = store.within(".".join(parent))
+    pattern = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    name = "SUBSTR(prefix, ?) || '.' || key"
+    condition = f"(LOWER({name}) LIKE ? ESCAPE '\\' OR LOWER(CAST(value AS TEXT)) LIKE ? ESCAPE '\\')"
+    statement = (
+        f"SELECT {store.columns} FROM store WHERE {place} AND {ALIVE} AND {condition} ORDER BY created_at DESC LIMIT ?"
+    )
+    begin = len(".".join(parent)) + 2
+    params = [*params, store.moment(store.clock.now()), begin, f"%{pattern}%", f"%{pattern}%", limit]
+    async with store.reading() as cursor:
+        rows = await store.rows(cursor, statement, params)
+    return [_shown(store, row) for row in rows]

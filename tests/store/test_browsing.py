@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from platform_site.core.store_browsing import Level, levels, one, page
+from platform_site.core.store_browsing import Level, levels, one, page, with_text
 from platform_site.core.stores import WorkspaceStore
 from tests.store.backends import Backend, item_store
 
@@ -56,3 +56,27 @@ async def test_looking_at_an_item_tells_its_time_and_prolongs_nothing(store: Wor
     backend.time.goes(6)
     assert await one(opened, place, "k") is None
     assert await one(opened, place, "zz") is None
+
+
+async def test_text_is_found_in_keys_namespaces_and_values_whatever_its_case(
+    store: WorkspaceStore, backend: Backend
+) -> None:
+    await store.aput(("users", "ada"), "note", {"text": "Likes SAILING"})
+    await store.aput(("users", "bob"), "Sailing", {"n": 1})
+    await store.aput(("sailing",), "k", {"n": 1})
+    await store.aput(("users", "eve"), "100%", {"a_b": "back\\slash"})
+    await store.aput(("users", "eve"), "sailing", {"n": 1}, ttl=1)
+    backend.time.goes(1)
+    opened, top = await item_store(store), (store._label,)
+
+    async def found(text: str, limit: int = 10) -> list[str]:
+        return [entry.item.key for entry in await with_text(opened, top, text, limit=limit)]
+
+    assert await found("sailing") == ["k", "Sailing", "note"]
+    assert await found("sailing", limit=1) == ["k"]
+    assert await found("users.bob") == ["Sailing"]
+    assert await found("0%") == ["100%"]
+    assert await found("a_b") == ["100%"]
+    assert await found("axb") == []
+    # The workspace is no part of the name.
+    assert await found(store._label + ".") == []

@@ -16,6 +16,7 @@ register = template.Library()
 
 register.filter("number", wording.number)
 register.filter("took", wording.took)
+register.filter("whole_took", wording.whole_took)
 register.filter("short_id", wording.short_id)
 register.filter("initials", wording.initials)
 register.filter("bytes", wording.size)
