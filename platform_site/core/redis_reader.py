@@ -217,6 +217,9 @@ class RedisReader:
         if followed.last == places[key]:
             followed.last = entries[-1][0]
         for reader in list(followed.readers):
+            if number(reader.after or OLDEST) < number(places[key]):
+                # It came while the command was under way: what lies in between is brought by the next one.
+                continue
             if not reader.push(entries):
                 followed.readers.discard(reader)
         if not followed.readers:

@@ -309,3 +309,25 @@ async def test_no_reader_hangs_however_subscribing_and_ending_meet(worker, web) 
         return subscription.outcome
 
     assert await asyncio.gather(*map(one, range(300))) == [b"%d" % number for number in range(300)]
+
+
+async def test_a_reader_that_comes_while_another_is_served_misses_nothing(worker, web) -> None:
+    count = 3000
+    worker.begin("run", None)
+
+    async def write_all() -> None:
+        for number in range(count):
+            worker.append("run", f"{number}", b"{}")
+            if number % 10 == 9:
+                await flushed(worker)
+        worker.close("run", b"null")
+
+    writing = asyncio.create_task(write_all())
+    first = asyncio.create_task(everything(web.subscribe("run", BEGIN)))
+    readers = []
+    while not writing.done():
+        readers.append(asyncio.create_task(everything(web.subscribe("run", BEGIN))))
+        await asyncio.sleep(0.01)
+    expected = [f"{number}" for number in range(count)]
+    for events in await asyncio.gather(first, *readers):
+        assert [event.name for event in events] == expected
