@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from assistants.pages.browse import assistant_choices, assistants_found
+from crons.pages.browse import crons_found
 from platform_site.access.services import sign_in_link_use
 from platform_site.console import charts
 from platform_site.console.figures import RANGES, Figures, figures
@@ -28,7 +29,9 @@ from platform_site.console.shell import (
     shell,
 )
 from platform_site.console.wording import compact, percent, took
+from platform_site.core.errors import ApiError
 from runs.pages.browse import questions_waiting, recent_runs, runs_found
+from store.pages.browse import with_text
 from threads.pages.browse import threads_found
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -190,7 +193,7 @@ def _error_classes(found: Figures) -> list[tuple[str, int, float]]:
 
 @page
 def search(request: PageRequest) -> HttpResponse:
-    """Threads, runs and assistants by title, name, error or a part of their id."""
+    """Threads, runs, assistants and crons by title, name, error or a part of their id; items of the store by text."""
     text = request.GET.get("q", "").strip()
     context: dict[str, Any] = {"q": text, "nav": "search"}
     if text:
@@ -198,8 +201,14 @@ def search(request: PageRequest) -> HttpResponse:
             "assistants": assistants_found(request.principal, text, 6),
             "threads": threads_found(request.principal, text, 12),
             "runs": runs_found(request.principal, text, 12),
+            "crons": crons_found(request.principal, text, 6),
         }
-        context["nothing"] = not (context["assistants"] or context["threads"] or context["runs"])
+        try:
+            context["items"] = with_text(request.principal, text, 6)
+        except ApiError as error:
+            # A store that cannot be opened must not take the rest with it.
+            context["items"], context["store_problem"] = [], error.detail
+        context["nothing"] = not any(context[kind] for kind in ("assistants", "threads", "runs", "crons", "items"))
     return render_page(request, "console/search.html", context)
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from assistants.pages.browse import assistant_choices
+from crons.pages.browse import cron_name, find_cron
 from platform_site.console.finding import as_uuid
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
 from platform_site.core.errors import ApiError
@@ -21,6 +22,7 @@ from runs.cancel import run_cancel
 from runs.models import FINISHED, Run
 from runs.pages import browse
 from runs.pages.timeline import timeline, tokens_by_node
+from runs.pages.webhooks import deliveries_of_run
 from runs.status import RUN_WORDS, run_shown
 from runs.tracebacks import frames
 from threads.pages.browse import find_thread
@@ -92,9 +94,18 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
         "library_frames": [frame for frame in found if frame.is_library],
         "input": _input(run.kwargs),
         "config": _config(run),
+        "cron": _cron(request, run),
+        "deliveries": deliveries_of_run(request.principal, run.run_id) if run.kwargs.get("webhook") else [],
         "others": browse.runs_of_thread(request.principal, run.thread_id, 8, without=run.run_id),
         "kept_seconds": settings.EVENT_TTL_SECONDS,
     }
+
+
+def _cron(request: PageRequest, run: Run) -> tuple[UUID, str] | None:
+    """Id and name of the cron that made the run, if it is still there."""
+    cron_id = as_uuid(str(run.metadata.get("cron_id", "")))
+    cron = find_cron(request.principal, cron_id) if cron_id else None
+    return (cron.cron_id, cron_name(cron)) if cron else None
 
 
 def _input(kwargs: dict[str, Any]) -> dict[str, Any]:

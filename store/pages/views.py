@@ -31,6 +31,10 @@ def store(request: PageRequest) -> HttpResponse:
         return render_page(request, "store/store.html", _context(request))
     except BadLabel:
         raise Http404 from None
+    except ApiError as error:
+        # A store that cannot be opened: the settings are wrong, or its database is away.
+        closed = {"nav": "store", "view": "list", "search_problem": error.detail, "viewer_sentence": VIEWER_SENTENCE}
+        return render_page(request, "store/store.html", closed, status=error.status)
 
 
 def _context(request: PageRequest) -> dict[str, Any]:

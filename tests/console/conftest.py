@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
@@ -14,9 +16,16 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from platform_site.access.models import Membership, Workspace
-from platform_site.access.principal import Role
+from platform_site.access.principal import Principal, Role
+from platform_site.core import stores
 from platform_site.core.events import event_log
+from platform_site.core.loops import state_loop
+from platform_site.core.sqlite_store import open_sqlite_store
+from platform_site.core.stores import LoopStores
 from runs.models import PendingInterrupt, Run, RunStatus
+from store.schemas import ItemPut
+from store.services import item_put
+from tests.store.backends import letters
 from threads.models import Thread, ThreadStatus
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -131,3 +140,17 @@ def recorded() -> Iterator[Callable[..., str]]:
     yield record
     for name in logs:
         event_log().discard(name)
+
+
+@pytest.fixture
+def put(yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Put an item: `put("users.ada", "settings", {"dark": True})`."""
+    opened = LoopStores(lambda: open_sqlite_store(tmp_path / "store.sqlite3", letters()))
+    monkeypatch.setattr(stores, "loop_stores", lambda: opened)
+
+    def put(namespace: str, key: str, value: dict[str, Any] | None = None, of: Yard = yard, **fields: Any) -> None:
+        body = ItemPut(namespace=namespace.split("."), key=key, value=value or {"key": key}, **fields)
+        async_to_sync(item_put)(Principal(of.workspace.pk), body)
+
+    yield put
+    state_loop().submit(opened.close_current()).result()

@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from runs.models import Run, RunAttempt, RunSpan, RunStatus
-from tests.console.conftest import HOSTILE
+from crons.models import Cron
+from runs.models import Run, RunAttempt, RunSpan, RunStatus, WebhookDelivery
+from tests.console.conftest import HOSTILE, Yard
 
 TRACEBACK = """Traceback (most recent call last):
   File "/usr/lib/python3.11/site-packages/langgraph/main.py", line 12, in astream
@@ -199,3 +200,29 @@ def test_a_run_that_has_ended_cannot_be_cancelled(yard, member):
 
 def test_looking_does_not_cancel(queued, member):
     assert member.get(f"/dashboard/runs/{queued.run_id}/cancel").status_code == 405
+
+
+def test_a_run_that_a_cron_made_links_to_it(yard, elsewhere, member):
+    def cron_of(where: Yard) -> Cron:
+        return Cron.objects.create(
+            workspace=where.workspace, assistant=where.assistant(), schedule="@daily", metadata={"name": "night watch"}
+        )
+
+    ours, theirs = cron_of(yard), cron_of(elsewhere)
+    page = shown(member, yard.run(metadata={"cron_id": str(ours.pk)}))
+    assert f'href="/dashboard/crons/{ours.pk}">night watch</a>' in page
+    # The metadata of a run is anybody's.
+    for other in (str(theirs.pk), "nonsense", 5, None):
+        assert "/dashboard/crons/" not in shown(member, yard.run(metadata={"cron_id": other}))
+
+
+def test_a_run_links_to_the_deliveries_of_its_webhook(yard, member):
+    run = yard.run(kwargs={"webhook": "https://hooks.example/in"})
+    delivery = WebhookDelivery.objects.create(
+        workspace=yard.workspace, run_id=run.run_id, thread_id=run.thread_id, url="https://hooks.example/in",
+        host="hooks.example", endpoint_digest="x", event="run.success", body="{}", status="held",
+    )  # fmt: skip
+    page = shown(member, run)
+    assert f"/dashboard/operations/webhooks/{delivery.delivery_id}" in page
+    assert f"/dashboard/operations/webhooks?run={run.run_id}" in page
+    assert "Held back" in page

@@ -2,6 +2,7 @@
 
 from django.test import Client
 
+from crons.models import Cron
 from runs.models import RunStatus
 
 
@@ -30,4 +31,16 @@ def test_it_finds_nothing_of_others(yard, elsewhere, member):
 
 
 def test_without_words_it_says_what_it_can_find(member):
-    assert "A part of an id finds all three" in shown(member, "")
+    assert "a part of an id finds all four" in shown(member, "")
+
+
+def test_crons_and_items_of_the_store_are_found_too(yard, elsewhere, put, member):
+    for where in (yard, elsewhere):
+        Cron.objects.create(
+            workspace=where.workspace, assistant=where.assistant(), schedule="@daily", metadata={"name": "night watch"}
+        )
+        put(f"users.{where.workspace.slug}", "note", {"text": "Likes the night"}, of=where)
+    page = shown(member, "night")
+    assert page.count("night watch") == 1
+    assert "/dashboard/store?in=users.harbour&amp;key=note" in page
+    assert "users.elsewhere" not in page

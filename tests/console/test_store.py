@@ -1,7 +1,5 @@
 """The store: namespaces, items, one item, search, and what people change."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,31 +10,10 @@ from django.test import Client
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE
 from platform_site.core import stores
-from platform_site.core.loops import state_loop
-from platform_site.core.sqlite_store import open_sqlite_store
-from platform_site.core.stores import LoopStores
-from store import selectors, services
+from platform_site.core.config import ConfigError
+from store import selectors
 from store.pages import browse
-from store.schemas import ItemPut
 from tests.console.conftest import HOSTILE, Yard
-from tests.store.backends import letters
-
-Put = Callable[..., None]
-
-
-@pytest.fixture
-def put(yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Put an item: `put("users.ada", "settings", {"dark": True})`."""
-    opened = LoopStores(lambda: open_sqlite_store(tmp_path / "store.sqlite3", letters()))
-    monkeypatch.setattr(stores, "loop_stores", lambda: opened)
-
-    def put(namespace: str, key: str, value: dict[str, Any] | None = None, of: Yard = yard, **fields: Any) -> None:
-        body = ItemPut(namespace=namespace.split("."), key=key, value=value or {"key": key}, **fields)
-        async_to_sync(services.item_put)(Principal(of.workspace.pk), body)
-
-    yield put
-    state_loop().submit(opened.close_current()).result()
-
 
 @pytest.fixture
 def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,3 +221,14 @@ def test_a_viewer_changes_nothing(yard, put, viewer):
     assert save(viewer, "users", "note", "{}").status_code == 403
     assert viewer.post("/dashboard/store/delete", {"in": "users", "key": "note"}).status_code == 403
     assert item(yard, "users", "note").value == {"key": "note"}
+
+
+def test_a_store_that_cannot_be_opened_says_why(yard, member, monkeypatch):
+    async def refuse(*_: Any) -> None:
+        raise ConfigError("`store.index.embed` names what is not there")
+
+    monkeypatch.setattr(stores, "loop_stores", lambda: SimpleNamespace(call=refuse))
+    answer = member.get("/dashboard/store")
+    assert (answer.status_code, b"names what is not there" in answer.content) == (503, True)
+    page = member.get("/dashboard/search", {"q": "lamp"}).content.decode()
+    assert "The store was not searched" in page

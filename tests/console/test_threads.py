@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from crons.models import Cron
 from runs.models import RunStatus
 from tests.console.conftest import HOSTILE
 from threads.models import ThreadStatus
@@ -77,6 +78,30 @@ def test_a_thread_without_runs_says_so(yard, member):
     assert "No run has been started" in page
 
 
+def test_the_page_tells_the_time_to_live(yard, member):
+    thread = yard.thread(ttl_minutes=90, expires_at=yard.now + timedelta(minutes=80.5))
+    page = member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+    assert "<dt>Deleted</dt>" in page
+    assert "in 1 h 20 min" in page
+    assert "time to live 1 h 30 min" in page
+    assert "time to live" not in member.get(f"/dashboard/threads/{yard.thread().pk}").content.decode()
+
+
+def test_a_thread_that_is_pruned_says_so(yard, member):
+    thread = yard.thread(ttl_minutes=90, ttl_strategy="keep_latest", expires_at=yard.now + timedelta(minutes=80))
+    assert "Pruned to its last step" in member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+
+
+def test_the_page_names_the_crons_that_run_on_it(yard, member):
+    thread = yard.thread()
+    cron = Cron.objects.create(
+        workspace=yard.workspace, assistant=yard.assistant(), thread=thread, schedule="@daily", enabled=False
+    )
+    page = member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+    assert f"/dashboard/crons/{cron.pk}" in page
+    assert "paused" in page
+
+
 def test_a_stranger_does_not_learn_that_it_exists(yard, stranger):
     assert stranger.get(f"/dashboard/threads/{yard.thread().pk}").status_code == 404
     assert stranger.get(f"/dashboard/threads/{uuid4()}").status_code == 404
@@ -104,5 +129,5 @@ def test_more_rows_do_not_mean_more_queries(yard, member, django_assert_max_num_
         yard.run(thread)
     with django_assert_max_num_queries(8):
         member.get("/dashboard/threads")
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         member.get(f"/dashboard/threads/{thread.pk}")

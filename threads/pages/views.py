@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 
+from crons.pages.browse import crons_of_thread
 from platform_site.console.shell import PageRequest, page, render_page
 from runs.pages.browse import questions_of_thread, runs_of_thread
 from runs.status import THREAD_WORDS
@@ -41,8 +42,10 @@ def thread_detail(request: PageRequest, thread_id: UUID) -> HttpResponse:
         "nav": "threads",
         "thread": thread,
         "shown": shown,
+        "ttl": None if thread.ttl_minutes is None else thread.ttl_minutes * 60,
         "runs": runs[:RUNS_SHOWN],
         "more_runs": len(runs) > RUNS_SHOWN,
+        "crons": crons_of_thread(request.principal, thread_id),
         "questions": questions_of_thread(request.principal, thread_id),
     }
     return render_page(request, "threads/thread.html", context)
