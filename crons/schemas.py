@@ -65,6 +65,8 @@ class CronOptions(RunOptions):
 class CronCreate(CronOptions):
     schedule: str
     assistant_id: str
+    # Refused where there is a thread: that stays.
+    on_run_completed: str | None = None
 
 
 class CronCreateStateless(CronCreate):

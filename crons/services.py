@@ -30,6 +30,7 @@ from threads.models import Thread
 
 # The background task that fires crons.
 TASK = "crons"
+THREAD_STAYS = "`on_run_completed` is for crons without a thread: the thread of this one stays"
 # What decides when a cron is due.
 _TIMING = {"schedule", "timezone", "end_time"}
 
@@ -40,6 +41,8 @@ def cron_create(principal: Principal, thread_id: UUID | None, body: CronCreate) 
     Raises `Unprocessable` and `BadRequest` for a schedule that is none and for what a run cannot be asked for,
     `NotFound` for the assistant or the thread.
     """
+    if thread_id is not None and body.on_run_completed is not None:
+        raise Unprocessable(THREAD_STAYS)
     schedule = _schedule(body.schedule, body.timezone if "timezone" in body.model_fields_set else None)
     payload = body.model_dump(exclude_unset=True)
     _check(payload, has_thread=thread_id is not None)
@@ -69,7 +72,7 @@ def cron_create(principal: Principal, thread_id: UUID | None, body: CronCreate) 
         cron.save(force_insert=True)
         _audit(principal, "created", cron, schedule=cron.schedule)
         _wake()
-    return encode(cron_wire(cron))
+        return _shown(cron)
 
 
 def cron_patch(principal: Principal, cron_id: UUID, body: CronPatch) -> bytes:
@@ -86,7 +89,7 @@ def cron_patch(principal: Principal, cron_id: UUID, body: CronPatch) -> bytes:
         if cron is None:
             raise NotFound(f"Cron '{cron_id}' not found")
         if "on_run_completed" in given and cron.thread_id is not None:
-            raise Unprocessable("`on_run_completed` is for crons without a thread: the thread of this one stays")
+            raise Unprocessable(THREAD_STAYS)
         cron.payload = _with_cron_id({**cron.payload, **changes}, cron_id)
         if given & RunOptions.model_fields.keys():
             # Not otherwise: what has been forbidden since must not keep anybody from pausing the cron.
@@ -103,7 +106,7 @@ def cron_patch(principal: Principal, cron_id: UUID, body: CronPatch) -> bytes:
         cron.save()
         _audit(principal, "updated", cron, fields=sorted(given))
         _wake()
-    return encode(cron_wire(cron))
+        return _shown(cron)
 
 
 def cron_pause(principal: Principal, cron_id: UUID) -> None:
@@ -252,6 +255,11 @@ def _check(payload: dict[str, Any], *, has_thread: bool) -> None:
     check_run(body, has_thread=has_thread)
     if body.config.configurable and body.context:
         raise BadRequest(BOTH_GIVEN)
+
+
+def _shown(cron: Cron) -> bytes:
+    """The cron as JSON. Raises `RecursionError` for what is too deep to be shown in a list: it is not to be stored."""
+    return encode([cron_wire(cron)])[1:-1]
 
 
 def _audit(principal: Principal, action: str, cron: Cron, **details: Any) -> None:

@@ -10,6 +10,7 @@ import orjson
 from django.db import connection
 
 from platform_site.core.database import IS_POSTGRES, uuid_param
+from platform_site.core.wire import encode
 
 # The tagged term of one row `j` of SQLite's json_each: text, number or literal.
 TERM_OF_JSON_EACH = """
@@ -141,7 +142,7 @@ def order_by(sort_by: str, sort_order: str) -> str:
 
 
 def _covers(where: Where, column: str, needle: Mapping[str, Any]) -> None:
-    text = orjson.dumps(needle).decode()
+    text = encode(needle).decode()
     if IS_POSTGRES:
         where.add(f'"{column}" @> %s::jsonb', text)
         return

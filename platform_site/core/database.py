@@ -186,7 +186,7 @@ class JSONCovers(models.Lookup):
     prepare_rhs = False
 
     def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        return "%s", [orjson.dumps(value).decode()]
+        return "%s", [encode(value).decode()]
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]
         left, left_params = self.process_lhs(compiler, connection)

@@ -36,7 +36,7 @@ from langgraph.store.base import (
 from platform_site.core.database import has_nul
 from platform_site.core.embeddings import Embedder
 from platform_site.core.errors import NOT_STORABLE
-from platform_site.core.store_filters import UnsupportedOperator
+from platform_site.core.store_filters import UnsupportedOperator, conditions
 from platform_site.core.wire import encode
 
 # A century: whoever wants longer wants no end at all. Databases know no date beyond the year 9999.
@@ -44,6 +44,13 @@ LONGEST_TTL_MINUTES = 100 * 365 * 24 * 60
 # Together they are a key of an index, and PostgreSQL's take some 2,700 bytes.
 LONGEST_NAME_BYTES = 2000
 LONGEST_PATH_BYTES = 500
+# No namespace has more labels, as each takes a byte and its dot another.
+MOST_LABELS = LONGEST_NAME_BYTES // 2 + 1
+# PostgreSQL takes 65,535 parameters in a statement.
+MOST_CONDITIONS = 1000
+# What one item may give to the embedding model: paths multiply what a value holds.
+MOST_TEXTS = 1000
+MOST_TEXT_BYTES = 100_000_000
 # Numbers that both databases take.
 _MOST_ROWS = 2**31 - 1
 
@@ -142,7 +149,8 @@ class ItemStore(BaseStore):
         for path in paths or ():
             if len(path.encode()) > LONGEST_PATH_BYTES:
                 raise NotStorable(f"A path in `index` has at most {LONGEST_PATH_BYTES} bytes")
-        value = encode(dict(op.value))
+        # As deep as a list of items shows it: what is stored can be given back.
+        value = encode([[[dict(op.value)]]])[3:-3]
         if has_nul(value) or has_nul(encode([prefix, key, paths])):
             raise NotStorable(NOT_STORABLE)
         expires = None if op.ttl is None else self.clock.now() + timedelta(minutes=op.ttl)
@@ -153,10 +161,15 @@ class ItemStore(BaseStore):
         if self.embedder is None or paths == []:
             return []
         found: dict[str, str] = {}
+        wanted = self.embedder.fields if paths is None else paths
+        if paths is not None and sum(1 + path.count(",") for path in paths) * len(value) > MOST_TEXT_BYTES:
+            raise NotStorable(f"The paths of `index` may name at most {MOST_TEXT_BYTES} bytes of an item's value")
         decoded = orjson.loads(value)
-        for path in self.embedder.fields if paths is None else paths:
+        for path in wanted:
             texts = get_text_at_path(decoded, path)
             found |= {path if len(texts) == 1 else f"{path}.{number}": text for number, text in enumerate(texts)}
+            if len(found) > MOST_TEXTS:
+                raise NotStorable(f"The paths of `index` name at most {MOST_TEXTS} texts of an item")
         return list(found.items())
 
     async def _vectors(self, texts: list[str]) -> Any:
@@ -198,6 +211,8 @@ class ItemStore(BaseStore):
         if op.filter and has_nul(encode(op.filter)):
             raise NotStorable(NOT_STORABLE)
         try:
+            if op.filter and len(conditions(op.filter)) > MOST_CONDITIONS:
+                raise NotStorable(f"A filter has at most {MOST_CONDITIONS} conditions")
             condition, more = self._filtered(op.filter) if op.filter else ("TRUE", [])
         except UnsupportedOperator:
             # Nothing is wrong with it as long as there is nothing to compare.
@@ -228,11 +243,13 @@ class ItemStore(BaseStore):
     async def _namespaces(self, cursor: Any, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         clauses, params = [ALIVE], [self.moment(self.clock.now())]
         for condition in op.match_conditions or ():
+            if len(condition.path) > MOST_LABELS:
+                return []
             if condition.path:
                 clause, needed = self._matching(condition)
                 clauses.append(clause)
                 params += needed
-        truncated = "prefix" if op.max_depth is None else self.first_labels(max(op.max_depth, 1))
+        truncated = "prefix" if op.max_depth is None else self.first_labels(min(max(op.max_depth, 1), MOST_LABELS))
         # Sorted label by label: the separator counts as smaller than anything in a label.
         statement = (
             f"SELECT namespace FROM (SELECT DISTINCT {truncated} AS namespace FROM store "

@@ -196,3 +196,24 @@ async def test_an_assistant_that_is_gone_is_not_found(api: ApiClient, principal:
     await in_db(Assistant.objects.filter(pk=LOG).delete)
     answer = await api.post("/runs/crons", json=BODY)
     assert (answer.status_code, answer.json()["detail"]) == (404, "Assistant 'log' not found")
+
+
+async def test_what_a_list_could_not_show_is_not_stored(api: ApiClient, principal: Principal) -> None:
+    for depth in (251, 252, 253):
+        nested: Any = 1
+        for _ in range(depth):
+            nested = [nested]
+        await api.post("/runs/crons", json={**BODY, "input": nested})
+
+    assert (await api.post("/runs/crons/search", json={})).status_code == 200
+    cron = await made(api)
+    answer = await api.patch(f"/runs/crons/{cron['cron_id']}", json={"input": nested})
+    assert answer.status_code == 400
+    assert (await api.get(f"/runs/crons/{cron['cron_id']}")).json() == cron
+
+
+async def test_a_thread_stays_and_a_wish_for_something_else_is_refused(api: ApiClient, principal: Principal) -> None:
+    thread = await in_db(new_thread, principal)
+    answer = await api.post(f"/threads/{thread}/runs/crons", json={**BODY, "on_run_completed": "delete"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("`on_run_completed` is for crons without a thread")

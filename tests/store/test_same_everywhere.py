@@ -267,6 +267,31 @@ async def test_large_and_deep_values_are_kept(store: WorkspaceStore) -> None:
     assert await keys(store.asearch(("n",), filter={"x": deep})) == ["deep"]
 
 
+async def test_what_no_list_of_items_could_show_is_refused(store: WorkspaceStore) -> None:
+    deep: Any = 1
+    for _ in range(252):
+        deep = [deep]
+    with pytest.raises(RecursionError):
+        await store.aput(("n",), "deep", {"x": deep})
+
+    assert await store.asearch(()) == []
+
+
+async def test_questions_of_any_length_are_answered(store: WorkspaceStore) -> None:
+    await store.aput(("a",), "k", {"x": 1})
+    long = ["a"] * 100_000
+
+    assert await store.alist_namespaces(prefix=["*", *long]) == []
+    assert await store.alist_namespaces(suffix=long) == []
+    assert await store.alist_namespaces(max_depth=2**31 - 1) == [("a",)]
+    assert await store.asearch(long) == []
+    assert await keys(store.asearch((), filter={"x": {"$lt": 2}} | {str(number): None for number in range(999)})) == [
+        "k"
+    ]
+    with pytest.raises(NotStorable):
+        await store.asearch((), filter={str(number): None for number in range(40_000)})
+
+
 async def test_batches_in_opposite_orders_do_not_wait_for_each_other_for_ever(backend: Backend) -> None:
     stores = [backend.workspace() for _ in range(2)]
     stores[1]._label = stores[0]._label

@@ -10,6 +10,7 @@ from langgraph.store.base import PutOp
 from platform_site.core import embeddings, sqlite_store
 from platform_site.core.embeddings import EmbeddingFailed
 from platform_site.core.sqlite_store import SharedSqliteStore
+from platform_site.core.store_items import MOST_TEXTS, NotStorable
 from platform_site.core.stores import WorkspaceStore
 from tests.store.backends import Backend, Letters, item_store, keys, letters, stored_vectors
 
@@ -18,6 +19,20 @@ TEXTS = {"a": "aaa", "ab": "ab", "b": "bb", "abc": "aabbc", "d": "d", "nothing":
 
 async def scored(found: Any) -> list[tuple[str, float]]:
     return [(item.key, item.score) for item in await found]
+
+
+async def test_an_item_gives_the_model_so_much_and_no_more(backend: Backend) -> None:
+    store = backend.workspace(letters())
+    for value, paths in (
+        ({"x": ["a"] * (MOST_TEXTS + 1)}, ["x[*]"]),
+        ({"x": "a" * 1_000_000}, ["{" + "x," * 100 + "x}"]),
+        ({"x": "a" * 1_000_000}, ["." * number + "x" for number in range(101)]),
+    ):
+        with pytest.raises(NotStorable):
+            await store.aput(("n",), "k", value, paths)
+    await store.aput(("n",), "k", {"x": ["a"] * MOST_TEXTS}, ["x[*]"])
+
+    assert await scored(store.asearch(("n",), query="a")) == [("k", 1.0)]
 
 
 async def test_the_most_similar_come_first_with_their_scores(backend: Backend) -> None:
