@@ -153,23 +153,22 @@ class ItemStore(BaseStore):
         value = encode([[[dict(op.value)]]])[3:-3]
         if has_nul(value) or has_nul(encode([prefix, key, paths])):
             raise NotStorable(NOT_STORABLE)
+        if paths is not None and sum(1 + path.count(",") for path in paths) * len(value) > MOST_TEXT_BYTES:
+            raise NotStorable(f"The paths of `index` may name at most {MOST_TEXT_BYTES} bytes of an item's value")
+        if len(texts := self.texts(value, paths)) > MOST_TEXTS:
+            raise NotStorable(f"At most {MOST_TEXTS} texts of an item are embedded")
         expires = None if op.ttl is None else self.clock.now() + timedelta(minutes=op.ttl)
-        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, expires, paths, self.texts(value, paths))
+        return _Put(prefix, key, self.clock.next(), value.decode(), op.ttl, expires, paths, texts)
 
     def texts(self, value: bytes | str, paths: list[str] | None) -> list[tuple[str, str]]:
         """The names and texts of an item's vectors. `paths` are those of the item, None for the configured ones."""
         if self.embedder is None or paths == []:
             return []
         found: dict[str, str] = {}
-        wanted = self.embedder.fields if paths is None else paths
-        if paths is not None and sum(1 + path.count(",") for path in paths) * len(value) > MOST_TEXT_BYTES:
-            raise NotStorable(f"The paths of `index` may name at most {MOST_TEXT_BYTES} bytes of an item's value")
         decoded = orjson.loads(value)
-        for path in wanted:
+        for path in self.embedder.fields if paths is None else paths:
             texts = get_text_at_path(decoded, path)
             found |= {path if len(texts) == 1 else f"{path}.{number}": text for number, text in enumerate(texts)}
-            if len(found) > MOST_TEXTS:
-                raise NotStorable(f"The paths of `index` name at most {MOST_TEXTS} texts of an item")
         return list(found.items())
 
     async def _vectors(self, texts: list[str]) -> Any:
