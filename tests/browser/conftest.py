@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def yard_server(start_server: Callable[..., LiveServer]) -> LiveServer:
     """A server of the browser's own: its sign-in link is fresh."""
-    return start_server(None)
+    # Webhooks go to a receiver of the tests.
+    return start_server(None, WEBHOOK_PRIVATE_ALLOWED="127.0.0.1")
 
 
 @pytest.fixture(scope="module")

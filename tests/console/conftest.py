@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest

@@ -15,6 +15,7 @@ from store import selectors
 from store.pages import browse
 from tests.console.conftest import HOSTILE, Yard
 
+
 @pytest.fixture
 def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
     """`langgraph.json` has an index."""
