@@ -7,7 +7,7 @@ import asyncio
 import logging
 from typing import Self
 
-from platform_site.core.events import BEGIN, Event, Subscription
+from platform_site.core.events import BEGIN, Event, FeedReader
 from platform_site.core.memory_log import position_of
 from platform_site.core.redis_link import PREFIX, RedisLink
 from platform_site.core.redis_reader import OLDEST, Entry, RedisReader, StreamReader, before
@@ -79,7 +79,9 @@ class RedisEventLog:
         if feed is not None:
             self._feeds[run_id] = feed
         self.writer.call(
-            BEGIN_ATTEMPT, self._keys(run_id, feed), [attempt, int(resumable), max(self._open_ms, 1), run_id]
+            BEGIN_ATTEMPT,
+            self._keys(run_id, feed),
+            [attempt, int(resumable), max(self._open_ms, 1), run_id, self.writer.name],
         )
 
     def append(self, run_id: str, name: str, data: bytes) -> None:
@@ -144,7 +146,7 @@ class RedisEventLog:
         # They may be in any process.
         return True
 
-    def follow(self, feed: str, after: str | None) -> Subscription:
+    def follow(self, feed: str, after: str | None) -> FeedReader:
         if after is not None and after != BEGIN:
             position_of(after)
         from platform_site.core.redis_feeds import RedisFeedSubscription

@@ -194,8 +194,9 @@ class RedisReader:
             places: dict[Any, Any] = {key: followed.last for key, followed in self._followed.items()}
             places[self._bell] = self._bell_last
             try:
-                answer = await client.xread(places, count=COUNT, block=int(BLOCK_SECONDS * 1000))
-            except (RedisError, OSError) as error:
+                answer = streams(await client.xread(places, count=COUNT, block=int(BLOCK_SECONDS * 1000)))
+            except Exception as error:
+                # Of any kind: without this loop no stream of this process goes on.
                 failures += 1
                 if failures == 1 or failures % 60 == 0:
                     logger.warning("Redis cannot be read (%s: %s); streams wait", type(error).__name__, error)
@@ -204,8 +205,12 @@ class RedisReader:
             if failures:
                 logger.info("Redis can be read again")
                 failures = 0
-            for key, entries in streams(answer):
-                self._deliver(key, entries, places)
+            for key, entries in answer:
+                try:
+                    self._deliver(key, entries, places)
+                except Exception:
+                    # One reader's fault is not to cost the others what comes.
+                    logger.exception("events could not be handed over")
 
     def _deliver(self, key: str, entries: list[Entry], places: dict[str, str]) -> None:
         if key == self._bell:

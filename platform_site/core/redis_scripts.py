@@ -2,7 +2,7 @@
 
 The log of a run is a stream; each entry holds the events of one batch (`e`), or says that an attempt begins (`b`), that
 the log is closed (`c`, with its outcome), or that it was discarded (`x`). Beside it lies its state, a hash: the newest
-attempt, the number of the last entry of that attempt, whether it is closed. An older attempt writes nothing any more:
+attempt, the process that writes it and the number of its last entry, whether it is closed. An older attempt writes nothing any more:
 what thaws after its lease was taken away finds itself fenced off here as well.
 
 A feed is a stream of runs that begin (`r`) and of posts (`p`). The id of an event is that of its entry, with its place
@@ -63,15 +63,17 @@ return 'ok'
     "append",
 )
 
-# KEYS stream, state, feed (or none); ARGV attempt, resumable, life in ms, run
+# KEYS stream, state, feed (or none); ARGV attempt, resumable, life in ms, run, writer
 BEGIN_ATTEMPT = Script(
     _AFTER_FEED
     + """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'writer')
 local attempt = tonumber(ARGV[1])
 if state[2] then return 'closed' end
 if state[1] and tonumber(state[1]) > attempt then return 'fenced' end
-redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', 0)
+redis.call('HSET', KEYS[2], 'attempt', attempt, 'writer', ARGV[5])
+-- A writer counts on over all that it begins, and may say the same twice.
+if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'number', 0) end
 if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'resumable', 1) end
 if state[1] then
     redis.call('XADD', KEYS[1], '*', 'b', attempt)

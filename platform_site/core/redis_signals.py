@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
 
 from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, RedisLink, pause_after, redis_link
 from platform_site.core.redis_scripts import Script
@@ -63,7 +62,8 @@ class RedisSignals:
                         self._call(self._gaps, [])
                     failures = 0
                     await self._hear(channel)
-            except (RedisError, OSError) as error:
+            except Exception as error:
+                # Of any kind, a message that is none of ours among them: the next ones are to be heard.
                 failures += 1
                 if failures == 1 or failures % 60 == 0:
                     logger.warning("no signals are heard from other processes (%s)", type(error).__name__)

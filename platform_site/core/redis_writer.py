@@ -10,8 +10,9 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from platform_site.core import metrics
 from platform_site.core.redis_link import RedisLink, pause_after
@@ -52,6 +53,8 @@ class RedisWriter:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+        # Of its entries in Redis.
+        self.name = uuid4().hex
         self._lock = threading.Lock()
         # Calls, events of runs, and the futures of those who wait until everything before them is written.
         self._waiting: deque[Call | tuple[Lines, bytes] | asyncio.Future[None]] = deque()
@@ -114,7 +117,11 @@ class RedisWriter:
                 self._is_awake = False
             while self._waiting:
                 calls, waiter = self._next_batch()
-                await self._send(client, calls)
+                try:
+                    await self._send(client, calls)
+                except Exception:
+                    # Whatever it is, repeating it would hold up all that comes after it.
+                    logger.exception("%d writes to Redis are given up", len(calls))
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
 
@@ -181,11 +188,13 @@ class RedisWriter:
             for script in {call.script for call in calls}:
                 await client.script_load(script.text)
             answers = await self._execute(client, calls)
-        # A Redis that is starting, or has become a replica, refuses for now.
+        # A Redis that is starting, full, or has become a replica, refuses for now.
         for answer in answers:
             if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
                 raise answer
-            if isinstance(answer, ResponseError) and str(answer).startswith(("LOADING", "READONLY", "OOM", "MISCONF")):
+            if isinstance(answer, ReadOnlyError | OutOfMemoryError) or (
+                isinstance(answer, ResponseError) and str(answer).startswith("MISCONF")
+            ):
                 raise answer
         return answers
 

@@ -15,7 +15,6 @@ from typing import Protocol
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from platform_site.core.database import read_db
 from platform_site.core.ids import parse_uuid
@@ -148,7 +147,7 @@ class Peers:
         while True:
             try:
                 names = await self._taken(client, worker)
-            except (RedisError, OSError) as error:
+            except Exception as error:
                 failures += 1
                 if failures == 1 or failures % 60 == 0:
                     logger.warning("no runs are taken from Redis (%s); sweeps find them", type(error).__name__)

@@ -169,6 +169,79 @@ async def test_a_batch_whose_answer_was_lost_is_not_written_twice(worker, web, m
     assert lost
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_nor_is_one_that_begins_an_attempt(worker, web, monkeypatch, attempt: int) -> None:
+    if attempt == 2:
+        write(worker, "run", "first")
+        await flushed(worker)
+    answered = worker.writer._execute
+    lost: list[Any] = []
+
+    async def forgetful(client: Any, calls: Any) -> Any:
+        answers = await answered(client, calls)
+        if not any(isinstance(answer, Exception) for answer in answers) and not lost:
+            lost.append([call.script.name for call in calls])
+            raise redis.exceptions.TimeoutError("the answer did not arrive")
+        return answers
+
+    monkeypatch.setattr(worker.writer, "_execute", forgetful)
+    write(worker, "run", "once", attempt=attempt)
+    await flushed(worker)
+    worker.close("run", b"null")
+    names = [event.name for event in await everything(web.subscribe("run", BEGIN))]
+    assert names == ["first", "once"][2 - attempt :]
+    assert "begin" in lost[0]
+    assert "append" in lost[0]
+
+
+async def test_an_attempt_with_the_number_of_one_in_another_process_is_written(make_log, web) -> None:
+    first, second = make_log(), make_log()
+    write(first, "run", "a", "b")
+    await flushed(first)
+    first.append("run", "c", b"")
+    await flushed(first)
+    first.leave("run", "error", b"", b"")
+    write(second, "run", "d")
+    second.close("run", b"null")
+    assert [event.name for event in await everything(web.subscribe("run", BEGIN))] == ["a", "b", "c", "d"]
+
+
+async def test_what_a_full_redis_refuses_is_written_when_there_is_room(worker, web, commands) -> None:
+    await flushed(worker)
+    commands.config_set("maxmemory", "1mb")
+    try:
+        write(worker, "run", "kept")
+        worker.close("run", b"null")
+        await asyncio.sleep(0.2)
+        assert not commands.exists(stream_key("run"))
+    finally:
+        commands.config_set("maxmemory", "0")
+    assert [event.name for event in await everything(web.subscribe("run", BEGIN))] == ["kept"]
+
+
+async def test_no_error_ends_the_loops(worker, web, monkeypatch) -> None:
+    met: list[str] = []
+
+    def once(work: Any) -> Any:
+        def broken(*args: Any) -> Any:
+            if work.__name__ not in met:
+                met.append(work.__name__)
+                raise RuntimeError("broken")
+            return work(*args)
+
+        return broken
+
+    async with web.subscribe("run", BEGIN) as subscription:
+        monkeypatch.setattr(redis_reader, "streams", once(redis_reader.streams))
+        monkeypatch.setattr(web.reader, "_deliver", once(web.reader._deliver))
+        monkeypatch.setattr(worker.writer, "_execute", once(worker.writer._execute))
+        write(worker, "given up", "a")
+        await flushed(worker)
+        write(worker, "run", "a", "b")
+        assert [event.name for event in await some(subscription, 2)] == ["a", "b"]
+    assert set(met) == {"streams", "_deliver", "_execute"}
+
+
 # --- Bounds ------------------------------------------------------------------------------------------
 
 
