@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from crons.models import Cron, CronTick
-from crons.schedule import Schedule, parse
+from crons.schedule import Schedule, ScheduleError, zone_of
 from crons.selectors import cron_ticks, crons_visible
 from crons.services import next_due
 from platform_site.access.principal import Principal
@@ -160,7 +160,15 @@ def _rows(crons: list[Cron]) -> list[CronRow]:
 
 
 def _next_there(cron: Cron) -> str:
-    return local_time(cron.next_run_date, parse(cron.schedule, cron.timezone).zone) if cron.next_run_date else ""
+    return local_time(cron.next_run_date, clock_of(cron)) if cron.next_run_date else ""
+
+
+def clock_of(cron: Cron) -> tzinfo:
+    """The zone of a cron; UTC where it is none any more, as zones are renamed and dropped."""
+    try:
+        return zone_of(cron.timezone)
+    except ScheduleError:
+        return UTC
 
 
 def _strips(crons: list[Cron]) -> dict[UUID, Strip]:
@@ -236,7 +244,7 @@ def ticks_page(principal: Principal, cron: Cron, before: datetime | None) -> tup
     """Due times of a cron that have passed, the latest first; True if there are earlier ones."""
     ticks = cron_ticks(principal, cron.cron_id, before=before, limit=TICKS_PER_PAGE + 1)
     runs = _runs(ticks)
-    zone = parse(cron.schedule, cron.timezone).zone
+    zone = clock_of(cron)
     rows = []
     for tick in ticks[:TICKS_PER_PAGE]:
         run = runs.get(tick.run_id) if tick.run_id else None
@@ -273,7 +281,7 @@ def dues(schedule: Schedule, ends_at: datetime | None, count: int, now: datetime
     found: list[Due] = []
     due = next_due(schedule, ends_at, now)
     while due is not None and len(found) < count:
-        utc = local_time(due, timezone.get_fixed_timezone(0))
+        utc = local_time(due, UTC)
         found.append(Due(local_time(due, schedule.zone), utc, due, (due - now).total_seconds()))
         due = next_due(schedule, ends_at, due)
     return found

@@ -13,6 +13,7 @@ from crons.models import Cron
 from crons.schedule import Schedule, ScheduleError, parse, zone_of
 from crons.schemas import CronCreate, CronCreateStateless, CronPatch, moment_of
 from platform_site.console.finding import as_uuid
+from platform_site.console.wording import TOO_DEEP
 from platform_site.core.database import has_nul
 from platform_site.core.errors import NOT_STORABLE
 from platform_site.core.wire import encode
@@ -153,8 +154,11 @@ def _json(form: CronForm) -> Any:
     except orjson.JSONDecodeError as error:
         form.errors["input"] = f"Not JSON: {error.msg}, line {error.lineno}, column {error.colno}."
         return None
-    if has_nul(encode(value)):
-        form.errors["input"] = NOT_STORABLE
+    try:
+        if has_nul(encode(value)):
+            form.errors["input"] = NOT_STORABLE
+    except RecursionError:
+        form.errors["input"] = TOO_DEEP
     return value
 
 

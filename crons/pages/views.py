@@ -1,6 +1,7 @@
 """The cron pages."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -20,9 +21,10 @@ from crons import services
 from crons.models import Cron
 from crons.pages import browse
 from crons.pages.forms import CronForm, create_body, form_of, new_form, patch_body, typed
-from crons.schedule import parse
+from crons.schedule import ScheduleError, parse
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
 from runs.webhooks.policy import webhooks_admit
 
@@ -64,13 +66,12 @@ def cron_detail(request: PageRequest, cron_id: UUID) -> HttpResponse:
     cron = _cron(request, cron_id)
     before = _moment(request.GET.get("before", ""))
     ticks, more = browse.ticks_page(request.principal, cron, before)
-    schedule = parse(cron.schedule, cron.timezone)
     context = {
         "nav": "crons",
         "cron": cron,
         "name": browse.cron_name(cron),
         "zone": cron.timezone or "UTC",
-        "dues": browse.dues(schedule, cron.ends_at, DUES_SHOWN) if cron.enabled else [],
+        **_dues(cron),
         "ticks": ticks,
         "tick_count": browse.tick_count(cron),
         "before": before,
@@ -85,12 +86,21 @@ def cron_detail(request: PageRequest, cron_id: UUID) -> HttpResponse:
     return render_page(request, "crons/cron.html", context)
 
 
-def _moment(text: str) -> Any:
+def _dues(cron: Cron) -> dict[str, Any]:
+    """When a cron is due next, or what is wrong with its schedule by now."""
+    try:
+        schedule = parse(cron.schedule, cron.timezone)
+    except ScheduleError as error:
+        return {"dues": [], "schedule_problem": str(error)}
+    return {"dues": browse.dues(schedule, cron.ends_at, DUES_SHOWN) if cron.enabled else []}
+
+
+def _moment(text: str) -> datetime | None:
     try:
         moment = parse_datetime(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment is not None and moment.tzinfo else None
 
 
 def _acting(request: PageRequest) -> Principal:
@@ -151,7 +161,9 @@ def _tried(form: CronForm, work: Callable[[], UUID]) -> UUID | None:
         return work()
     except ApiError as error:
         form.errors["form"] = error.detail
-        return None
+    except RecursionError:
+        form.errors["input"] = TOO_DEEP
+    return None
 
 
 def _show_form(request: PageRequest, form: CronForm, cron: Cron | None) -> HttpResponse:

@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from platform_site.access.models import Membership, Workspace
@@ -69,6 +69,9 @@ def page(
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            # No name and no text has a NUL in it, and PostgreSQL refuses to look for one.
+            raise Http404
         if not request.user.is_authenticated:
             if request.headers.get("HX-Request"):
                 # A fragment cannot show a sign-in form: the whole page goes there.

@@ -6,6 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 NONE = "–"
+TOO_DEEP = "It is nested too deep to be stored."
 
 
 def number(value: float | None) -> str:

@@ -20,6 +20,8 @@ from store.selectors import StoreItem
 LEVELS_SHOWN = 200
 PER_PAGE = 50
 FOUND_SHOWN = 50
+# SQLite takes no longer pattern than 50,000 bytes.
+LONGEST_TEXT = 1000
 SIMILAR_SHOWN = 20
 PREVIEW = 160
 
@@ -113,7 +115,9 @@ def item(principal: Principal, namespace: Namespace, key: str) -> StoreItem | No
 
 def with_text(principal: Principal, text: str, count: int = FOUND_SHOWN) -> list[ItemRow]:
     """Items with this text in their key, namespace or value, the newest first."""
-    return [item_row(item) for item in async_to_sync(selectors.items_with_text)(principal, text, limit=count)]
+    return [
+        item_row(item) for item in async_to_sync(selectors.items_with_text)(principal, text[:LONGEST_TEXT], limit=count)
+    ]
 
 
 def with_meaning(principal: Principal, text: str) -> list[ItemRow]:

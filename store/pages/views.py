@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
 from store import services
 from store.access import BadLabel
@@ -136,9 +137,12 @@ def item_save(request: PageRequest) -> HttpResponse:
                 if seen else "There is an item with this key already. Open it to change it."
             )  # fmt: skip
         async_to_sync(services.item_put)(principal, body)
-    except (ValueError, ApiError) as error:
-        problem = error.detail if isinstance(error, ApiError) else str(error)
-        return _show_again(request, form, seen, problem)
+    except ApiError as error:
+        return _show_again(request, form, seen, error.detail)
+    except ValueError as error:
+        return _show_again(request, form, seen, str(error))
+    except RecursionError:
+        return _show_again(request, form, seen, TOO_DEEP)
     messages.success(request, "Saved.")
     return redirect(f"{reverse('store')}?{browse.place(namespace, form['key'])}")
 

@@ -188,6 +188,15 @@ def test_a_paused_cron_is_due_at_no_time(cron, member):
     assert "None while it is paused" in page
 
 
+def test_a_schedule_that_is_no_longer_one_is_said_and_can_be_changed(cron, member):
+    made = cron(timezone="Old/Zone")
+    assert names(member) == ["digest"]
+    assert "Invalid timezone: &#x27;Old/Zone&#x27;" in read(member, f"/dashboard/crons/{made.pk}")
+    member.post(f"/dashboard/crons/{made.pk}/edit", {"zone": "Europe/Berlin"})
+    made.refresh_from_db()
+    assert made.timezone == "Europe/Berlin"
+
+
 def test_a_stranger_does_not_learn_that_it_exists(cron, stranger):
     made = cron()
     for path in ("", "/edit"):
@@ -307,6 +316,20 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(yard, member, change, sentenc
     assert sentence.lower() in page.lower()
     assert "kept name" in page
     assert not Cron.objects.exists()
+
+
+@pytest.mark.parametrize("text", ['"\\u0000"', "[" * 400 + "]" * 400])
+def test_what_cannot_be_stored_is_refused(yard, member, text):
+    sent = {"assistant": str(yard.assistant().pk), "schedule": "@daily", "input": text, "name": "nul\x00"}
+    assert member.post("/dashboard/crons/new", sent).status_code == 422
+    assert not Cron.objects.exists()
+
+
+@pytest.mark.parametrize("before", ["x", "2026-13-99T00:00:00Z", "0001-01-01T00:00:00+14:00", "2026-01-01T00:00:00"])
+def test_a_place_in_the_ticks_that_is_none_shows_the_latest(cron, member, before):
+    made = cron()
+    tick(made, 1)
+    assert 'class="due-cell"' in read(member, f"/dashboard/crons/{made.pk}", before=before)
 
 
 def test_an_edit_changes_what_was_changed_and_nothing_else(cron, member):

@@ -8,7 +8,10 @@ from platform_site.access.models import Membership, Workspace
 from tests.console.conftest import HOSTILE, Yard, signed_in
 
 UNKNOWN = "01a1fdf1-816e-70e2-88b7-1cbb01eed137"
-LISTS = ["/dashboard/", "/dashboard/runs", "/dashboard/threads", "/dashboard/assistants", "/dashboard/search"]
+LISTS = [
+    "/dashboard/", "/dashboard/runs", "/dashboard/threads", "/dashboard/assistants", "/dashboard/search",
+    "/dashboard/crons", "/dashboard/crons/new", "/dashboard/store", "/dashboard/operations/webhooks",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [*LISTS, f"/dashboard/runs/{UNKNOWN}", f"/dashboard/threads/{UNKNOWN}"])
@@ -143,3 +146,8 @@ def test_names_are_escaped(yard):
 
 def test_the_bare_address_leads_to_the_overview(nobody):
     assert nobody.get("/dashboard")["Location"] == reverse("overview")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_nobody_looks_for_a_character_that_cannot_be_stored(member, path):
+    assert member.get(path, {"q": "a\x00b"}).status_code == 404

@@ -233,3 +233,19 @@ def test_a_store_that_cannot_be_opened_says_why(yard, member, monkeypatch):
     assert (answer.status_code, b"names what is not there" in answer.content) == (503, True)
     page = member.get("/dashboard/search", {"q": "lamp"}).content.decode()
     assert "The store was not searched" in page
+
+
+def test_a_value_that_is_as_deep_as_the_store_takes_is_shown_and_a_deeper_one_is_refused(put, member):
+    def nested(depth: int) -> str:
+        return '{"a":' * depth + "1" + "}" * depth
+
+    assert save(member, "n", "deep", nested(250)).status_code == 302
+    for query in ({}, {"show": "json"}, {"edit": "1"}):
+        read(member, **{"in": "n", "key": "deep", **query})
+    answer = save(member, "n", "deeper", nested(400))
+    assert (answer.status_code, b"nested too deep" in answer.content) == (422, True)
+
+
+def test_a_text_of_any_length_is_looked_for(put, member):
+    put("users", "note")
+    assert "No item matches" in read(member, q="x" * 60_000)

@@ -147,7 +147,7 @@ def test_a_stranger_does_not_learn_that_it_exists(deliver, endpoint, stranger):
 
 
 def test_nothing_that_a_receiver_said_becomes_markup(yard, deliver, endpoint, member):
-    made = deliver(f"https://x.example/{HOSTILE}", error=HOSTILE, event=HOSTILE[:20], host=HOSTILE,
+    made = deliver(f"https://x.example/{HOSTILE}", endpoint_digest="x", error=HOSTILE, event=HOSTILE[:20], host=HOSTILE,
                    body='{"<script>alert(1)</script>": 1}')  # fmt: skip
     WebhookAttempt.objects.create(
         delivery=made,
