@@ -41,17 +41,22 @@ class Scheduler:
     def __init__(self) -> None:
         # The latest moment at which it has looked.
         self._looked: datetime | None = None
+        # Whether crons are looked for that are due too late, and the last one that was looked at.
+        self._is_realigning = False
+        self._realigned: UUID | None = None
 
     async def round(self) -> float | None:
         """Fire what is due; seconds until something is due again, None if nothing is."""
         await self.fire_due(timezone.now())
+        if self._is_realigning:
+            return 0.0
         due = await read_db(next_due_date)
         return None if due is None else max(0.0, (due - timezone.now()).total_seconds())
 
     async def fire_due(self, now: datetime) -> int:
         """Fire every cron that is due at `now`; how many runs were made. A cron that fails holds up no other."""
         if self._looked is None or now < self._looked:
-            await self._realign(now)
+            self._is_realigning, self._realigned = True, None
         self._looked = now
         made, failures = 0, []
         after: Cron | None = None
@@ -63,18 +68,18 @@ class Scheduler:
                 else:
                     made += outcome is Outcome.FIRED
             after = batch[-1]
+        if self._is_realigning:
+            await self._realign(now)
         if failures:
             raise failures[0]
         return made
 
     async def _realign(self, now: datetime) -> None:
-        after: UUID | None = None
-        while True:
-            early, after = await read_db(crons_set_back, now, after)
-            for cron_id, due, earlier in early:
-                await in_db(realign, cron_id, due, earlier)
-            if after is None:
-                return
+        """Look at some crons; the next rounds look at others. What is due must not wait until all have been seen."""
+        early, self._realigned = await read_db(crons_set_back, now, self._realigned)
+        for cron_id, due, earlier in early:
+            await in_db(realign, cron_id, due, earlier)
+        self._is_realigning = self._realigned is not None
 
 
 def next_due_date() -> datetime | None:

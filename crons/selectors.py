@@ -15,6 +15,7 @@ from platform_site.core.paging import Page
 from platform_site.core.wire import encode, timestamp
 
 _TIMES = ("created_at", "updated_at")
+_NULLABLE = ("thread_id", "next_run_date", "ends_at")
 COLUMNS: tuple[str, ...] = Column.__args__  # type: ignore[attr-defined]
 
 
@@ -67,10 +68,12 @@ def cron_search(principal: Principal, query: CronSearch) -> Page:
     if query.enabled is not None:
         found = found.filter(enabled=query.enabled)
     column = "ends_at" if query.sort_by == "end_time" else query.sort_by
+    # Only where there are nulls: PostgreSQL's indexes are in another order.
+    nulls_last = True if column in _NULLABLE else None
     if query.sort_order == "asc":
-        found = found.order_by(F(column).asc(nulls_last=True), "cron_id")
+        found = found.order_by(F(column).asc(nulls_last=nulls_last), "cron_id")
     else:
-        found = found.order_by(F(column).desc(nulls_last=True), "-cron_id")
+        found = found.order_by(F(column).desc(nulls_last=nulls_last), "-cron_id")
     rows = list(found.values(*(query.select or COLUMNS))[query.offset : query.offset + query.limit + 1])
     more = len(rows) > query.limit
     rows = [_on_wire(row) for row in rows[: query.limit]]

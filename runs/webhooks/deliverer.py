@@ -187,9 +187,10 @@ def deliverer() -> Deliverer:
 
 
 async def apply_retention() -> None:
-    """Delete deliveries that are past `WEBHOOK_RETENTION_DAYS`."""
+    """Delete deliveries that are past `WEBHOOK_RETENTION_DAYS`, and endpoints that nobody has used for as long."""
     while await in_db(queue.delete_old, timezone.now()):
         pass
+    await in_db(queue.delete_old_endpoints, timezone.now())
 
 
 def webhook_tasks() -> list[Task]:

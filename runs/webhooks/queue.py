@@ -282,8 +282,16 @@ def delete_old(now: datetime, limit: int = 500) -> int:
     pks = list(old.order_by("created_at").values_list("pk", flat=True)[:limit])
     if pks:
         with transaction.atomic():
-            WebhookDelivery.objects.filter(pk__in=pks).delete()
+            WebhookDelivery.objects.filter(pk__in=pks).only("pk").delete()
     return len(pks)
+
+
+def delete_old_endpoints(now: datetime) -> int:
+    """Delete endpoints of which nothing was heard for as long; how many. Those that are disabled stay."""
+    horizon = now - timedelta(days=settings.WEBHOOK_RETENTION_DAYS)
+    delivered = Q(last_delivered_at=None) | Q(last_delivered_at__lt=horizon)
+    failed = Q(last_failed_at=None) | Q(last_failed_at__lt=horizon)
+    return WebhookEndpoint.objects.filter(delivered, failed, disabled_at=None).delete()[0]
 
 
 def _count(outcome: str, count: int = 1) -> None:

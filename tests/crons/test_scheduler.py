@@ -192,6 +192,22 @@ async def test_a_clock_that_was_set_back_while_no_server_ran_is_noticed_at_the_s
     assert await fire_at("2026-11-22T11:00:00", "2026-11-22T12:00:00", by=Scheduler()) == [0, 1]
 
 
+async def test_what_is_due_does_not_wait_until_all_others_have_been_looked_at(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REALIGNED", 2)
+    for _ in range(3):
+        await in_db(create, principal, "0 12 * * *", due="2030-05-06T12:00:00")
+    due = await in_db(create, principal, due=NOON)
+    scheduler = Scheduler()
+    assert await fire_at(NOON, by=scheduler) == [1]
+    assert await in_db(Cron.objects.filter(next_run_date__year=2030).count) > 0
+    await fire_at("2026-11-21T12:00:01", "2026-11-21T12:00:02", by=scheduler)
+    assert await in_db(Cron.objects.filter(next_run_date__year=2030).count) == 0
+    assert await in_db(history, due) == fired(["12:00:00"])
+    assert await fire_at("2026-11-22T12:00:00", by=scheduler) == [4]
+
+
 async def test_while_the_last_run_is_going_a_due_time_is_skipped_if_the_policy_says_so(principal: Principal) -> None:
     cron = await in_db(create, principal, due=NOON, overlap_policy="skip", on_run_completed="keep")
     await fire_at(NOON, "2026-11-21T12:01:00")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from platform_site.core.database import in_db
-from runs.models import WebhookDelivery
+from runs.models import WebhookDelivery, WebhookEndpoint
 from runs.webhooks import deliverer as deliverer_module
 from runs.webhooks import queue
 from runs.webhooks.addresses import Resolver
@@ -302,6 +302,42 @@ async def test_old_deliveries_go_and_what_is_owed_stays(workspace, clock, receiv
     assert await in_db(queue.delete_old, clock.now) == 3
     left = await in_db(lambda: sorted(WebhookDelivery.objects.values_list("status", flat=True)))
     assert left == ["delivered", "pending"]
+
+
+async def test_bodies_of_what_is_deleted_are_not_read(workspace, clock, receiver, settings):
+    from django.db import connection
+    from django.db.models import Q
+    from django.test.utils import CaptureQueriesContext
+
+    from runs.webhooks.services import deliveries_forget
+
+    settings.WEBHOOK_RETENTION_DAYS = 0
+
+    def deleted() -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            deliveries_forget(Q(thread_id=first.thread_id))
+            assert queue.delete_old(clock.now) == 1
+        return [query["sql"] for query in captured if '"body"' in query["sql"]]
+
+    first, _ = [await owe(workspace, receiver.url, clock.now, status="delivered") for _ in range(2)]
+    clock.pass_by(hours=1)
+    assert await in_db(deleted) == []
+    assert await in_db(WebhookDelivery.objects.count) == 0
+
+
+async def test_endpoints_that_nobody_uses_any_more_go(workspace, clock, deliverer, receiver):
+    paths = [f"http://127.0.0.1:{receiver.port}/{job}" for job in range(3)]
+    for path in paths:
+        await owe(workspace, path, clock.now)
+    await work(deliverer)
+    await in_db(WebhookEndpoint.objects.filter(address=paths[0]).update, disabled_at=clock.now)
+    assert await in_db(queue.delete_old_endpoints, clock.now) == 0
+    clock.pass_by(hours=31 * 24)
+    await owe(workspace, paths[2], clock.now)
+    await work(deliverer)
+    assert await in_db(queue.delete_old_endpoints, clock.now) == 1
+    left = await in_db(lambda: set(WebhookEndpoint.objects.values_list("address", flat=True)))
+    assert left == {paths[0], paths[2]}
 
 
 async def test_path_on_this_server_is_called_like_any_receiver(workspace, clock, deliverer, receiver, settings):
