@@ -42,7 +42,7 @@ class LeaseLost(Exception):
 
 
 class DatabaseAway(Exception):
-    """Checkpoints could not be read or written because the database is not there: a matter of time, not of the run."""
+    """Checkpoints or items are out of reach because the database is not there: a matter of time, not of the run."""
 
 
 class Checkpoints(ABC):

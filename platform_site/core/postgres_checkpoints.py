@@ -49,17 +49,17 @@ class PostgresCheckpoints(Checkpoints):
         statement = (
             "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = %s AND metadata ->> 'run_id' = %s) AS value"
         )
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             return bool(await _value(connection, statement, str(thread_id), str(run_id)))
 
     async def head(self, thread_id: UUID) -> str | None:
         statement = "SELECT max(checkpoint_id) AS value FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             found: str | None = await _value(connection, statement, str(thread_id))
             return found
 
     async def command_writes(self, thread_id: UUID) -> dict[str, str]:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             rows = await connection.execute(
                 "SELECT checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob FROM checkpoint_writes"
                 " WHERE thread_id = %s AND (task_id = %s OR idx = %s)",
@@ -69,7 +69,7 @@ class PostgresCheckpoints(Checkpoints):
 
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]
-        async with (await self._pools.current()).connection() as connection, connection.transaction():
+        async with self._pools.connection() as connection, connection.transaction():
             for statement in DELETE_THREADS:
                 await connection.execute(statement, (ids,))
 
@@ -82,7 +82,7 @@ class PostgresCheckpoints(Checkpoints):
 
     async def end_writes(self, fence: Fence) -> str:
         # Waits for the writes that have locked the run's row, and refuses those that come to it later.
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             rows = await connection.execute(
                 "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
                 " RETURNING lease_owner",
@@ -92,19 +92,19 @@ class PostgresCheckpoints(Checkpoints):
         return fence.lease_owner if row is None else str(row["lease_owner"])
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             await delete_run(connection, str(thread_id), str(run_id))
 
     async def copy_thread(self, source: UUID, target: UUID) -> None:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             await copy_thread(connection, str(source), str(target))
 
     async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             await prune(connection, list(map(str, thread_ids)), "keep_latest")
 
     async def storage(self, thread_id: UUID) -> Storage:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             return await storage(connection, str(thread_id))
 
     async def close(self) -> None:

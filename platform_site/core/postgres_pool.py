@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,6 +14,8 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
+
+from platform_site.core.checkpoints import DatabaseAway
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -39,6 +43,20 @@ async def become_only_one(connection: AsyncConnection[DictRow]) -> None:
 def is_away(error: OperationalError) -> bool:
     """Whether the error says that the server is not there, or is going or coming (PostgreSQL manual, appendix A)."""
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+@asynccontextmanager
+async def told_if_away(pool: Pool | None = None) -> AsyncIterator[None]:
+    """Raises `DatabaseAway` for an error that says so; `pool` is rid of the connections that were lost with it."""
+    try:
+        yield
+    except OperationalError as error:
+        if not is_away(error):
+            raise
+        if pool is not None:
+            # One connection was lost, so others were: none of them is to cost another run an attempt.
+            await pool.check()
+        raise DatabaseAway(str(error)) from error
 
 
 class _Freshness:
@@ -81,6 +99,13 @@ class LoopPools:
         if pool.closed:
             await pool.open()
         return pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """A connection of the current loop's pool. Raises `DatabaseAway`."""
+        pool = await self.current()
+        async with told_if_away(pool), pool.connection() as connection:
+            yield connection
 
     def use(self) -> tuple[int, int, int]:
         """Of all pools together: connections, connections in use, callers that wait for one. From any thread."""

@@ -8,13 +8,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncCursor, OperationalError
+from psycopg import AsyncCursor
 from psycopg.errors import DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
-from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost
+from platform_site.core.checkpoints import Fence, LeaseLost
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
-from platform_site.core.postgres_pool import LoopPools, is_away
+from platform_site.core.postgres_pool import LoopPools, Pool, told_if_away
 
 # Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.
 # The lock keeps the lease where it is until the commit.
@@ -80,19 +80,12 @@ class PooledPostgresSaver(AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
-        try:
-            async with self._connected_cursor(pipeline=pipeline) as cursor:
-                yield cursor
-        except OperationalError as error:
-            if not is_away(error):
-                raise
-            # One connection was lost, so others were: none of them is to cost another run an attempt.
-            await (await self._pools.current()).check()
-            raise DatabaseAway(str(error)) from error
+        pool = await self._pools.current()
+        async with told_if_away(pool), self._connected_cursor(pool, pipeline=pipeline) as cursor:
+            yield cursor
 
     @asynccontextmanager
-    async def _connected_cursor(self, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:
-        pool = await self._pools.current()
+    async def _connected_cursor(self, pool: Pool, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:
         async with self.lock, pool.connection() as connection:
             if not pipeline:
                 async with connection.cursor(binary=True, row_factory=dict_row) as cursor:
@@ -162,8 +155,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         return [(*row, run_id) for row in rows]
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        pool = await self._pools.current()
-        async with pool.connection() as connection:
+        async with self._pools.connection() as connection:
             for run_id in run_ids:
                 found = await connection.execute(
                     "SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = %s", (str(run_id),)
@@ -172,10 +164,10 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                     await delete_run(connection, row["thread_id"], str(run_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             await copy_thread(connection, str(source_thread_id), str(target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         # LangGraph's own refuses threads with delta channels.
-        async with (await self._pools.current()).connection() as connection:
+        async with self._pools.connection() as connection:
             await prune(connection, list(map(str, thread_ids)), strategy)

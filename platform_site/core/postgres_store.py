@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, tuple_row
 from platform_site.core import store_index
 from platform_site.core.checkpoints import LeaseLost
 from platform_site.core.embeddings import Embedder
-from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one
+from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one, told_if_away
 from platform_site.core.store_filters import jsonb_conditions
 from platform_site.core.store_items import ItemStore, Row, StoreClock
 from platform_site.core.stores import OpenStore, writing_fence
@@ -44,12 +44,17 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Cursor]:
-        async with self.pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        async with (
+            told_if_away(self.pool),
+            self.pool.connection() as connection,
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
             yield cursor
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Cursor]:
         async with (
+            told_if_away(self.pool),
             self.pool.connection() as connection,
             connection.transaction(),
             connection.cursor(row_factory=tuple_row) as cursor,
@@ -108,7 +113,7 @@ async def open_postgres_store(
     `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
     `without_index`: whether it may do without where the database has no pgvector; else that raises `ConfigError`.
     """
-    async with await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:
+    async with told_if_away(), await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:
         await become_only_one(connection)
         await AsyncPostgresStore(connection).setup()
         if embedder is not None and not await _has_pgvector(connection, without_index):

@@ -2,8 +2,8 @@
 
 The log of a run is a stream; each entry holds the events of one batch (`e`), or says that an attempt begins (`b`), that
 the log is closed (`c`, with its outcome), or that it was discarded (`x`). Beside it lies its state, a hash: the newest
-attempt, the process that writes it and the number of its last entry, whether it is closed. An older attempt writes nothing any more:
-what thaws after its lease was taken away finds itself fenced off here as well.
+attempt, the process that writes it and the number of its last entry, whether it is closed. An older attempt writes
+nothing any more: what thaws after its lease was taken away finds itself fenced off here as well.
 
 A feed is a stream of runs that begin (`r`) and of posts (`p`). The id of an event is that of its entry, with its place
 in the entry as the last three digits; the first entry of a run has an id after everything that its feed held before.

@@ -6,16 +6,21 @@ its writes on the checkpoint it found, before it makes one of its own: what of i
 because a resume value that is applied again would answer the next interrupt, and an update would count twice.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Send, StateSnapshot
 
-from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, checkpoints
+from platform_site.core.database import IS_POSTGRES, in_db
 from runs.engine.queue import Claim, save_baseline
 from threads.state import AnyPregel
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RESUME_CHANNEL = "__resume__"
 # By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
@@ -45,12 +50,28 @@ async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: Runnabl
         return Start(claim.kwargs.get("input"), from_fork_point=True)
     if not claim.is_temporary and claim.baseline is None:
         claim.baseline = {"writes": await checkpoints().command_writes(claim.thread_id)}
-        if not await in_db(save_baseline, claim, claim.baseline):
+        if not await in_db_for_run(save_baseline, claim, claim.baseline):
             raise LeaseLost(lease)
     prepared = await _command(command, graph, config)
     # LangGraph has no empty command; one that asks for nothing goes on where the thread stands.
     asks = prepared.resume is not None or prepared.update or prepared.goto
     return Start(prepared if asks else None, from_fork_point=True)
+
+
+async def in_db_for_run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`in_db` for what decides over an attempt. Raises `DatabaseAway`, which is not the run's fault, where it is so."""
+    try:
+        return await in_db(function, *args, **kwargs)
+    except DatabaseError as error:
+        if not IS_POSTGRES:
+            raise
+        from psycopg import OperationalError
+
+        from platform_site.core.postgres_pool import is_away
+
+        if isinstance(error.__cause__, OperationalError) and is_away(error.__cause__):
+            raise DatabaseAway(str(error)) from error
+        raise
 
 
 async def _not_yet_applied(

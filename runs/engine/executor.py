@@ -24,7 +24,7 @@ from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
-from runs.engine.attempt import attempt_config, start_of, without_fork_point
+from runs.engine.attempt import attempt_config, in_db_for_run, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.telemetry import Telemetry
@@ -176,7 +176,7 @@ class Attempt:
                     if await self._gave_back():
                         return None
                     # Somebody has cancelled the run meanwhile, or it is no longer ours: then nothing is written.
-                    self.claim.cancel_action = await in_db(cancel_asked, self.claim)
+                    self.claim.cancel_action = await in_db_for_run(cancel_asked, self.claim)
                     ending = self.cancelled()
                 if not self.claim.is_temporary:
                     await self._settle(ending, None if isinstance(opened, Ending) else opened)
@@ -302,7 +302,7 @@ class Attempt:
         )
 
     async def _gave_back(self) -> bool:
-        if not await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
+        if not await in_db_for_run(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
             return False
         self.given_back = True
         self.lease.lose()

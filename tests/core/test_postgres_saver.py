@@ -196,7 +196,7 @@ async def test_a_database_that_goes_away_is_told_from_a_run_that_fails(
     saved = await save(saver, config, lease.run_id, colour={"red": 1})
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 

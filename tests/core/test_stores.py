@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from langgraph.store.base import PutOp
+from langgraph.store.base import GetOp, PutOp
 
-from platform_site.core.checkpoints import LeaseLost
+from platform_site.core.checkpoints import DatabaseAway, LeaseLost
 from platform_site.core.postgres_pool import LoopPools
 from platform_site.core.postgres_store import open_postgres_store
 from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
@@ -204,6 +204,25 @@ async def test_an_attempt_that_has_lost_its_lease_writes_nothing_but_may_read(st
     item = await store.aget(("notes",), "one")
     assert item is not None
     assert item.value == {"by": "a person"}
+
+
+@pytest.mark.postgres
+async def test_a_database_that_goes_away_is_told_from_an_operation_that_fails(postgres_url: str) -> None:  # noqa: F811
+    pools = LoopPools(postgres_url)
+    stores = LoopStores(lambda: open_postgres_store(pools))
+    store = WorkspaceStore(stores, next(WORKSPACES))
+    for op in (PutOp(("notes",), "one", {"written": 1}), GetOp(("notes",), "one")):
+        await store.abatch([op])
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with pytest.raises(DatabaseAway):
+            await store.abatch([op])
+        await store.abatch([op])
+    await stores.close_current()
+    await pools.close_current()
 
 
 @pytest.mark.postgres

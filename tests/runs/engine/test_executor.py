@@ -5,7 +5,9 @@ import sys
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import OperationalError
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
@@ -287,6 +289,20 @@ async def test_drained_run_is_pending_and_its_readers_are_told(principal: Princi
     run = await row(attempt)
     assert (run.status, run.attempt, run.lease_owner) == ("pending", 0, None)
     assert (await events(run))[-1][1]["error"] == "ServerShutdown"
+
+
+async def test_a_database_that_goes_away_before_the_graph_begins_is_not_the_runs_fault(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("gone") from psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr("runs.engine.attempt.save_baseline", away)
+    monkeypatch.setattr("runs.engine.attempt.IS_POSTGRES", True)
+    run = await in_db(lambda: create(principal, "log", command={"update": {"log": ["in"]}}))
+    await execute(await in_db(claim, run))
+    await in_db(run.refresh_from_db)
+    assert (run.status, run.attempt, run.lease_owner) == ("pending", 0, None)
 
 
 async def test_lost_attempt_writes_nothing(principal: Principal, gate: Gate) -> None:
