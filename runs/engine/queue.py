@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from platform_site.core import metrics
@@ -271,9 +271,18 @@ def expired_runs(*, worker: str, alive: set[str], everything: bool) -> list[Run]
     return [run for run in leased if run.lease_owner not in alive]
 
 
+def _as_it_was(run: Run) -> "QuerySet[Run]":
+    """The run, if nobody has taken or renewed its lease since it was read.
+
+    After a database was away all leases have expired, and their owners renew them while the first sweep goes on.
+    """
+    held = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner)
+    return held.filter(lease_expires_at=run.lease_expires_at)
+
+
 def requeue_lost(run: Run) -> bool:
-    """Take a lost run's lease away and make it pending again; False if somebody was faster or cancelled it."""
-    held = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner, cancel_action=None)
+    """Take a lost run's lease away and make it pending again; False if somebody was faster, cancelled or renewed it."""
+    held = _as_it_was(run).filter(cancel_action=None)
     with transaction.atomic():
         lost = held.update(status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now())
         if lost:
@@ -290,11 +299,9 @@ def requeue_lost(run: Run) -> bool:
 
 
 def take_over(run: Run, worker: str) -> Claim | None:
-    """Own a lost run without another attempt, to end it; None if somebody else was faster."""
+    """Own a lost run without another attempt, to end it; None if somebody else was faster, its owner included."""
     owner = end_owner(worker, run)
-    taken = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner).update(
-        lease_owner=owner, lease_expires_at=lease_end()
-    )
+    taken = _as_it_was(run).update(lease_owner=owner, lease_expires_at=lease_end())
     if not taken:
         return None
     metrics.LEASES_EXPIRED.inc()

@@ -341,6 +341,16 @@ def test_lost_run_is_requeued_once(principal: Principal) -> None:
     assert not queue.requeue_lost(run)
 
 
+def test_run_whose_owner_renewed_its_lease_meanwhile_is_left_to_it(principal: Principal) -> None:
+    run = create(principal)
+    claimed = claim(run)
+    change(run, lease_expires_at=timezone.now() - timedelta(seconds=1))
+    queue.renew([claimed.lease_owner])
+    assert not queue.requeue_lost(run)
+    assert queue.take_over(run, "sweeper") is None
+    assert finish(claimed, Ending(RunStatus.SUCCESS), None).written
+
+
 def test_run_that_was_cancelled_meanwhile_is_not_requeued(principal: Principal) -> None:
     run = create(principal)
     claim(run)
