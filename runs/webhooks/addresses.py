@@ -35,7 +35,7 @@ _NEVER = [
 _NOT_GLOBAL = [
     ip_network(text)
     for text in (
-        "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20",
+        "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20",
     )
 ]  # fmt: skip
 # All that is routed in the world; what is mapped or embedded elsewhere is not.
