@@ -26,7 +26,7 @@ from platform_site.core.redis_writer import Lines, RedisWriter
 
 logger = logging.getLogger("switchyard.redis")
 
-# What an entry weighs at the least where a log is filled by single tokens: bounds are in bytes, Redis counts entries.
+# What an entry counts at the least: those of single tokens take more room in Redis than their bytes.
 _ENTRY_BYTES = 1000
 # How long a feed that was ended is kept, for its readers to learn of it.
 _ENDED_MS = 60_000
@@ -63,6 +63,7 @@ class RedisEventLog:
         self.link = link
         self.reader = RedisReader(link)
         self.writer = writer
+        self._max_bytes = max_bytes
         self._max_entries = max(max_bytes // _ENTRY_BYTES, 100)
         self._ttl_ms = int(ttl * 1000)
         self._resumable_ms = int(resumable_ttl * 1000)
@@ -108,7 +109,7 @@ class RedisEventLog:
             reader.end((name, data, outcome))
 
     def _lines_of(self, run_id: str, attempt: int) -> Lines:
-        return Lines(stream_key(run_id), state_key(run_id), attempt, self._max_entries, self._open_ms)
+        return Lines(stream_key(run_id), state_key(run_id), attempt, self._max_entries, self._max_bytes, self._open_ms)
 
     def _keys(self, run_id: str, feed: str | None) -> list[str]:
         keys = [stream_key(run_id), state_key(run_id)]

@@ -2,8 +2,9 @@
 
 The log of a run is a stream; each entry holds the events of one batch (`e`), or says that an attempt begins (`b`), that
 the log is closed (`c`, with its outcome), or that it was discarded (`x`). Beside it lies its state, a hash: the newest
-attempt, the process that writes it and the number of its last entry, whether it is closed. An older attempt writes
-nothing any more: what thaws after its lease was taken away finds itself fenced off here as well.
+attempt, the process that writes it and the number of its last entry, how many bytes the events have, whether it is
+closed. An older attempt writes nothing any more: what thaws after its lease was taken away finds itself fenced off here
+as well.
 
 A feed is a stream of runs that begin (`r`) and of posts (`p`). The id of an event is that of its entry, with its place
 in the entry as the last three digits; the first entry of a run has an id after everything that its feed held before.
@@ -42,18 +43,26 @@ local function after_feed(feed)
 end
 """
 
-# KEYS stream, state; ARGV attempt, number, longest length, life in ms, events
+# KEYS stream, state; ARGV attempt, number, most entries, life in ms, events, most bytes
 APPEND = Script(
     """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes')
 local attempt, number = tonumber(ARGV[1]), tonumber(ARGV[2])
 if state[3] then return 'closed' end
 if state[1] then
     if tonumber(state[1]) > attempt then return 'fenced' end
     if tonumber(state[1]) == attempt and number <= tonumber(state[2] or '0') then return 'again' end
 end
-redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', number)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[5])
+local bytes = tonumber(state[4] or '0') + #ARGV[5]
+local length = redis.call('XLEN', KEYS[1])
+while length > 0 and (length >= tonumber(ARGV[3]) or bytes > tonumber(ARGV[6])) do
+    local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+    redis.call('XDEL', KEYS[1], oldest[1])
+    length = length - 1
+    if oldest[2][1] == 'e' then bytes = bytes - #oldest[2][2] end
+end
+redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', number, 'bytes', bytes)
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[5])
 if not state[1] then
     redis.call('PEXPIRE', KEYS[1], ARGV[4])
     redis.call('PEXPIRE', KEYS[2], ARGV[4])

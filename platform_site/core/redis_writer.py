@@ -36,6 +36,7 @@ class Lines:
     state: str
     attempt: int
     max_entries: int
+    max_bytes: int
     open_ms: int
 
 
@@ -158,7 +159,14 @@ class RedisWriter:
                 Call(
                     APPEND,
                     [lines.stream, lines.state],
-                    [lines.attempt, self._number, lines.max_entries, lines.open_ms, b"\n".join(packed)],
+                    [
+                        lines.attempt,
+                        self._number,
+                        lines.max_entries,
+                        lines.open_ms,
+                        b"\n".join(packed),
+                        lines.max_bytes,
+                    ],
                 )
             )
         return calls

@@ -274,6 +274,19 @@ async def test_the_oldest_events_go_when_a_log_grows_too_long(make_log, web, com
     assert 200 <= len(names) < 500
 
 
+async def test_large_events_fill_a_log_as_well(make_log, web, commands) -> None:
+    worker = make_log(max_bytes=1_000_000)
+    worker.begin("run", None)
+    for number in range(100):
+        worker.append("run", str(number), b"x" * 100_000)
+    worker.append("run", "larger than all", b"x" * 500_000)
+    await flushed(worker)
+    assert commands.memory_usage(stream_key("run")) < 2_000_000
+    worker.close("run", b"null")
+    names = [event.name for event in await everything(web.subscribe("run", BEGIN))]
+    assert names[-3:] == ["98", "99", "larger than all"]
+
+
 async def test_a_large_burst_is_cut_into_entries(worker, web, commands) -> None:
     worker.begin("run", None)
     for number in range(20):
