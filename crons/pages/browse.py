@@ -160,7 +160,12 @@ def _rows(crons: list[Cron]) -> list[CronRow]:
 
 
 def _next_there(cron: Cron) -> str:
-    return local_time(cron.next_run_date, clock_of(cron)) if cron.next_run_date else ""
+    return local_time(cron.next_run_date, clock_of(cron), _has_seconds(cron.schedule)) if cron.next_run_date else ""
+
+
+def _has_seconds(expression: str) -> bool:
+    """Whether seconds tell due times apart: then they stand in all of them."""
+    return len(expression.split()) > 5
 
 
 def clock_of(cron: Cron) -> tzinfo:
@@ -244,13 +249,15 @@ def ticks_page(principal: Principal, cron: Cron, before: datetime | None) -> tup
     """Due times of a cron that have passed, the latest first; True if there are earlier ones."""
     ticks = cron_ticks(principal, cron.cron_id, before=before, limit=TICKS_PER_PAGE + 1)
     runs = _runs(ticks)
-    zone = clock_of(cron)
+    zone, exact = clock_of(cron), _has_seconds(cron.schedule)
     rows = []
     for tick in ticks[:TICKS_PER_PAGE]:
         run = runs.get(tick.run_id) if tick.run_id else None
         ends = run.finished_at or timezone.now() if run and run.started_at else None
         seconds = (ends - run.started_at).total_seconds() if run and run.started_at and ends else None
-        rows.append(TickRow(tick, _tick_shown(tick, run), local_time(tick.due_at, zone), _note(tick), run, seconds))
+        rows.append(
+            TickRow(tick, _tick_shown(tick, run), local_time(tick.due_at, zone, exact), _note(tick), run, seconds)
+        )
     return rows, len(ticks) > TICKS_PER_PAGE
 
 
@@ -278,11 +285,12 @@ def _note(tick: CronTick) -> str:
 def dues(schedule: Schedule, ends_at: datetime | None, count: int, now: datetime | None = None) -> list[Due]:
     """The next times at which a schedule is due."""
     now = now or timezone.now()
+    exact = _has_seconds(schedule.expression)
     found: list[Due] = []
     due = next_due(schedule, ends_at, now)
     while due is not None and len(found) < count:
-        utc = local_time(due, UTC)
-        found.append(Due(local_time(due, schedule.zone), utc, due, (due - now).total_seconds()))
+        there, utc = local_time(due, schedule.zone, exact), local_time(due, UTC, exact)
+        found.append(Due(there, utc, due, (due - now).total_seconds()))
         due = next_due(schedule, ends_at, due)
     return found
 

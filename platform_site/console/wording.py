@@ -73,11 +73,15 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     return f"{moment:%-d %b %Y}"
 
 
-def local_time(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
-    """What the clock of a zone shows: `Mon 23 Nov 08:30`, with seconds and year only where they tell something."""
+def local_time(moment: datetime, zone: tzinfo, seconds: bool = False, now: datetime | None = None) -> str:
+    """What the clock of a zone shows: `Mon 23 Nov 08:30`, with `seconds` and year also where they tell something."""
     there, today = moment.astimezone(zone), (now or timezone.now()).astimezone(zone)
     year = f" {there:%Y}" if there.year != today.year else ""
-    return f"{there:%a %-d %b}{year} {there:%H:%M:%S}" if there.second else f"{there:%a %-d %b}{year} {there:%H:%M}"
+    return (
+        f"{there:%a %-d %b}{year} {there:%H:%M:%S}"
+        if seconds or there.second
+        else f"{there:%a %-d %b}{year} {there:%H:%M}"
+    )
 
 
 def size(count: int) -> str:

@@ -1,10 +1,22 @@
 """Numbers, times and ids as pages write them."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from platform_site.console.wording import ago, compact, initials, number, percent, short_id, size, took
+from platform_site.console.wording import (
+    ago,
+    compact,
+    initials,
+    local_time,
+    number,
+    percent,
+    short_id,
+    size,
+    took,
+    whole_took,
+)
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -46,3 +58,19 @@ def test_ids_are_shortened_to_their_end():
 
 def test_initials_are_of_the_first_and_the_last_name():
     assert [initials(name) for name in ("Mara Lindqvist", "admin", "a.b.c", "")] == ["ML", "A", "AC", "?"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.6, "1 s"), (59.4, "59 s"), (59.6, "1 min"), (182, "3 min 2 s")])
+def test_spans_of_time_in_whole_seconds(seconds, text):
+    assert whole_took(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds", "text"),
+    [(datetime(2026, 11, 23, 7, 30, tzinfo=UTC), False, "Mon 23 Nov 08:30"),
+     (datetime(2026, 11, 23, 7, 30, tzinfo=UTC), True, "Mon 23 Nov 08:30:00"),
+     (datetime(2026, 11, 23, 7, 30, 5, tzinfo=UTC), False, "Mon 23 Nov 08:30:05"),
+     (datetime(2026, 12, 31, 23, 0, tzinfo=UTC), False, "Fri 1 Jan 2027 00:00")],
+)  # fmt: skip
+def test_a_moment_as_the_clock_of_a_zone_shows_it(moment, seconds, text):
+    assert local_time(moment, ZoneInfo("Europe/Berlin"), seconds, NOW) == text
