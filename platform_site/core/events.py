@@ -38,6 +38,13 @@ class Subscription(Protocol):
     async def __aexit__(self, *exc: object) -> None: ...
 
 
+class FeedReader(Subscription, Protocol):
+    """A subscription to a feed."""
+
+    async def locate(self) -> None:
+        """Settle where it begins: what comes after this call is told. Entering it does so too, if nobody did before."""
+
+
 class EventLog(Protocol):
     """The logs of all runs. Every method may be called from any thread and none of them waits for a reader."""
 
@@ -80,7 +87,7 @@ class EventLog(Protocol):
     def has_followers(self, feed: str) -> bool:
         """Whether somebody would get what is posted."""
 
-    def follow(self, feed: str, after: str | None) -> Subscription:
+    def follow(self, feed: str, after: str | None) -> FeedReader:
         """A reader of the feed's runs, one after the other, with an `END` after each. It has no outcome.
 
         `after=None` is now: of a run in progress what comes from here on. Otherwise the events of resumable runs that

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from platform_site.core import metrics
-from platform_site.core.events import BEGIN, Subscription
+from platform_site.core.events import BEGIN, FeedReader, Subscription
 from platform_site.core.memory_feeds import Feeds
 from platform_site.core.memory_log import Log, MemorySubscription, position_of
 from platform_site.core.rounds import Task
@@ -191,7 +191,7 @@ class MemoryEventLog:
     def has_followers(self, feed: str) -> bool:
         return self._feeds.has_followers(feed)
 
-    def follow(self, feed: str, after: str | None) -> Subscription:
+    def follow(self, feed: str, after: str | None) -> FeedReader:
         if after is not None and after != BEGIN:
             position_of(after)
         return self._feeds.follow(feed, after)

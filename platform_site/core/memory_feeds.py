@@ -177,6 +177,9 @@ class FeedSubscription:
         self._reading: tuple[Entry, MemorySubscription] | None = None
         self._was_told = False
 
+    async def locate(self) -> None:
+        """It was when this was made."""
+
     async def __aenter__(self) -> Self:
         self._feed = self._feeds.enter(self._name)
         return self

@@ -11,7 +11,7 @@ from platform_site.core.memory_log import position_of
 from platform_site.core.redis_events import RedisEventLog, RedisSubscription, feed_key, state_key, stream_key
 from platform_site.core.redis_link import pause_after
 from platform_site.core.redis_reader import OLDEST, Entry, StreamReader, decoded, number
-from platform_site.core.redis_scripts import event_id, unpack
+from platform_site.core.redis_scripts import PLACES, event_id, unpack
 
 
 class RedisFeedSubscription:
@@ -28,14 +28,22 @@ class RedisFeedSubscription:
         self._earlier: deque[RedisSubscription] = deque()
         self._waiting: deque[Entry] = deque()
         self._reading: RedisSubscription | None = None
+        # Runs that had begun, each with where to begin, and the newest entry of the feed then.
+        self._plan: tuple[list[tuple[str, str | None]], str] | None = None
         self._index: StreamReader | None = None
         self._was_told = False
 
+    async def locate(self) -> None:
+        self._plan = await asyncio.wrap_future(self._log.link.submit(self._planned()))
+
     async def __aenter__(self) -> Self:
-        planned, last = await asyncio.wrap_future(self._log.link.submit(self._plan()))
+        if self._plan is None:
+            await self.locate()
+        assert self._plan is not None
+        planned, last = self._plan
         for run_id, after in planned:
             subscription = self._log.subscribe(run_id, after)
-            # At once: what comes from here on is not to be missed while another run is read.
+            # At once, so that what they hold comes while another run is read.
             await subscription.__aenter__()
             self._earlier.append(subscription)
         self._index = StreamReader(self._log.reader, self._key, last)
@@ -47,7 +55,7 @@ class RedisFeedSubscription:
             if subscription is not None:
                 await subscription.__aexit__(*exc)
 
-    async def _plan(self) -> tuple[list[tuple[str, str | None]], str]:
+    async def _planned(self) -> tuple[list[tuple[str, str | None]], str]:
         """The runs to be read of those that had begun, each with where to begin; and the newest entry of the feed."""
         failures = 0
         while True:
@@ -75,7 +83,7 @@ class RedisFeedSubscription:
                 if newest and not (closed and self._after != BEGIN and last <= position_of(self._after)):
                     planned.append((run_id, self._after))
             elif attempt and not closed:
-                planned.append((run_id, None))
+                planned.append((run_id, event_id(newest[0][0], PLACES - 1) if newest else BEGIN))
         return planned, entries[-1][0] if entries else OLDEST
 
     async def batch(self, timeout: float | None) -> list[Event] | None:

@@ -28,4 +28,6 @@ async def thread_stream(request: ApiRequest, thread_id: str) -> HttpResponseBase
     texts = request.GET.getlist("stream_modes") + request.GET.getlist("stream_mode")
     wanted = Wanted(mode.strip() for text in texts for mode in text.split(",") if mode.strip())
     events = ThreadEvents(request.principal.workspace_id, thread, request.headers.get("Last-Event-ID") or None)
+    # Before the answer begins: a client that has seen its head hears every run that it starts then.
+    await events.locate()
     return stream_response(follow(events, with_ids=True, only=wanted))

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from platform_site.core.errors import Unprocessable
-from platform_site.core.events import BEGIN, END, Event, Subscription, event_log
+from platform_site.core.events import BEGIN, END, Event, FeedReader, event_log
 from platform_site.core.wire import encode
 from threads.models import Thread
 
@@ -44,9 +44,13 @@ class ThreadEvents:
         """From now on, or after the id of an event: `-` is before the first. Raises `Unprocessable`."""
         try:
             position = BEGIN if after == "-" else after
-            self._events: Subscription = event_log().follow(feed_of(workspace_id, thread_id), position)
+            self._events: FeedReader = event_log().follow(feed_of(workspace_id, thread_id), position)
         except ValueError:
             raise Unprocessable("Invalid last-event-id: must be a valid Redis stream ID") from None
+
+    async def locate(self) -> None:
+        """Settle what is told: whatever comes after this call."""
+        await self._events.locate()
 
     async def __aenter__(self) -> Self:
         await self._events.__aenter__()

@@ -54,6 +54,19 @@ async def test_a_run_in_progress_is_joined(worker, web) -> None:
         assert [event.name for event in await some(reader, 2)] == ["b", END]
 
 
+async def test_nothing_falls_between_the_place_of_a_follower_and_its_first_use(worker, web) -> None:
+    run(worker, "one", "a", end=False)
+    await flushed(worker)
+    reader = web.follow("feed", None)
+    await reader.locate()
+    worker.append("one", "b", b"")
+    worker.close("one", b"null")
+    run(worker, "two", "c")
+    await flushed(worker)
+    async with reader:
+        assert [event.name for event in await some(reader, 4)] == ["b", END, "c", END]
+
+
 async def test_resumable_runs_are_replayed_and_gone_on_with(worker, web) -> None:
     run(worker, "one", "a", "b", resumable=True)
     run(worker, "two", "c")
