@@ -88,6 +88,8 @@ IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay", "tests.faults")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_mode" in metafunc.fixturenames:
         both = metafunc.module.__name__.startswith(IN_BOTH_MODES) and "SERVER_URL" not in os.environ
+        # One process on a PostgreSQL of the test's own.
+        both = both and "postgres_url" not in metafunc.fixturenames
         metafunc.parametrize("server_mode", ["embedded", "scaled"] if both else ["embedded"], scope="session")
 
 

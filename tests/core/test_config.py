@@ -26,7 +26,7 @@ def test_graphs_are_strings_or_objects_in_files_or_modules(tmp_path: Path) -> No
 def test_without_a_file_the_samples_are_served() -> None:
     config = load_config(None)
     assert config.path == SAMPLES
-    assert list(config.graphs) == ["chat", "approval", "research", "slow"]
+    assert list(config.graphs) == ["chat", "approval", "memory", "research", "slow"]
     assert config.import_paths == []
 
 
