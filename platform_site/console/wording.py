@@ -50,7 +50,7 @@ def took(seconds: float | None) -> str:
 
 def whole_took(seconds: float) -> str:
     """A span of time in whole seconds: `2 s`, `3 min 2 s`."""
-    return took(seconds) if round(seconds) >= 60 else f"{round(seconds)} s"
+    return took(round(seconds)) if round(seconds) >= 60 else f"{round(seconds)} s"
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
