@@ -204,13 +204,18 @@ def next_due(after: datetime) -> datetime | None:
 
 
 def renew(owners: list[str]) -> dict[UUID, str | None]:
-    """The heartbeat: prolong these leases; the runs that are still held, each with its cancel action."""
+    """The heartbeat: prolong these leases; the runs that are still held, each with its cancel action.
+
+    One that somebody has locked at this moment is left out: a transaction that hangs is not to cost the others theirs.
+    """
     if not owners:
         return {}
+    held = f"lease_owner IN ({', '.join(['%s'] * len(owners))})"
+    if IS_POSTGRES:
+        held = f"sequence IN (SELECT sequence FROM runs_run WHERE {held} FOR NO KEY UPDATE SKIP LOCKED)"
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE runs_run SET lease_expires_at = %s WHERE lease_owner IN ({', '.join(['%s'] * len(owners))}) "
-            "RETURNING run_id, cancel_action",
+            f"UPDATE runs_run SET lease_expires_at = %s WHERE {held} RETURNING run_id, cancel_action",
             [moment_param(lease_end()), *owners],
         )
         return {_uuid(run_id): action for run_id, action in cursor.fetchall()}

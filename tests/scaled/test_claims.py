@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,19 +18,28 @@ from tests.scaled.claimers import RUNS, WORKERS
 pytestmark = pytest.mark.postgres
 
 
-def test_eight_workers_claim_each_of_two_thousand_runs_once(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
+def output(module: str, url: str, directory: Path) -> Any:
+    """What a program prints, with the database at `url`."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.scaled.claimers"],
+        [sys.executable, "-m", module],
         cwd=ROOT,
-        env={**environment, "DATABASE_URL": postgres_url, "DATA_DIR": str(tmp_path)},
+        env={**environment, "DATABASE_URL": url, "DATA_DIR": str(directory)},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_one_locked_run_keeps_no_other_lease_from_being_renewed(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
+    assert output("tests.scaled.renewals", postgres_url, tmp_path) == [4, 5]
+
+
+def test_eight_workers_claim_each_of_two_thousand_runs_once(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
+    found = output("tests.scaled.claimers", postgres_url, tmp_path)
     claims = Counter(chain.from_iterable(found["claimed"]))
     assert len(claims) == RUNS
     assert set(claims.values()) == {1}
