@@ -65,6 +65,7 @@ class Engine:
         self._draining = False
         # On the run loop only:
         self._background: set[asyncio.Task[Any]] = set()
+        self._claiming: set[asyncio.Task[Any]] = set()
         self._executions: set[asyncio.Task[Any]] = set()
         self._dispatcher = Rounds(Task("dispatcher", self._dispatch, settings.SWEEP_SECONDS))
         self._dispatching: asyncio.Task[None] | None = None
@@ -104,10 +105,11 @@ class Engine:
         metrics.WORKERS_ACTIVE.set_function(lambda: 0)
 
     async def _drain(self, seconds: float) -> None:
-        # What the dispatcher is just claiming is among the executions when it has ended.
+        # What is just being claimed is among the executions when it has ended.
         self._dispatcher.end()
-        if self._dispatching is not None:
-            await asyncio.wait({self._dispatching}, timeout=GRACE_SECONDS)
+        claiming = self._claiming | ({self._dispatching} if self._dispatching is not None else set())
+        if claiming:
+            await asyncio.wait(claiming, timeout=GRACE_SECONDS)
         if self._executions:
             await asyncio.wait(self._executions, timeout=seconds)
         for attempt in list(self._attempts.values()):
@@ -206,7 +208,11 @@ class Engine:
 
     async def take(self, run_ids: list[UUID]) -> None:
         """Claim those of these runs that are to be had, in the order of the queue."""
-        await self._loop.run(self._take_named(run_ids))
+        if self._draining:
+            # The loop may have ended.
+            self._pass_on(run_ids)
+        else:
+            await self._loop.run(self._take_named(run_ids))
 
     def look(self) -> None:
         """Claim what is due now, and find out anew when the next will be."""
@@ -323,14 +329,23 @@ class Engine:
 
     async def _take_named(self, run_ids: list[UUID]) -> None:
         if self._draining:
-            # Taken before the drain was known.
-            for run_id in run_ids:
-                self.wake(run_id)
+            self._pass_on(run_ids)
             return
-        claims = await in_db(queue.claim_named, self.worker, run_ids)
-        self._take(claims)
+        claiming = asyncio.current_task()
+        assert claiming is not None
+        self._claiming.add(claiming)
+        try:
+            claims = await in_db(queue.claim_named, self.worker, run_ids)
+            self._take(claims)
+        finally:
+            self._claiming.discard(claiming)
         if len(claims) < len(run_ids) and await in_db(queue.any_delayed, run_ids):
             self._dispatcher.wake()
+
+    def _pass_on(self, run_ids: list[UUID]) -> None:
+        """Offer to others what was taken before the drain was known."""
+        for run_id in run_ids:
+            self.wake(run_id)
 
     async def _end_lost(self, run_id: UUID) -> None:
         run = await in_db(queue.ending_run, run_id)
@@ -385,6 +400,9 @@ class Engine:
             return
         close_old_connections()
         renewed = queue.renew(list(held))
+        if missed := [owner for owner, attempt in held.items() if attempt.claim.run_id not in renewed]:
+            # Locked at that moment, by a checkpoint of its own as a rule; or it has ended.
+            renewed |= queue.renew(missed)
         for attempt in held.values():
             self._judge(attempt, renewed)
 

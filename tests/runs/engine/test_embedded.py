@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import InterfaceError
@@ -336,6 +338,55 @@ def test_drain_gives_back_what_does_not_finish(principal: Principal, engine: Eng
     engine.drain(0)
     run.refresh_from_db()
     assert (run.status, run.lease_owner, run.attempt) == ("pending", None, 0)
+
+
+class Others:
+    """Other processes, to which this engine offers runs."""
+
+    def __init__(self) -> None:
+        self.offered: list[UUID | None] = []
+
+    def serve(self, worker: Engine) -> None:
+        pass
+
+    def released(self, run_id: UUID) -> None:
+        pass
+
+    def offer(self, run_id: UUID | None) -> None:
+        self.offered.append(run_id)
+
+
+def test_a_run_that_is_just_being_claimed_is_given_back_by_a_drain(
+    principal: Principal, idle_engine: Engine, pause: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, claiming, in_db = create(principal, **PAUSE), threading.Event(), embedded.in_db
+
+    async def slowly(function: Any, *args: Any, **kwargs: Any) -> Any:
+        if function is queue.claim_named:
+            claiming.set()
+            await asyncio.sleep(0.5)
+        return await in_db(function, *args, **kwargs)
+
+    monkeypatch.setattr(queue, "claim_next", lambda *_, **__: [])
+    monkeypatch.setattr(embedded, "in_db", slowly)
+    idle_engine._peers = others = Others()  # type: ignore[assignment]
+    idle_engine.start()
+    taken = idle_engine._loop.submit(idle_engine.take([run.run_id]))
+    assert claiming.wait(10)
+    idle_engine.drain(0)
+    taken.result(timeout=10)
+    run.refresh_from_db()
+    assert (run.status, run.lease_owner, run.attempt) == ("pending", None, 0)
+    assert run.run_id in others.offered
+
+
+def test_what_is_taken_after_a_drain_is_offered_to_others(principal: Principal, idle_engine: Engine) -> None:
+    idle_engine._peers = others = Others()  # type: ignore[assignment]
+    idle_engine.start()
+    idle_engine.drain(0)
+    run_id = uuid4()
+    asyncio.run(asyncio.wait_for(idle_engine.take([run_id]), 10))
+    assert others.offered[-1] == run_id
 
 
 def test_drain_claims_nothing_new(principal: Principal, engine: Engine, pause: Gate) -> None:
