@@ -9,14 +9,21 @@ from platform_site.core.loops import state_loop
 from threads.selectors import threads_visible
 from threads.services import delete_threads
 
+# Threads that are pruned together: others can write in between, and SQLite takes so many parameters only.
+BATCH = 500
+
 
 async def threads_prune(principal: Principal, thread_ids: list[UUID], *, strategy: str) -> int:
     """Delete the threads, or all but the newest checkpoints of each; how many of them there were."""
-    if strategy == "delete":
-        return await in_db(delete_threads, thread_ids, workspace_id=principal.workspace_id)
-    found = await read_db(_found, principal, thread_ids)
-    await state_loop().run(checkpoints().keep_latest(found))
-    return len(found)
+    pruned, thread_ids = 0, list(dict.fromkeys(thread_ids))
+    for start in range(0, len(thread_ids), BATCH):
+        batch = thread_ids[start : start + BATCH]
+        if strategy == "delete":
+            pruned += await in_db(delete_threads, batch, workspace_id=principal.workspace_id)
+        elif found := await read_db(_found, principal, batch):
+            await state_loop().run(checkpoints().keep_latest(found))
+            pruned += len(found)
+    return pruned
 
 
 def _found(principal: Principal, thread_ids: list[UUID]) -> list[UUID]:

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connection
 
-from platform_site.core.database import IS_POSTGRES, uuid_param
-from platform_site.core.wire import encode
+from platform_site.core.database import IS_POSTGRES, needle_text, uuid_param
 
 # The tagged term of one row `j` of SQLite's json_each: text, number or literal.
 TERM_OF_JSON_EACH = """
@@ -18,6 +18,8 @@ TERM_OF_JSON_EACH = """
     WHEN 'real' THEN 'n' || printf('%!.15g', j.atom) ELSE j.type END
 """
 # Pieces of a filter are looked for with patterns, which may not grow at will.
+# Conditions of one search: SQLite nests no more than a thousand.
+_MOST_LOOKS = 100
 _LONGEST_PIECE = 200
 # A filter that more threads than this match is checked per thread, newest first, instead of collected up front.
 COLLECT_LIMIT = 2000
@@ -142,19 +144,21 @@ def order_by(sort_by: str, sort_order: str) -> str:
 
 
 def _covers(where: Where, column: str, needle: Mapping[str, Any]) -> None:
-    text = encode(needle).decode()
+    text = needle_text(needle)
     if IS_POSTGRES:
         where.add(f'"{column}" @> %s::jsonb', text)
         return
     scalars = {key: value for key, value in needle.items() if not isinstance(value, (dict, list))}
     if column == "metadata":
-        for key, value in scalars.items():
+        for key, value in islice(scalars.items(), _MOST_LOOKS):
             _has_term(where, orjson.dumps({key: value}).decode())
-        if len(scalars) == len(needle) and all(map(_is_told_by_its_term, scalars.values())):
+        if len(scalars) == len(needle) <= _MOST_LOOKS and all(map(_is_told_by_its_term, scalars.values())):
             return
     # Decoding is the dear part: only where the text holds every piece that it must hold. GLOB finds them twice as fast
     # as instr.
-    patterns = [f"*{_literally(piece[:_LONGEST_PIECE])}*" for piece in dict.fromkeys(_pieces(needle))]
+    patterns = [
+        f"*{_literally(piece[:_LONGEST_PIECE])}*" for piece in dict.fromkeys(islice(_pieces(needle), _MOST_LOOKS))
+    ]
     held = " AND ".join([f'"{column}" GLOB %s'] * len(patterns)) or "TRUE"
     where.add(f'CASE WHEN {held} THEN json_covers("{column}", %s) ELSE 0 END', *patterns, text)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from django.db import close_old_connections, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from platform_site.core.errors import Unprocessable
 from platform_site.core.group_writer import GroupWriter
 from platform_site.core.wire import encode, timestamp
 
@@ -32,6 +33,7 @@ T = TypeVar("T")
 IS_POSTGRES = bool(settings.DATABASE_URL)
 # A connection that was not used for so long is tried before it is.
 UNUSED_SECONDS = 1.0
+LONGEST_NEEDLE_BYTES = 100_000
 _last_use = threading.local()
 # SQLite has one writer; more threads only wait for its lock.
 _writers: ThreadPoolExecutor | GroupWriter
@@ -168,10 +170,24 @@ def json_contains(document: Any, needle: Any) -> bool:
     return bool(document == needle)
 
 
+@lru_cache(maxsize=64)
+def _decoded(needle: str) -> Any:
+    # SQLite asks for every row.
+    return orjson.loads(needle)
+
+
+def needle_text(needle: Any) -> str:
+    """What is to be contained, as JSON. Raises `Unprocessable` if it is too long to be compared with every row."""
+    text = encode(needle)
+    if len(text) > LONGEST_NEEDLE_BYTES:
+        raise Unprocessable(f"A filter by metadata or values has at most {LONGEST_NEEDLE_BYTES} bytes")
+    return text.decode()
+
+
 def _json_contains_text(document: str | None, needle: str) -> int | None:
     if document is None:
         return None
-    decoded, wanted = orjson.loads(document), orjson.loads(needle)
+    decoded, wanted = orjson.loads(document), _decoded(needle)
     # An array may contain a bare scalar, at the top level only (same source).
     if isinstance(decoded, list) and not isinstance(wanted, (list, dict)):
         return int(any(json_contains(item, wanted) for item in decoded))
@@ -186,7 +202,7 @@ class JSONCovers(models.Lookup):
     prepare_rhs = False
 
     def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        return "%s", [encode(value).decode()]
+        return "%s", [needle_text(value)]
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]
         left, left_params = self.process_lhs(compiler, connection)

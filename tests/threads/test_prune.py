@@ -10,6 +10,7 @@ from platform_site.core.database import in_db
 from tests.api_client import ApiClient
 from tests.runs.conftest import run_to_end
 from tests.threads.conftest import Make
+from threads import pruning
 from threads.models import Thread
 from threads.pruning import threads_prune
 
@@ -32,6 +33,15 @@ async def test_delete_counts_what_existed(api: ApiClient, make: Make) -> None:
 async def test_nothing_to_prune(api: ApiClient, strategy: str) -> None:
     assert await prune(api, strategy=strategy) == 0
     assert await prune(api, uuid4(), strategy=strategy) == 0
+
+
+@pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
+async def test_more_threads_than_a_statement_takes(
+    api: ApiClient, make: Make, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    threads = [(await make())["thread_id"] for _ in range(3)]
+    assert await prune(api, *threads, uuid4(), *threads, strategy=strategy) == 3
 
 
 async def test_keep_latest_keeps_the_thread_and_its_newest_state(api: ApiClient, principal: Principal) -> None:

@@ -107,6 +107,18 @@ async def test_threads_without_values_hold_nothing(api: ApiClient, make: Make) -
 
 
 @pytest.mark.skipif(IS_POSTGRES, reason="PostgreSQL stores no NUL")
+async def test_a_filter_of_many_keys(api: ApiClient, make: Make) -> None:
+    many = {str(number): number for number in range(1500)}
+    thread = await make(metadata=many)
+    await make(metadata={**many, "1499": 0})
+    assert await ids(api, metadata=many) == [thread["thread_id"]]
+    assert await ids(api, metadata={**many, "x": 1}) == []
+    assert await ids(api, values=many) == []
+    for path in ("/threads/search", "/threads/count", "/assistants/search", "/runs/crons/search", "/runs/crons/count"):
+        answer = await api.post(path, json={"metadata": {"a": "x" * 100_000}})
+        assert (answer.status_code, "at most" in answer.text) == (422, True)
+
+
 async def test_text_counts_to_its_end(api: ApiClient, make: Make) -> None:
     await make(metadata={"a": "x\x00y"})
     assert await ids(api, metadata={"a": "x\x00z"}) == []
