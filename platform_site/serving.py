@@ -251,7 +251,11 @@ def drain() -> None:
     engine().drain(settings.DRAIN_SECONDS)
     # After the runs: what their ends bring about, such as deliveries, goes on while they finish.
     background().stop()
-    state_loop().submit(close_storage()).result(timeout=10)
+    try:
+        state_loop().submit(close_storage()).result(timeout=10)
+    except Exception:
+        # What follows tells the clients, and is what Redis still has to have.
+        logger.exception("the storage of the state loop could not be closed")
     event_log().close_all("error", encode(SHUTDOWN), encode({"__error__": SHUTDOWN}))
     if settings.REDIS_URL:
         _flush_redis()

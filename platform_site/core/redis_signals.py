@@ -70,12 +70,16 @@ class RedisSignals:
                 await asyncio.sleep(pause_after(failures))
 
     async def _hear(self, channel: Any) -> None:
+        is_asked = False
         while True:
             message = await channel.get_message(ignore_subscribe_messages=True, timeout=BLOCK_SECONDS)
             if message is None:
-                # A connection that is dead without having said so fails here.
+                if is_asked:
+                    raise ConnectionError("a connection died without saying so")
                 await channel.ping()
+                is_asked = True
                 continue
+            is_asked = False
             if message["type"] == "message":
                 kind, *args = orjson.loads(message["data"])
                 self._call(self._receivers.get(kind, []), args)

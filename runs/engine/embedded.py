@@ -99,6 +99,8 @@ class Engine:
             self._loop.submit(self._drain(seconds)).result(timeout=seconds + 2 * GRACE_SECONDS + 5)
         except TimeoutError:
             logger.warning("some runs did not stop in time; they are taken up again after the next start")
+        except Exception:
+            logger.exception("the drain did not end well")
         self._stop_heartbeat.set()
         self._loop.stop()
         # Whatever could not be stopped does not count any more.

