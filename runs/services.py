@@ -123,7 +123,8 @@ def _accept(
             transaction.on_commit(lambda: engine.accept(claim), robust=True)
         elif is_free or due > now:
             transaction.on_commit(lambda: engine.wake(run_id), robust=True)
-    return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
+        # Inside: what is nested too deep to be shown is not to be stored.
+        return CreatedRun(run_id, own_thread, _wire(run_id, own_thread, assistant_id, plan, body, now, due))
 
 
 def runs_create(

@@ -45,6 +45,16 @@ async def test_answer_is_what_get_shows(api: ApiClient, thread: str) -> None:
     assert (await api.get(f"/threads/{thread}/runs/{run['run_id']}")).json() == run
 
 
+async def test_what_could_not_be_shown_is_not_stored(api: ApiClient, thread: str) -> None:
+    nested: Any = 1
+    for _ in range(253):
+        nested = [nested]
+    for place in (thread, None):
+        assert (await post(api, place, input=nested)).status_code == 400
+    assert await in_db(Run.objects.count) == 0
+    assert (await api.get(f"/threads/{thread}")).json()["status"] == "idle"
+
+
 async def test_thread_is_busy_and_remembers_the_assistant(api: ApiClient, thread: str) -> None:
     await post(api, thread, config={"tags": ["a"], "configurable": {"x": 1}})
     found = (await api.get(f"/threads/{thread}")).json()
