@@ -28,6 +28,8 @@ logger = logging.getLogger("switchyard.redis")
 
 # What an entry counts at the least: those of single tokens take more room in Redis than their bytes.
 _ENTRY_BYTES = 1000
+# How long an end is kept at the least, for those who wait for it.
+_SHORTEST_MS = 5_000
 # How long a feed that was ended is kept, for its readers to learn of it.
 _ENDED_MS = 60_000
 
@@ -65,8 +67,8 @@ class RedisEventLog:
         self.writer = writer
         self._max_bytes = max_bytes
         self._max_entries = max(max_bytes // _ENTRY_BYTES, 100)
-        self._ttl_ms = int(ttl * 1000)
-        self._resumable_ms = int(resumable_ttl * 1000)
+        self._ttl_ms = max(int(ttl * 1000), _SHORTEST_MS)
+        self._resumable_ms = max(int(resumable_ttl * 1000), _SHORTEST_MS)
         self._open_ms = int(abandoned_after * 1000)
         # Of the runs that this process works on: where their events go, and their feed.
         self._lines: dict[str, Lines] = {}
@@ -120,11 +122,14 @@ class RedisEventLog:
     def subscribe(self, run_id: str, after: str | None) -> "RedisSubscription":
         return RedisSubscription(self.reader, run_id, after)
 
-    def awaited_runs(self) -> set[str]:
-        """The runs that somebody in this process waits for."""
+    def awaited_runs(self) -> dict[str, set[str | None]]:
+        """The runs that somebody in this process waits for, each with how far its readers are."""
         prefix = stream_key("")
-        keys = {reader.key for reader in self.reader.readers()}
-        return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        places: dict[str, set[str | None]] = {}
+        for reader in self.reader.readers():
+            if reader.key.startswith(prefix):
+                places.setdefault(reader.key.removeprefix(prefix), set()).add(reader.after)
+        return places
 
     def end_here(self, run_id: str, outcome: bytes | None) -> None:
         """End this process's readers of a run whose end never reached Redis, or was lost there."""

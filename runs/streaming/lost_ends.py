@@ -9,15 +9,17 @@ INTERVAL = 5.0
 
 
 class LostEnds:
-    """Ends this process's readers of runs that had ended by the round before the last and are still silent."""
+    """Ends this process's readers of runs that had ended by the round before the last and have got nothing since."""
 
     def __init__(self, log: RedisEventLog) -> None:
         self._log = log
-        self._ended_before: set[str] = set()
+        # Of runs that had ended: how far their readers were.
+        self._ended_before: dict[str, set[str | None]] = {}
 
     async def round(self) -> None:
         awaited = self._log.awaited_runs()
         ended = await read_db(outcomes_of_ended, sorted(awaited)) if awaited else {}
-        for run_id in self._ended_before & ended.keys():
-            self._log.end_here(run_id, ended[run_id])
-        self._ended_before = set(ended)
+        for run_id in ended:
+            if self._ended_before.get(run_id) == awaited[run_id]:
+                self._log.end_here(run_id, ended[run_id])
+        self._ended_before = {run_id: awaited[run_id] for run_id in ended}

@@ -256,6 +256,16 @@ async def test_a_finished_log_expires_and_a_resumable_one_later(worker, commands
         assert 120 < commands.ttl(key("kept")) <= 3600
 
 
+async def test_an_end_that_is_not_kept_is_told_to_those_who_wait(make_log, web) -> None:
+    worker = make_log(ttl=0)
+    subscription = web.subscribe("run", BEGIN)
+    reading = asyncio.create_task(everything(subscription))
+    write(worker, "run", "a")
+    worker.close("run", b"1")
+    assert [event.name for event in await reading] == ["a"]
+    assert subscription.outcome == b"1"
+
+
 async def test_a_log_that_nobody_ends_expires(worker, commands) -> None:
     write(worker, "run", "a")
     await flushed(worker)
@@ -318,9 +328,9 @@ async def test_nothing_is_followed_when_nobody_listens(worker, web) -> None:
     async with web.subscribe("run", BEGIN) as subscription:
         write(worker, "run", "a")
         await some(subscription, 1)
-        assert web.awaited_runs() == {"run"}
+        assert set(web.awaited_runs()) == {"run"}
     await asyncio.wrap_future(web.link.submit(asyncio.sleep(0)))
-    assert web.awaited_runs() == set()
+    assert web.awaited_runs() == {}
 
 
 async def test_many_readers_share_one_connection(worker, web, commands) -> None:
