@@ -94,12 +94,17 @@ def assistant_create(principal: Principal, body: AssistantCreate) -> bytes:
             assistant.save(force_insert=True)
             _save_version(assistant)
             _audit(principal, "created", assistant, graph_id=assistant.graph_id)
+            return _shown(assistant)
     except IntegrityError:
         stored = assistant_find(principal, assistant.assistant_id)
         if stored is None or body.if_exists == "raise":
             raise Conflict(f"Assistant {assistant.assistant_id} already exists") from None
         return encode(assistant_wire(stored))
-    return encode(assistant_wire(assistant))
+
+
+def _shown(assistant: Assistant) -> bytes:
+    """The assistant as JSON. Raises `RecursionError` for what no list could show: it is not to be stored."""
+    return encode([assistant_wire(assistant)])[1:-1]
 
 
 def _locked(principal: Principal, assistant_id: UUID, missing: str) -> Assistant:
@@ -136,7 +141,7 @@ def assistant_patch(principal: Principal, assistant_id: UUID, body: AssistantPat
         assistant.save()
         _save_version(assistant)
         _audit(principal, "updated", assistant, version=assistant.version, fields=sorted(given))
-    return encode(assistant_wire(assistant))
+        return _shown(assistant)
 
 
 def _configure(assistant: Assistant, body: AssistantPatch) -> None:
@@ -166,7 +171,7 @@ def assistant_set_version(principal: Principal, assistant_id: UUID, version: int
         assistant.updated_at = timezone.now()
         assistant.save()
         _audit(principal, "version_chosen", assistant, version=assistant.version)
-    return encode(assistant_wire(assistant))
+        return _shown(assistant)
 
 
 def assistant_delete(principal: Principal, assistant_id: UUID, *, delete_threads_too: bool = False) -> None:

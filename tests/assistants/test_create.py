@@ -1,5 +1,6 @@
 """POST /assistants"""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 from assistants.schemas import Assistant
@@ -89,3 +90,16 @@ async def test_is_in_the_audit_log(make: Make) -> None:
     made = await make(name="A1")
     entry = await in_db(AuditEntry.objects.get)
     assert (entry.action, entry.target) == ("assistant.created", made["assistant_id"])
+
+
+async def test_what_a_list_could_not_show_is_not_stored(api: ApiClient, make: Make) -> None:
+    nested: Any = 1
+    for depth in range(1, 255):
+        nested = [nested]
+        if depth > 250:
+            for body in ({"metadata": {"a": nested}}, {"context": {"a": nested}}):
+                await api.post("/assistants", json={"graph_id": "chat", **body})
+    found = await api.post("/assistants/search", json={"limit": 100})
+    assert found.status_code == 200
+    for one in found.json():
+        assert (await api.post(f"/assistants/{one['assistant_id']}/versions", json={})).status_code == 200
