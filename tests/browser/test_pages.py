@@ -43,9 +43,9 @@ def pages(finished: Finished, sdk: SyncLangGraphClient) -> dict[str, str]:
 
 def without_a_client(sdk: SyncLangGraphClient) -> dict[str, str]:
     """Addresses of the pages of crons, of the store and of webhooks, with something on them."""
-    said = {"messages": [{"role": "user", "content": HOSTILE}]}
+    said: dict[str, Any] = {"messages": [{"role": "user", "content": HOSTILE}]}
     named = {"name": f"{HOSTILE} {'long ' * 20}"}
-    cron = sdk.crons.create("chat", schedule="* * * * * *", input=said, metadata=named, on_run_completed="keep")
+    cron: Any = sdk.crons.create("chat", schedule="* * * * * *", input=said, metadata=named, on_run_completed="keep")
     thread = sdk.threads.create(ttl=60)["thread_id"]
     sdk.crons.create_for_thread(thread, "chat", schedule="30 8 * * mon-fri", timezone="America/New_York", input=said)
     with receiving(then=answers(500, HOSTILE.encode())) as receiver:

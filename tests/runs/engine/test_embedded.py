@@ -13,6 +13,7 @@ from django.db import InterfaceError
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.core import database
 from platform_site.core.events import event_log
 from runs.cancel import run_cancel, run_delete
 from runs.engine import embedded, queue
@@ -359,7 +360,7 @@ class Others:
 def test_a_run_that_is_just_being_claimed_is_given_back_by_a_drain(
     principal: Principal, idle_engine: Engine, pause: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, claiming, in_db = create(principal, **PAUSE), threading.Event(), embedded.in_db
+    run, claiming, in_db = create(principal, **PAUSE), threading.Event(), database.in_db
 
     async def slowly(function: Any, *args: Any, **kwargs: Any) -> Any:
         if function is queue.claim_named:
