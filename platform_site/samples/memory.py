@@ -30,12 +30,16 @@ class Owner:
     person: str = "guest"
 
 
+def said_last(state: MessagesState) -> str:
+    return state["messages"][-1].text if state["messages"] else ""
+
+
 def hear(state: MessagesState) -> Literal["remember", "recall"]:
-    return "remember" if REMEMBER.match(state["messages"][-1].text) else "recall"
+    return "remember" if REMEMBER.match(said_last(state)) else "recall"
 
 
 async def remember(state: MessagesState, runtime: Runtime[Owner]) -> dict[str, list[AIMessage]]:
-    said = REMEMBER.match(state["messages"][-1].text)
+    said = REMEMBER.match(said_last(state))
     assert said is not None
     store, place = _memories(runtime)
     # An item like every other: `GET /store/items` and the dashboard see it too.
@@ -45,7 +49,8 @@ async def remember(state: MessagesState, runtime: Runtime[Owner]) -> dict[str, l
 
 async def recall(state: MessagesState, runtime: Runtime[Owner]) -> dict[str, list[AIMessage]]:
     store, place = _memories(runtime)
-    found = await store.asearch(place, query=state["messages"][-1].text, limit=3)
+    question = said_last(state)
+    found = await store.asearch(place, query=question, limit=3) if question else []
     # A store without an index gives no scores.
     facts = [item.value["text"] for item in found if item.score is None or item.score >= SIMILAR]
     if not facts:

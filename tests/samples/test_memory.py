@@ -78,3 +78,10 @@ async def test_the_server_remembers_over_threads_and_shows_the_memories(samples_
 
     assert [item["value"] for item in found["items"]] == [{"text": "the machine halts on Fridays."}]
     assert 0 < found["items"][0]["score"] < 1
+
+
+async def test_it_says_what_to_do_when_nothing_is_said(store: BaseStore) -> None:
+    await said(store, "Remember that my bicycle is in the cellar.")
+    graph = memory.graph.copy(update={"store": store})
+    state = await graph.ainvoke({"messages": []}, context=memory.Owner("ada"))
+    assert "Tell me" in state["messages"][-1].text
