@@ -162,6 +162,8 @@ def test_cancels_deletes_and_ends_reach_every_worker(make_peers, web) -> None:
         assert worker.told == [("cancel", one, "interrupt"), ("lose", one, two), ("end", two)]
 
 
+# A database thread may have a connection from before.
+@pytest.mark.django_db
 async def test_who_waits_for_a_run_to_be_let_go_is_told(make_peers, web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 3600.0)
     run_id, held = uuid4(), [True]
@@ -173,6 +175,7 @@ async def test_who_waits_for_a_run_to_be_let_go_is_told(make_peers, web, monkeyp
     await asyncio.wait_for(waiting, 20)
 
 
+@pytest.mark.django_db
 async def test_a_wait_for_a_run_ends_without_a_signal_too(web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     held = iter([True, True, False])
