@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from django.apps import apps
@@ -180,6 +181,7 @@ def _start_web() -> None:
     tracing.start(__version__, requests=settings.TRACE_REQUESTS)
     claim_data_directory(local_address())
     prepare()
+    _import_before_graphs("platform_site.api_urls")
     if settings.REDIS_URL:
         from platform_site.background_tasks import web_tasks
         from platform_site.core.background import background
@@ -203,15 +205,26 @@ def _start_worker(capacity: int) -> None:
     logger.info("worker ready, it takes up to %d runs at the same time", capacity)
 
 
+def _import_before_graphs(module: str) -> None:
+    """Import what this process serves with before a graph may be loaded.
+
+    Graphs are imported on threads of their own, and two threads that enter LangGraph's import cycles from two sides
+    make Python fail one of the imports.
+    """
+    import_module(module)
+
+
 def _start_engine(capacity: int) -> None:
     from platform_site.background_tasks import background_tasks
     from platform_site.core.background import background
     from runs.engine.embedded import engine
 
+    # Imports every app, so before the engine: a run left by an earlier process may load its graph at once.
+    tasks = background_tasks()
     logs.identify(role="worker" if settings.REDIS_URL else "server", worker=engine().worker)
     engine().capacity = capacity
     engine().start()
-    background().start(background_tasks())
+    background().start(tasks)
 
 
 def wake_all() -> None:

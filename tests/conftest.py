@@ -90,13 +90,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         both = metafunc.module.__name__.startswith(IN_BOTH_MODES) and "SERVER_URL" not in os.environ
         # One process on a PostgreSQL of the test's own.
         both = both and "postgres_url" not in metafunc.fixturenames
-        metafunc.parametrize("server_mode", ["embedded", "scaled"] if both else ["embedded"], scope="session")
+        modes = ["embedded", "scaled"] if both else ["embedded"]
+        metafunc.parametrize("server_mode", modes, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def server_mode() -> str:
+def server_mode(request: pytest.FixtureRequest) -> str:
     """`embedded`: one process on SQLite. `scaled`: a web process and a worker on PostgreSQL and Valkey."""
-    raise NotImplementedError("it is a parameter: see pytest_generate_tests")
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

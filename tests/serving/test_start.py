@@ -77,6 +77,18 @@ def test_a_broken_graph_leaves_the_others_alone(launch: Launch, tmp_path: Path) 
     assert "graph bad could not be loaded" in server.log
 
 
+def test_the_server_has_imported_itself_before_it_imports_a_graph(launch: Launch, tmp_path: Path) -> None:
+    # Two threads in LangGraph's import cycles at the same time may fail each other.
+    top = (
+        "import sys\n"
+        "assert sys.modules['platform_site.api_urls'].urlpatterns\n"
+        "assert sys.modules['crons.scheduler'].Scheduler"
+    )
+    server = launch(write_graph(tmp_path / "project", top=top))
+    wait_ok(server)
+    assert ask(server) == "one"
+
+
 def test_settings_may_come_from_the_environment_alone(tmp_path: Path) -> None:
     config = write_graph(tmp_path / "project", answer="from the environment")
     server = LiveServer(None, tmp_path, port=free_port())
