@@ -5,8 +5,8 @@ Numbered, so that logs and reviews can refer to it:
     data directory). Later the background task `leases` does so (`sweep.py`), where no graph holds it up.
  2. A run is claimed where it is created, if a slot is free and its thread is idle; else when the run before it ends.
  3. The dispatcher claims what is due and unclaimed: delayed runs, runs for which no slot was free, recovered runs.
- 4. The heartbeat, on a thread that no graph can block, renews the leases and learns of cancels and lost runs.
-    Nothing ends dispatcher or heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/rounds.py`).
+ 4. The heartbeat (`heartbeat.py`) renews the leases and learns of cancels and lost runs. Nothing ends dispatcher or
+    heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/rounds.py`).
  5. Crash-recovered runs are taken up one at a time: each must live through its probation before the next begins,
     so that a graph that kills its process uses up its own attempts and not its neighbours'.
  6. Where there are other processes (`peers.py`), runs and their ends are passed on to whoever can see to them.
@@ -16,28 +16,27 @@ Numbered, so that logs and reviews can refer to it:
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Coroutine
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from platform_site.core import metrics
 from platform_site.core.background import background
 from platform_site.core.database import IS_POSTGRES, in_db
 from platform_site.core.loops import BackgroundLoop
-from platform_site.core.rounds import Rounds, Status, Task
+from platform_site.core.rounds import Rounds, Task
 from platform_site.core.stores import close_storage
 from runs.engine import queue
 from runs.engine.executor import Attempt, Stop
 from runs.engine.finish import Ending
+from runs.engine.heartbeat import Heartbeat
 from runs.engine.queue import Claim
 from runs.engine.threads import NodeThreads
-from runs.models import Run, RunStatus
+from runs.models import RunStatus
 
 if TYPE_CHECKING:
     from runs.engine.peers import Peers
@@ -71,7 +70,7 @@ class Engine:
         self._dispatching: asyncio.Task[None] | None = None
         self._has_recovered = False
         self._recovery_lane = False
-        self._stop_heartbeat = threading.Event()
+        self._heartbeat = Heartbeat(self._held, cancel=self.cancel, lose=self.lose)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -83,7 +82,7 @@ class Engine:
             self._started = True
         metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
-        threading.Thread(target=self._keep_heartbeat, name="heartbeat", daemon=True).start()
+        self._heartbeat.start()
         background().watch(self._dispatcher.status)
         self._loop.submit(self._main())
         if self._peers is not None:
@@ -101,7 +100,7 @@ class Engine:
             logger.warning("some runs did not stop in time; they are taken up again after the next start")
         except Exception:
             logger.exception("the drain did not end well")
-        self._stop_heartbeat.set()
+        self._heartbeat.stop()
         self._loop.stop()
         # Whatever could not be stopped does not count any more.
         metrics.WORKERS_ACTIVE.set_function(lambda: 0)
@@ -378,47 +377,11 @@ class Engine:
         for attempt in list(self._attempts.values()):
             await attempt.flush_spans()
 
-    # --- the heartbeat's own thread ------------------------------------------------------------------
+    # --- on the heartbeat's thread -----------------------------------------------------------------
 
-    def _keep_heartbeat(self) -> None:
-        """Whatever it meets: without this thread every lease would run out."""
-        status = Status("heartbeat", settings.HEARTBEAT_SECONDS)
-        background().watch(status)
-        pause = settings.HEARTBEAT_SECONDS
-        while not self._stop_heartbeat.wait(pause):
-            pause = settings.HEARTBEAT_SECONDS
-            begin = time.perf_counter()
-            try:
-                self._heartbeat()
-                status.ran(time.perf_counter() - begin)
-            except BaseException as error:
-                pause = status.failed(error)
-        connection.close()
-
-    def _heartbeat(self) -> None:
+    def _held(self) -> list[Attempt]:
         self._early_cancels.clear()
-        held = {attempt.lease.lease_owner: attempt for attempt in list(self._attempts.values())}
-        if not held:
-            return
-        close_old_connections()
-        renewed = queue.renew(list(held))
-        if missed := [owner for owner, attempt in held.items() if attempt.claim.run_id not in renewed]:
-            # Locked at that moment, by a checkpoint of its own as a rule; or it has ended.
-            renewed |= queue.renew(missed)
-        for attempt in held.values():
-            self._judge(attempt, renewed)
-
-    def _judge(self, attempt: Attempt, renewed: dict[UUID, str | None]) -> None:
-        run_id = attempt.claim.run_id
-        if run_id not in renewed:
-            # It may have just ended; if it still runs, it was deleted or taken away.
-            if self._attempts.get(run_id) is attempt and attempt.lease.holds() and not self._owns(attempt):
-                self.lose([run_id])
-        elif (action := renewed[run_id]) and attempt.stopped_by is None:
-            self.cancel(run_id, action)
-
-    def _owns(self, attempt: Attempt) -> bool:
-        return Run.objects.filter(run_id=attempt.claim.run_id, lease_owner=attempt.lease.lease_owner).exists()
+        return list(self._attempts.values())
 
 
 @cache

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from enum import Enum, auto
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -25,7 +26,7 @@ from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, in_db_for_run, start_of, without_fork_point
-from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
+from runs.engine.finish import Ending, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
@@ -38,14 +39,14 @@ from threads.state import AnyPregel
 
 logger = logging.getLogger("switchyard.runs")
 
-FINISH_RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
+T = TypeVar("T")
+
+RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
 _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
 }
-
-
 INTERRUPTED = {
     "error": "DatabaseAway",
     "message": "The server's database was away for a moment; the run goes on, join it again.",
@@ -313,14 +314,8 @@ class Attempt:
     async def _give_back_later(self, error: DatabaseAway) -> None:
         """Make the run pending again once the database is back; the next attempt goes on where this one was."""
         logger.warning("the database went away (%s); the run is tried again when it is back", error)
-        for pause in (*FINISH_RETRY_SECONDS, None):
-            try:
-                self.given_back = await in_db(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
-                break
-            except DatabaseError:
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
+        give_back = partial(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
+        self.given_back = await _in_db_when_back(give_back)
         self.lease.lose()
         self._telemetry.given_back = self.given_back
         if self.given_back:
@@ -329,7 +324,7 @@ class Attempt:
     async def _finish(self, ending: Ending) -> list[Claim]:
         ending.spans = self._telemetry.take_spans()
         ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
-        finished = await self._written(ending)
+        finished = await _in_db_when_back(lambda: finish(self.claim, ending, self._next_worker()))
         if not finished.written and (action := await in_db(cancel_asked, self.claim)):
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
@@ -348,22 +343,23 @@ class Attempt:
         self._log.close(self._name, outcome)
         return finished.next_claims
 
-    async def _written(self, ending: Ending) -> Finished:
-        """The finishing transaction, tried again while the database is away and the lease lasts."""
-        for pause in FINISH_RETRY_SECONDS:
-            try:
-                return await in_db(finish, self.claim, ending, self._next_worker())
-            except DatabaseError:
-                logger.exception("the end of the run could not be written; trying again in %g s", pause)
-                await asyncio.sleep(pause)
-        return await in_db(finish, self.claim, ending, self._next_worker())
-
     def _outcome(self, ending: Ending) -> bytes:
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             return encode({"__error__": ending.error})
         if self._encoder.has_values or ending.head is None:
             return self._encoder.outcome
         return ending.head.values
+
+
+async def _in_db_when_back(write: Callable[[], T]) -> T:
+    """Write how an attempt ended, tried again while the database is away."""
+    for pause in RETRY_SECONDS:
+        try:
+            return await in_db(write)
+        except DatabaseError:
+            logger.exception("the end of the attempt could not be written; trying again in %g s", pause)
+            await asyncio.sleep(pause)
+    return await in_db(write)
 
 
 async def _chunks(

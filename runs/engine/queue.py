@@ -94,22 +94,28 @@ def claim_next(worker: str, *, limit: int, thread_id: UUID | None = None, recove
 
     Runs of one thread are taken in order of sequence, one at a time.
     """
+    if thread_id is None:
+        return _claim(worker, "TRUE", [], limit=limit, recoveries=recoveries)
+    return _claim(worker, "r.thread_id = %s", [uuid_param(thread_id)], limit=limit, recoveries=recoveries)
+
+
+def claim_named(worker: str, run_ids: list[UUID]) -> list[Claim]:
+    """Claim those of these runs that are due and next on their threads. None that was lost before: see `claim_next`."""
+    if not run_ids:
+        return []
+    named = f"r.run_id IN ({', '.join(['%s'] * len(run_ids))})"
+    return _claim(worker, named, [uuid_param(run_id) for run_id in run_ids], limit=len(run_ids), recoveries=0)
+
+
+def _claim(worker: str, wanted: str, params: list[Any], *, limit: int, recoveries: int | None) -> list[Claim]:
     now = timezone.now()
-    conditions, params = ["r.status = 'pending'", "r.scheduled_at <= %s"], [moment_param(now)]
-    if thread_id is not None:
-        conditions.append("r.thread_id = %s")
-        params.append(uuid_param(thread_id))
-    if recoveries == 0:
-        conditions.append("r.attempt = 0")
-    conditions.append(_NEXT_OF_ITS_THREAD)
-    params.append(moment_param(now))
+    due = "r.status = 'pending' AND r.scheduled_at <= %s" + (" AND r.attempt = 0" if recoveries == 0 else "")
     claims: list[Claim] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r "
-            f"WHERE {' AND '.join(conditions)} ORDER BY r.sequence LIMIT %s"
-            + (" FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""),
-            [*params, limit],
+            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r WHERE {wanted} AND {due} AND {_NEXT_OF_ITS_THREAD} "
+            "ORDER BY r.sequence LIMIT %s" + (" FOR UPDATE OF r SKIP LOCKED" if IS_POSTGRES else ""),
+            [*params, moment_param(now), moment_param(now), limit],
         )
         for row in cursor.fetchall():
             is_recovery = row[6] > 0
@@ -159,25 +165,6 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
 
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
-
-
-def claim_named(worker: str, run_ids: list[UUID]) -> list[Claim]:
-    """Claim those of these runs that are due and next on their threads. None that was lost before: see `claim_next`."""
-    if not run_ids:
-        return []
-    now = timezone.now()
-    claims: list[Claim] = []
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r WHERE r.run_id IN ({', '.join(['%s'] * len(run_ids))}) "
-            f"AND r.status = 'pending' AND r.scheduled_at <= %s AND r.attempt = 0 AND {_NEXT_OF_ITS_THREAD} "
-            "ORDER BY r.sequence" + (" FOR UPDATE OF r SKIP LOCKED" if IS_POSTGRES else ""),
-            [*map(uuid_param, run_ids), moment_param(now), moment_param(now)],
-        )
-        for row in cursor.fetchall():
-            if (claim := _take(cursor, worker, row, now)) is not None:
-                claims.append(claim)
-    return claims
 
 
 def any_delayed(run_ids: list[UUID]) -> bool:
