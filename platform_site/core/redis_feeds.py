@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from platform_site.core.events import BEGIN, END, Event
 from platform_site.core.memory_log import position_of
 from platform_site.core.redis_events import RedisEventLog, RedisSubscription, feed_key, state_key, stream_key
-from platform_site.core.redis_link import pause_after
+from platform_site.core.redis_link import Outage
 from platform_site.core.redis_reader import OLDEST, Entry, StreamReader, decoded, number
 from platform_site.core.redis_scripts import PLACES, event_id, unpack
 
@@ -57,13 +57,12 @@ class RedisFeedSubscription:
 
     async def _planned(self) -> tuple[list[tuple[str, str | None]], str]:
         """The runs to be read of those that had begun, each with where to begin; and the newest entry of the feed."""
-        failures = 0
+        outage = Outage()
         while True:
             try:
                 return await self._looked_up()
-            except (RedisError, OSError):
-                failures += 1
-                await asyncio.sleep(pause_after(failures))
+            except (RedisError, OSError) as error:
+                await outage.failed(error)
 
     async def _looked_up(self) -> tuple[list[tuple[str, str | None]], str]:
         commands = self._log.commands

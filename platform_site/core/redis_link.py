@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from redis.backoff import NoBackoff
 
 from platform_site.core.loops import BackgroundLoop
 
+T = TypeVar("T")
 logger = logging.getLogger("switchyard.redis")
 
 # Before every key of ours.
@@ -21,6 +23,7 @@ PREFIX = "switchyard:"
 BLOCK_SECONDS = 5.0
 # Pauses between attempts to reach a Redis that is away, in seconds.
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)
+_TOLD_EVERY = 60
 
 
 class RedisLink:
@@ -52,7 +55,7 @@ class RedisLink:
         """Call a function on the loop, soon."""
         self.loop.call_soon_threadsafe(function, *args)
 
-    def submit(self, coroutine: Any) -> Any:
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine on the loop; its future."""
         return self._background.submit(coroutine)
 
@@ -72,9 +75,28 @@ class RedisLink:
             await client.aclose()
 
 
-def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return PAUSES[min(failures, len(PAUSES)) - 1]
+class Outage:
+    """Tries in a row at something that needs Redis: how long to wait between them, and what to tell the operator."""
+
+    def __init__(self, while_away: str = "", once_back: str = "") -> None:
+        """What the log says at the first failure and each `_TOLD_EVERY` after it, and at the end of the outage."""
+        self._while_away = while_away
+        self._once_back = once_back
+        self._failures = 0
+
+    async def failed(self, error: Exception) -> None:
+        """Wait before the next try."""
+        if self._while_away and self._failures % _TOLD_EVERY == 0:
+            logger.warning("%s (%s: %s)", self._while_away, type(error).__name__, error)
+        self._failures += 1
+        await asyncio.sleep(PAUSES[min(self._failures, len(PAUSES)) - 1])
+
+    def is_over(self) -> bool:
+        """Say that it worked; whether it had failed before."""
+        was_away, self._failures = self._failures > 0, 0
+        if was_away and self._once_back:
+            logger.info("%s", self._once_back)
+        return was_away
 
 
 @cache

@@ -10,7 +10,7 @@ from uuid import uuid4
 from redis.exceptions import RedisError
 
 from platform_site.core.memory_log import Waiter
-from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, RedisLink, pause_after
+from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink
 
 logger = logging.getLogger("switchyard.redis")
 
@@ -146,13 +146,12 @@ class RedisReader:
         return [reader for followed in list(self._followed.values()) for reader in list(followed.readers)]
 
     async def _join(self, reader: StreamReader) -> None:
-        failures = 0
+        outage = Outage()
         while reader.after is None and not reader.has_ended:
             try:
                 found = decoded(await self._commands.xrevrange(reader.key, count=1))
-            except (RedisError, OSError):
-                failures += 1
-                await asyncio.sleep(pause_after(failures))
+            except (RedisError, OSError) as error:
+                await outage.failed(error)
                 continue
             if found:
                 reader.newest = found[0][0]
@@ -188,7 +187,8 @@ class RedisReader:
             logger.debug("the bell could not be rung")
 
     async def _run(self) -> None:
-        client, failures = self.link.client(), 0
+        client = self.link.client()
+        outage = Outage("Redis cannot be read; streams wait", "Redis can be read again")
         while True:
             self._is_rung = False
             places: dict[Any, Any] = {key: followed.last for key, followed in self._followed.items()}
@@ -197,14 +197,9 @@ class RedisReader:
                 answer = streams(await client.xread(places, count=COUNT, block=int(BLOCK_SECONDS * 1000)))
             except Exception as error:
                 # Of any kind: without this loop no stream of this process goes on.
-                failures += 1
-                if failures == 1 or failures % 60 == 0:
-                    logger.warning("Redis cannot be read (%s: %s); streams wait", type(error).__name__, error)
-                await asyncio.sleep(pause_after(failures))
+                await outage.failed(error)
                 continue
-            if failures:
-                logger.info("Redis can be read again")
-                failures = 0
+            outage.is_over()
             for key, entries in answer:
                 try:
                     self._deliver(key, entries, places)

@@ -12,16 +12,19 @@ in the entry as the last three digits; the first entry of a run has an id after 
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 PLACES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
-    text: str
-    name: str = ""
+    """What Redis does in one step, and its name in our log."""
 
-    @property
+    text: str
+    name: str
+
+    @cached_property
     def sha(self) -> str:
         """How Redis names a script that it has been given."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
@@ -43,7 +46,7 @@ local function after_feed(feed)
 end
 """
 
-# KEYS stream, state; ARGV attempt, number, most entries, life in ms, events, most bytes
+# KEYS stream, state; ARGV attempt, number, events, most entries, life in ms, most bytes
 APPEND = Script(
     """
 local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes')
@@ -53,19 +56,19 @@ if state[1] then
     if tonumber(state[1]) > attempt then return 'fenced' end
     if tonumber(state[1]) == attempt and number <= tonumber(state[2] or '0') then return 'again' end
 end
-local bytes = tonumber(state[4] or '0') + #ARGV[5]
+local bytes = tonumber(state[4] or '0') + #ARGV[3]
 local length = redis.call('XLEN', KEYS[1])
-while length > 0 and (length >= tonumber(ARGV[3]) or bytes > tonumber(ARGV[6])) do
+while length > 0 and (length >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[6])) do
     local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     redis.call('XDEL', KEYS[1], oldest[1])
     length = length - 1
     if oldest[2][1] == 'e' then bytes = bytes - #oldest[2][2] end
 end
 redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', number, 'bytes', bytes)
-redis.call('XADD', KEYS[1], '*', 'e', ARGV[5])
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[3])
 if not state[1] then
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
-    redis.call('PEXPIRE', KEYS[2], ARGV[4])
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+    redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
 return 'ok'
 """,

@@ -3,15 +3,15 @@
 They save waiting, never carry the truth: what a signal says is also in the database, where a sweep finds it.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
 import orjson
 
-from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, RedisLink, pause_after, redis_link
+from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink, redis_link
 from platform_site.core.redis_scripts import Script
 from platform_site.core.redis_writer import RedisWriter
 
@@ -32,7 +32,7 @@ class RedisSignals:
         self._writer = writer
         self._receivers: dict[str, list[Receiver]] = {}
         self._gaps: list[Receiver] = []
-        self._listening: Any = None
+        self._listening: Future[None] | None = None
 
     def send(self, kind: str, *args: Any) -> None:
         """Tell every process; `args` are JSON."""
@@ -52,22 +52,18 @@ class RedisSignals:
             self._listening = self._link.submit(self._listen())
 
     async def _listen(self) -> None:
-        client, failures = self._link.client(), 0
+        client = self._link.client()
+        outage = Outage("no signals are heard from other processes", "signals from other processes are heard again")
         while True:
             try:
                 async with client.pubsub() as channel:
                     await channel.subscribe(_CHANNEL)
-                    if failures:
-                        logger.info("signals from other processes are heard again")
+                    if outage.is_over():
                         self._call(self._gaps, [])
-                    failures = 0
                     await self._hear(channel)
             except Exception as error:
                 # Of any kind, a message that is none of ours among them: the next ones are to be heard.
-                failures += 1
-                if failures == 1 or failures % 60 == 0:
-                    logger.warning("no signals are heard from other processes (%s)", type(error).__name__)
-                await asyncio.sleep(pause_after(failures))
+                await outage.failed(error)
 
     async def _hear(self, channel: Any) -> None:
         is_asked = False

@@ -15,7 +15,7 @@ from uuid import uuid4
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from platform_site.core import metrics
-from platform_site.core.redis_link import RedisLink, pause_after
+from platform_site.core.redis_link import Outage, RedisLink
 from platform_site.core.redis_scripts import APPEND, Script, pack
 
 logger = logging.getLogger("switchyard.redis")
@@ -49,6 +49,10 @@ class Call:
     args: list[Any]
 
 
+# What is to be run, an event of a run, or somebody who waits until everything before is written.
+Item = Call | tuple[Lines, bytes] | asyncio.Future[None]
+
+
 class RedisWriter:
     """`append` and `call` may be used from any thread and return at once; what they say is done in that order."""
 
@@ -57,8 +61,7 @@ class RedisWriter:
         # Of its entries in Redis.
         self.name = uuid4().hex
         self._lock = threading.Lock()
-        # Calls, events of runs, and the futures of those who wait until everything before them is written.
-        self._waiting: deque[Call | tuple[Lines, bytes] | asyncio.Future[None]] = deque()
+        self._waiting: deque[Item] = deque()
         self._bytes = 0
         # The number of the last entry written by this process, for Redis to know those that it has already.
         self._number = 0
@@ -69,35 +72,31 @@ class RedisWriter:
     def append(self, lines: Lines, name: str, data: bytes) -> None:
         """Add an event to a run's log."""
         packed = pack(name, data)
+        self._put((lines, packed), len(packed))
+
+    def call(self, script: Script, keys: list[str], args: list[Any]) -> None:
+        """Run a script."""
+        self._put(Call(script, keys, args))
+
+    async def flushed(self) -> None:
+        """Wait until Redis has answered everything that was given before. On the link's loop."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(done)
+        await done
+
+    def _put(self, item: Item, size: int = 0) -> None:
         with self._lock:
-            self._waiting.append((lines, packed))
-            self._bytes += len(packed)
+            self._waiting.append(item)
+            self._bytes += size
             if self._bytes > MAX_WAITING_BYTES:
                 self._give_up_oldest()
             awake, self._is_awake = self._is_awake, True
         if not awake:
             self._link.call(self._wake_up.set)
 
-    def call(self, script: Script, keys: list[str], args: list[Any]) -> None:
-        """Run a script."""
-        with self._lock:
-            self._waiting.append(Call(script, keys, args))
-            awake, self._is_awake = self._is_awake, True
-        if not awake:
-            self._link.call(self._wake_up.set)
-
-    async def flushed(self) -> None:
-        """Wait until Redis has answered everything that was given before. On the link's loop."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._lock:
-            self._waiting.append(done)
-            self._is_awake = True
-        self._wake_up.set()
-        await done
-
     def _give_up_oldest(self) -> None:
         """Forget a tenth of the waiting events; calls stay, as the ends of runs are among them."""
-        kept: deque[Call | tuple[Lines, bytes] | asyncio.Future[None]] = deque()
+        kept: deque[Item] = deque()
         dropped = 0
         for item in self._waiting:
             if isinstance(item, tuple) and self._bytes > MAX_WAITING_BYTES * 0.9:
@@ -155,36 +154,21 @@ class RedisWriter:
         calls = []
         for lines, packed in events.items():
             self._number += 1
-            calls.append(
-                Call(
-                    APPEND,
-                    [lines.stream, lines.state],
-                    [
-                        lines.attempt,
-                        self._number,
-                        lines.max_entries,
-                        lines.open_ms,
-                        b"\n".join(packed),
-                        lines.max_bytes,
-                    ],
-                )
-            )
+            bounds = lines.max_entries, lines.open_ms, lines.max_bytes
+            args = [lines.attempt, self._number, b"\n".join(packed), *bounds]
+            calls.append(Call(APPEND, [lines.stream, lines.state], args))
         return calls
 
     async def _send(self, client: Any, calls: list[Call]) -> None:
         """Run the calls in order, again and again until Redis has answered; what it has already it ignores."""
-        failures = 0
+        outage = Outage("Redis does not take events; they wait", "Redis takes events again")
         while calls:
             try:
                 answers = await self._answers(client, calls)
             except (RedisError, OSError) as error:
-                failures += 1
-                if failures == 1 or failures % 60 == 0:
-                    logger.warning("Redis does not take events (%s: %s); they wait", type(error).__name__, error)
-                await asyncio.sleep(pause_after(failures))
+                await outage.failed(error)
                 continue
-            if failures:
-                logger.info("Redis takes events again")
+            outage.is_over()
             for call, answer in zip(calls, answers, strict=True):
                 if isinstance(answer, Exception):
                     logger.error("Redis refused %s for %s: %s", call.script.name, call.keys[0], answer)

@@ -69,10 +69,12 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
             try:
                 async with self.conn.cursor() as cursor:
                     yield cursor
+                await self.conn.execute("COMMIT")
             except BaseException:
-                await self.conn.execute("ROLLBACK")
+                # A full disk, for one, has rolled it back already.
+                if self.conn.in_transaction:
+                    await self.conn.execute("ROLLBACK")
                 raise
-            await self.conn.execute("COMMIT")
 
     def reading(self) -> Any:
         return self._in_transaction("BEGIN")

@@ -131,11 +131,11 @@ class Attempt:
 
     async def abandon(self, ending: Ending) -> list[Claim]:
         """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
-        self._telemetry.name_lines()
-        self._begin_stream()
-        if ending.rollback and not self.claim.is_temporary:
-            await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
-        return await self._finish(ending)
+        with self._telemetry.end_only():
+            self._begin_stream()
+            if ending.rollback and not self.claim.is_temporary:
+                await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
+            return await self._finish(ending)
 
     async def show_state(self) -> None:
         """After `abandon`: let the thread show the state that the run reached, if its graph can be opened."""

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from platform_site.core.database import read_db
 from platform_site.core.ids import parse_uuid
-from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, RedisLink, pause_after, redis_link
+from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink, redis_link
 from platform_site.core.redis_scripts import Script
 from platform_site.core.redis_signals import RedisSignals, redis_signals, redis_writer
 from platform_site.core.redis_writer import RedisWriter
@@ -143,17 +143,14 @@ class Peers:
         self._link.call(self._freed.set)
 
     async def _consume(self, worker: Worker) -> None:
-        client, failures = self._link.client(), 0
+        client, outage = self._link.client(), Outage("no runs are taken from Redis; sweeps find them")
         while True:
             try:
                 names = await self._taken(client, worker)
             except Exception as error:
-                failures += 1
-                if failures == 1 or failures % 60 == 0:
-                    logger.warning("no runs are taken from Redis (%s); sweeps find them", type(error).__name__)
-                await asyncio.sleep(pause_after(failures))
+                await outage.failed(error)
                 continue
-            failures = 0
+            outage.is_over()
             try:
                 await self._handed_over(worker, names)
             except Exception:

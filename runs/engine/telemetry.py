@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from platform_site.core import logs, metrics
+from platform_site.core.tracing import tracing
 from runs.engine.finish import Ending
 from runs.engine.queue import Claim
 from runs.engine.spans import SpanRecorder
-from runs.engine.traces import attempt_trace
+from runs.engine.traces import AttemptTrace, attempt_trace
 from runs.models import RunSpan, RunStatus
 
 logger = logging.getLogger("switchyard.runs")
@@ -23,8 +24,8 @@ class Telemetry:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self._trace = attempt_trace(claim)
-        self.recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary and self._trace is None)
+        self._trace: AttemptTrace | None = None
+        self.recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary and tracing() is None)
         self._ended_as: Ending | None = None
         # Given back for another attempt, of its own accord.
         self.given_back = False
@@ -37,18 +38,23 @@ class Telemetry:
     def attempt(self) -> Iterator[None]:
         """From the attempt's begin to its end, in its own task."""
         claim = self._claim
-        self.name_lines()
         # Of a later attempt the time before it is not waiting alone.
         waited = None if claim.was_begun else (claim.attempt_started_at - claim.scheduled_at).total_seconds()
         metrics.run_claimed(waited)
-        if self._trace is not None:
-            self._trace.begin()
+        with self.end_only():
+            yield
+
+    @contextmanager
+    def end_only(self) -> Iterator[None]:
+        """The same where the run gets its end without an attempt."""
+        self._name_lines()
+        self._trace = attempt_trace(self._claim)
         try:
             yield
         finally:
             self._end()
 
-    def name_lines(self) -> None:
+    def _name_lines(self) -> None:
         """What is logged in this task, by the graph as well, belongs to the run from now on."""
         claim = self._claim
         logs.run_id.set(str(claim.run_id))

@@ -18,29 +18,25 @@ if TYPE_CHECKING:
 
 
 def attempt_trace(claim: Claim) -> "AttemptTrace | None":
-    """The trace of an attempt; None if nobody asked for traces."""
+    """The trace of an attempt that begins now, in its own task; None if nobody asked for traces."""
     made = tracing()
     return None if made is None else AttemptTrace(claim, made)
 
 
 class AttemptTrace:
-    """`begin` and `end` in the attempt's task; spans may be added from any thread in between."""
+    """From its making to `end`, in the attempt's task; spans may be added from any thread in between."""
 
     def __init__(self, claim: Claim, made: "Tracing") -> None:
-        self._claim = claim
-        self._tracing = made
-
-    def begin(self) -> None:
         """Begin the attempt's span; spans that nodes make by themselves are its children."""
         from opentelemetry import context, trace
 
         from platform_site.core.otel import extracted, trace_id_of
 
-        claim = self._claim
-        self._span = self._tracing.span(
+        self._tracing = made
+        self._span = made.span(
             claim.graph_id,
             extracted(claim.kwargs.get("trace") or {}),
-            self._attributes(),
+            _attributes(claim),
             kind=trace.SpanKind.CONSUMER,
             # All attempts of a run are one trace.
             trace_of=claim.run_id,
@@ -67,23 +63,6 @@ class AttemptTrace:
             self._span.set_status(Status(StatusCode.ERROR, error["message"]))
         self._span.end()
 
-    def _attributes(self) -> "Attributes":
-        claim = self._claim
-        assistant_id = str(claim.assistant_id or claim.configurable.get("assistant_id"))
-        waited = claim.attempt_started_at - claim.scheduled_at
-        return {
-            "gen_ai.operation.name": "invoke_agent",
-            "gen_ai.agent.id": assistant_id,
-            "gen_ai.agent.name": claim.graph_id,
-            "gen_ai.conversation.id": str(claim.thread_id),
-            "switchyard.run_id": str(claim.run_id),
-            "switchyard.thread_id": str(claim.thread_id),
-            "switchyard.assistant_id": assistant_id,
-            "switchyard.workspace_id": claim.workspace_id,
-            "switchyard.attempt": claim.attempt,
-            "switchyard.wait_seconds": waited.total_seconds(),
-        }
-
     def _add(self, span: RunSpan) -> None:
         from opentelemetry import context, trace
 
@@ -101,6 +80,23 @@ class AttemptTrace:
             made.set_attribute("error.type", span.error.partition(":")[0])
             made.set_status(trace.Status(trace.StatusCode.ERROR, span.error))
         made.end(_nanoseconds(span.ended_at))
+
+
+def _attributes(claim: Claim) -> "Attributes":
+    assistant_id = str(claim.assistant_id or claim.configurable.get("assistant_id"))
+    waited = claim.attempt_started_at - claim.scheduled_at
+    return {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.id": assistant_id,
+        "gen_ai.agent.name": claim.graph_id,
+        "gen_ai.conversation.id": str(claim.thread_id),
+        "switchyard.run_id": str(claim.run_id),
+        "switchyard.thread_id": str(claim.thread_id),
+        "switchyard.assistant_id": assistant_id,
+        "switchyard.workspace_id": claim.workspace_id,
+        "switchyard.attempt": claim.attempt,
+        "switchyard.wait_seconds": waited.total_seconds(),
+    }
 
 
 def _named(span: RunSpan) -> "tuple[str, Attributes]":
