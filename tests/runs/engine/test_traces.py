@@ -15,8 +15,9 @@ from platform_site.core import tracing
 from platform_site.core.database import in_db
 from runs import services
 from runs.engine.executor import Attempt, Stop
-from runs.engine.queue import requeue_lost
-from runs.models import Run, RunSpan
+from runs.engine.finish import Ending
+from runs.engine.queue import requeue_lost, take_over
+from runs.models import Run, RunSpan, RunStatus
 from runs.schemas import RunCreate
 from tests.runs.conftest import Gate, claim, create, execute, run_to_end
 from tests.runs.graphs import script
@@ -192,3 +193,19 @@ async def test_a_node_that_waits_for_a_person_is_no_error(traces: InMemorySpanEx
 async def test_without_traces_a_run_keeps_nothing_of_them(principal: Principal, graph_id: str) -> None:
     run = await run_to_end(principal, graph_id, input={"messages": "hi"})
     assert "trace" not in run.kwargs
+
+
+async def test_a_run_that_gets_no_further_attempt_ends_in_its_trace(
+    traces: InMemorySpanExporter, principal: Principal
+) -> None:
+    run = await traced(principal, input={"log": []})
+    error = {"error": "WorkerLost", "message": "gone"}
+    await in_db(claim, run)
+    taken = await in_db(lambda: take_over(Run.objects.get(pk=run.pk), "other"))
+    assert taken is not None
+    await Attempt(taken, lambda: None).abandon(Ending(RunStatus.ERROR, error=error))
+    assert await in_db(lambda: Run.objects.get(pk=run.pk).status) == RunStatus.ERROR
+    [span] = named(traces, "log")
+    assert span.attributes is not None
+    assert f"{place(span).trace_id:032x}" == TRACE_ID
+    assert (span.attributes["switchyard.status"], span.attributes["error.type"]) == ("error", "WorkerLost")
