@@ -19,10 +19,11 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import NS_MATCH_FUNCTION, _namespace_match_pattern
 
 from platform_site.core import store_index, vectors
+from platform_site.core.checkpoints import LeaseLost
 from platform_site.core.embeddings import Embedder
 from platform_site.core.store_filters import conditions, matches_text
 from platform_site.core.store_items import ItemStore, Row, StoreClock
-from platform_site.core.stores import OpenStore
+from platform_site.core.stores import OpenStore, writing_fence
 from platform_site.core.wire import encode
 
 logger = logging.getLogger("switchyard.store")
@@ -79,9 +80,14 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
     def reading(self) -> Any:
         return self._in_transaction("BEGIN")
 
-    def writing(self) -> Any:
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[aiosqlite.Cursor]:
         # A transaction that began as a reader cannot become a writer once another connection has written.
-        return self._in_transaction("BEGIN IMMEDIATE")
+        async with self._in_transaction("BEGIN IMMEDIATE") as cursor:
+            # Asked again: since the caller did, a model has embedded and others have written.
+            if (fence := writing_fence.get()) is not None and not fence.holds():
+                raise LeaseLost(fence)
+            yield cursor
 
     async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
         await cursor.execute(statement, params)

@@ -108,11 +108,11 @@ class WorkspaceStore(BaseStore):
         for op in ops:
             # Before the workspace becomes a part of it: an empty label or one with a dot would lead elsewhere.
             validate_op_namespace(op)
-        if self._fence is not None and any(isinstance(op, PutOp) for op in ops):
-            if not self._fence.holds():
-                raise LeaseLost(self._fence)
-            # For the transaction of these operations.
-            writing_fence.set(self._fence)
+        fence = self._fence if any(isinstance(op, PutOp) for op in ops) else None
+        if fence is not None and not fence.holds():
+            raise LeaseLost(fence)
+        # For the transaction of these operations; what reading prolongs is no write of the attempt.
+        writing_fence.set(fence)
         results = await self._stores.batch([self._inward(op) for op in ops])
         return [self._outward(result) for result in results]
 

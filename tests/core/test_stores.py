@@ -18,6 +18,7 @@ from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
 from tests.core.checkpointing import Lease
 from tests.core.test_checkpoints import RUNS_TABLE
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.store.backends import Letters, letters
 
 WORKSPACES = count(1)
 
@@ -204,6 +205,37 @@ async def test_an_attempt_that_has_lost_its_lease_writes_nothing_but_may_read(st
     item = await store.aget(("notes",), "one")
     assert item is not None
     assert item.value == {"by": "a person"}
+
+
+async def test_a_lease_that_is_lost_while_a_model_embeds_refuses_the_item(tmp_path: Path) -> None:
+    from platform_site.core.sqlite_store import open_sqlite_store
+
+    lease = Lease()
+
+    class Slow(Letters):
+        async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+            lease.lost = True
+            return await super().aembed_documents(texts)
+
+    stores = LoopStores(lambda: open_sqlite_store(tmp_path / "store.sqlite3", letters(Slow())))
+    store = WorkspaceStore(stores, next(WORKSPACES), fence=lease)
+
+    with pytest.raises(LeaseLost):
+        await store.aput(("notes",), "one", {"by": "a late attempt"})
+    assert await store.asearch(()) == []
+    await stores.close_current()
+
+
+async def test_an_attempt_that_has_lost_its_lease_may_read_what_reading_prolongs(stores: Counted) -> None:
+    workspace, lease = next(WORKSPACES), Lease()
+    await WorkspaceStore(stores, workspace).aput(("notes",), "one", {}, ttl=5)
+    store = WorkspaceStore(stores, workspace, fence=lease)
+    # PostgreSQL of this test has no run whose lease it could be.
+    with contextlib.suppress(psycopg.Error):
+        await store.adelete(("notes",), "another")
+    lease.lost = True
+
+    assert await store.aget(("notes",), "one") is not None
 
 
 @pytest.mark.postgres
