@@ -16,7 +16,6 @@ from django.conf import settings
 
 from platform_site.core.loops import BackgroundLoop
 from platform_site.core.rounds import Rounds, Status, Task
-from platform_site.core.stores import close_storage
 
 if TYPE_CHECKING:
     from platform_site.core.redis_signals import RedisSignals
@@ -106,6 +105,9 @@ class BackgroundTasks:
         for failure in await asyncio.gather(*(close() for close in self._closes), return_exceptions=True):
             if isinstance(failure, Exception):
                 logger.error("a background task did not end well", exc_info=failure)
+        # Imported when it happens: it brings LangGraph along, which no command line has to wait for.
+        from platform_site.core.stores import close_storage
+
         await close_storage()
 
 

@@ -21,12 +21,13 @@ from platform_site.core.database import IS_POSTGRES, in_db, read_db
 from platform_site.core.errors import Unprocessable
 from runs.webhooks import queue
 from runs.webhooks.addresses import Resolver
+from runs.webhooks.answer import Answer
 from runs.webhooks.outbox import TASK
 from runs.webhooks.policy import rules_for, target_of
 from runs.webhooks.queue import Claimed
 from runs.webhooks.schedule import Verdict, reason, verdict
 from runs.webhooks.signatures import signed_headers
-from runs.webhooks.transport import Answer, Sender
+from runs.webhooks.transport import Sender
 
 logger = logging.getLogger("switchyard.webhooks")
 

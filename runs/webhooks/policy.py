@@ -5,14 +5,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import httpx
 from django.conf import settings
 
 from platform_site.core.config import config
 from platform_site.core.config_sections import WebhookUrl
 from platform_site.core.errors import Unprocessable
 from runs.webhooks.addresses import Blocked, Resolver, Rules, name_refusal, rules
+
+if TYPE_CHECKING:
+    from httpx import URL
 
 DISABLED = "`webhook` is not available: webhooks are disabled on this server (http.disable_webhooks)"
 LOOPBACK_DISABLED = (
@@ -83,14 +86,17 @@ def target_of(text: str) -> Target:
     return target
 
 
-def _parsed(text: str) -> httpx.URL:
+def _parsed(text: str) -> "URL":
+    # Imported with the first webhook: it costs every process 50 ms.
+    import httpx
+
     try:
         return httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise Unprocessable(f"Webhook URL is not valid: {error}"[:500]) from None
 
 
-def _own(url: httpx.URL) -> Target:
+def _own(url: "URL") -> Target:
     """A path on this server: it is called like any other receiver, and asks for credentials like any caller."""
     host = settings.HOST if settings.HOST not in ("", "0.0.0.0", "::", "localhost") else "127.0.0.1"
     return Target("http", host, settings.PORT, url.raw_path.decode())

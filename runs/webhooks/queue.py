@@ -17,9 +17,9 @@ from django.db.models import Q
 from platform_site.core import metrics
 from runs.models import DeliveryStatus, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from runs.webhooks import schedule
+from runs.webhooks.answer import Answer
 from runs.webhooks.schedule import Verdict
 from runs.webhooks.signatures import secrets_of
-from runs.webhooks.transport import Answer
 
 # How much longer a lease is than the longest request: time to write down what came of it.
 LEASE_MARGIN_SECONDS = 10.0

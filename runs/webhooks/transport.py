@@ -8,7 +8,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 
 import httpcore
@@ -16,6 +15,7 @@ import httpx
 from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from runs.webhooks.addresses import Blocked, Resolver, Rules
+from runs.webhooks.answer import Answer
 from runs.webhooks.policy import Target
 
 CONNECT_SECONDS = 5.0
@@ -24,20 +24,6 @@ BODY_BYTES = 4096
 BODY_SECONDS = 2.0
 HEADERS_KEPT = 50
 HEADER_CHARACTERS = 1000
-
-
-@dataclass
-class Answer:
-    """What came of a request. Without a `status` there was no answer, and `error` says why."""
-
-    status: int | None = None
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: str = ""
-    error: str = ""
-    milliseconds: int = 0
-
-    def header(self, name: str) -> str | None:
-        return next((value for found, value in self.headers if found == name), None)
 
 
 class CheckedBackend(AsyncNetworkBackend):

@@ -11,9 +11,10 @@ from runs.models import WebhookDelivery, WebhookEndpoint
 from runs.webhooks import deliverer as deliverer_module
 from runs.webhooks import queue
 from runs.webhooks.addresses import Resolver
+from runs.webhooks.answer import Answer
 from runs.webhooks.deliverer import Deliverer
 from runs.webhooks.signatures import derived_secret
-from runs.webhooks.transport import Answer, Sender
+from runs.webhooks.transport import Sender
 from tests.runs.webhooks.conftest import again, attempts, owe, work
 from tests.runs.webhooks.receiving import answers, raw, receiving
 

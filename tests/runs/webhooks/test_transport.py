@@ -9,8 +9,9 @@ import pytest
 
 from runs.webhooks import transport
 from runs.webhooks.addresses import Resolver, Rules
+from runs.webhooks.answer import Answer
 from runs.webhooks.policy import Target
-from runs.webhooks.transport import BODY_BYTES, Answer, Sender
+from runs.webhooks.transport import BODY_BYTES, Sender
 from tests.runs.webhooks.receiving import Behaviour, Receiver, answers, raw, receiving
 
 LOOPBACK = Rules(allow_loopback=True)
