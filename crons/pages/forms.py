@@ -116,6 +116,9 @@ def patch_body(form: CronForm, cron: Cron) -> CronPatch | None:
     before = form_of(cron).values
     changed = [name for name in FIELDS if form.values[name] != before[name]]
     fields = _fields(form, changed)
+    if "metadata" in fields:
+        # What its runs have beside the name stays: a change replaces it.
+        fields["metadata"] = cron.payload.get("metadata", {}) | fields["metadata"]
     if "on_run_completed" in changed and cron.thread_id is None:
         fields["on_run_completed"] = form.values["on_run_completed"]
     if not form.values["schedule"]:

@@ -334,12 +334,13 @@ def test_a_place_in_the_ticks_that_is_none_shows_the_latest(cron, member, before
 
 def test_an_edit_changes_what_was_changed_and_nothing_else(cron, member):
     made = cron(metadata={"name": "digest", "team": "a"})
-    made.payload |= {"input": {"a": 1}, "durability": "exit"}
+    made.payload |= {"input": {"a": 1}, "durability": "exit", "metadata": {"name": "digest", "team": "a"}}
     made.save()
     assert member.post(f"/dashboard/crons/{made.pk}/edit", {"name": "weekly", "schedule": "@weekly"}).status_code == 302
     made.refresh_from_db()
     assert (made.schedule, made.metadata) == ("@weekly", {"name": "weekly", "team": "a"})
     assert (made.payload["input"], made.payload["durability"]) == ({"a": 1}, "exit")
+    assert made.payload["metadata"] == {"name": "weekly", "team": "a"}
 
 
 def test_the_form_of_a_cron_is_filled_in(cron, member):
