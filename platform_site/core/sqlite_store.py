@@ -60,6 +60,8 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
         await self.setup()
         await self.conn.create_function("store_matches", 2, matches_text, deterministic=True)
         await self.conn.create_function("first_labels", 2, _first_labels, deterministic=True)
+        # SQLite's own knows the case of ASCII letters only.
+        await self.conn.create_function("lower", 1, str.lower, deterministic=True)
         if self.embedder is not None:
             self.has_extension = await _load_extension(self.conn)
 

@@ -67,11 +67,14 @@ def _shown(store: ItemStore, row: Row) -> Shown:
 
 
 async def with_text(store: ItemStore, parent: tuple[str, ...], text: str, *, limit: int) -> list[Shown]:
-    """Items below a namespace with this text in key, namespace or value, the newest first. It looks at all of them."""
+    """Items below a namespace with this text in key, namespace or value, in any case, the newest first.
+
+    It looks at all of them.
+    """
     place, params = store.within(".".join(parent))
-    pattern = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     name = "SUBSTR(prefix, ?) || '.' || key"
-    condition = f"(LOWER({name}) LIKE ? ESCAPE '\\' OR LOWER(CAST(value AS TEXT)) LIKE ? ESCAPE '\\')"
+    condition = f"(LOWER({name}) LIKE LOWER(?) ESCAPE '\\' OR LOWER(CAST(value AS TEXT)) LIKE LOWER(?) ESCAPE '\\')"
     statement = (
         f"SELECT {store.columns} FROM store WHERE {place} AND {ALIVE} AND {condition} ORDER BY created_at DESC LIMIT ?"
     )

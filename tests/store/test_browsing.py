@@ -65,6 +65,7 @@ async def test_text_is_found_in_keys_namespaces_and_values_whatever_its_case(
     await store.aput(("users", "bob"), "Sailing", {"n": 1})
     await store.aput(("sailing",), "k", {"n": 1})
     await store.aput(("users", "eve"), "100%", {"a_b": "back\\slash"})
+    await store.aput(("users", "eve"), "trouble", {"text": "Ärger"})
     await store.aput(("users", "eve"), "sailing", {"n": 1}, ttl=1)
     backend.time.goes(1)
     opened, top = await item_store(store), (store._label,)
@@ -76,6 +77,8 @@ async def test_text_is_found_in_keys_namespaces_and_values_whatever_its_case(
     assert await found("sailing", limit=1) == ["k"]
     assert await found("users.bob") == ["Sailing"]
     assert await found("0%") == ["100%"]
+    for text in ("Ärger", "ärger", "ÄRGER"):
+        assert await found(text) == ["trouble"]
     assert await found("a_b") == ["100%"]
     assert await found("axb") == []
     # The workspace is no part of the name.
