@@ -41,9 +41,6 @@ _HISTORY = declared(
     errors=(503,),
 )
 
-# More states than a thread has; databases know no larger number.
-MOST_STATES = 2**31 - 1
-
 
 @router.post("/threads", response={200: schemas.Thread, 201: schemas.Problem}, openapi_extra=_CREATE)
 async def create(request: ApiRequest, body: schemas.ThreadCreate) -> HttpResponse:
@@ -198,7 +195,7 @@ async def patch_state(request: ApiRequest, thread_id: str, body: schemas.StatePa
 
 @router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CONFLICT)
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
-    """Merge metadata into the thread's own."""
+    """Write a checkpoint as if a node had returned these values; with a checkpoint named, fork from there."""
     thread = await _thread(request, thread_id)
     await read_db(services.thread_require_idle, thread.thread_id)
     ref = body.checkpoint
@@ -214,19 +211,18 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
 
 @router.get("/threads/{thread_id}/history", response=list[schemas.ThreadState], openapi_extra=_HISTORY)
 async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
-    """Write a checkpoint as if a node had returned these values; with a checkpoint named, fork from there."""
+    """Past states, the newest first."""
     text = request.GET.get("limit", "1")
     if not text.removeprefix("-").isdecimal():
         raise Unprocessable(f"Invalid limit {text}")
     thread = await _thread(request, thread_id)
     before = request.GET.get("before") or None
-    limit = min(max(0, int(text[:10])), MOST_STATES)
-    return await _history(thread, None, None, limit=limit, before=before, metadata=None)
+    return await _history(thread, None, None, limit=int(text[:10]), before=before, metadata=None)
 
 
 @router.post("/threads/{thread_id}/history", response=list[schemas.ThreadStateSelected])
 async def search_history(request: ApiRequest, thread_id: str, body: schemas.HistorySearch) -> HttpResponse:
-    """Past states, the newest first."""
+    """Past states, the newest first, by metadata, from a checkpoint on or before one."""
     thread = await _thread(request, thread_id)
     before = _before(body.before)
     return await _history(thread, body.checkpoint, body.select, limit=body.limit, before=before, metadata=body.metadata)
@@ -235,7 +231,6 @@ async def search_history(request: ApiRequest, thread_id: str, body: schemas.Hist
 async def _history(
     thread: ThreadForState, ref: CheckpointRef | None, select: list[str] | None, **options: Any
 ) -> HttpResponse:
-    """Past states, the newest first, by metadata, from a checkpoint on or before one."""
     states = await state_loop().run(state_history(thread, ref, **options))
     return json_response(encode([_selected(state, select) for state in states]))
 
