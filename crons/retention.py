@@ -4,17 +4,21 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from crons.models import CronTick
 from platform_site.core.database import in_db, read_db
+from runs.models import IN_FLIGHT, Run
 
 INTERVAL = 3600.0
 
 
 async def sweep_ticks() -> None:
-    """Delete ticks older than `CRON_TICK_RETENTION_DAYS`, and of each cron those beyond the last `CRON_TICKS_KEPT`."""
+    """Delete ticks older than `CRON_TICK_RETENTION_DAYS`, and of each cron those beyond the last `CRON_TICKS_KEPT`.
+
+    The tick of a run that is going stays, however old: `overlap_policy` asks for it.
+    """
     await in_db(delete_old_ticks, timezone.now())
     for cron_id in await read_db(crons_with_many_ticks):
         await in_db(delete_surplus_ticks, cron_id)
@@ -23,7 +27,7 @@ async def sweep_ticks() -> None:
 def delete_old_ticks(now: datetime) -> int:
     """Delete the ticks that are too old; how many."""
     horizon = now - timedelta(days=settings.CRON_TICK_RETENTION_DAYS)
-    return CronTick.objects.filter(due_at__lt=horizon).delete()[0]
+    return _over(CronTick.objects.filter(due_at__lt=horizon)).delete()[0]
 
 
 def crons_with_many_ticks() -> list[UUID]:
@@ -36,4 +40,8 @@ def delete_surplus_ticks(cron_id: UUID) -> int:
     """Delete all but the last ticks of a cron; how many."""
     ticks = CronTick.objects.filter(cron_id=cron_id).order_by("-due_at")
     last = ticks.values_list("due_at", flat=True)[settings.CRON_TICKS_KEPT : settings.CRON_TICKS_KEPT + 1].first()
-    return 0 if last is None else CronTick.objects.filter(cron_id=cron_id, due_at__lte=last).delete()[0]
+    return 0 if last is None else _over(CronTick.objects.filter(cron_id=cron_id, due_at__lte=last)).delete()[0]
+
+
+def _over(ticks: "QuerySet[CronTick]") -> "QuerySet[CronTick]":
+    return ticks.exclude(run_id__in=Run.objects.filter(status__in=IN_FLIGHT).values("run_id"))

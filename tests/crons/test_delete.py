@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from crons import retention
@@ -89,3 +90,16 @@ async def test_of_each_cron_a_number_of_due_times_is_kept(
     await retention.sweep_ticks()
     assert await in_db(ticks, cron) == before[4 - left :]
     assert len(await in_db(ticks, other)) == 1
+
+
+async def test_the_due_time_of_a_run_that_is_going_is_kept(principal: Principal, settings: Any) -> None:
+    settings.CRON_TICKS_KEPT, settings.CRON_TICK_RETENTION_DAYS = 1, 10
+    cron = await fired_cron(principal, overlap_policy="skip", on_run_completed="keep")
+    await Scheduler().fire_due(at(NOON) + timedelta(minutes=1))
+    await in_db(CronTick.objects.update, due_at=F("due_at") - timedelta(days=20))
+    await retention.sweep_ticks()
+    assert [tick.outcome for tick in await in_db(ticks, cron)] == ["fired"]
+    assert await Scheduler().fire_due(at(NOON) + timedelta(minutes=2)) == 0
+    await in_db(Run.objects.update, status="success")
+    await retention.sweep_ticks()
+    assert [tick.outcome for tick in await in_db(ticks, cron)] == ["skipped"]
