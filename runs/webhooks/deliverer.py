@@ -164,10 +164,11 @@ class Deliverer:
             "user-agent": "Switchyard",
         }
         signed = signed_headers(claimed.delivery_id, claimed.body, claimed.secrets, at)
-        headers = {**own, **shown, **signed}
+        # A User-Agent of the configuration takes the place of ours; the others may not be named there.
+        headers = {**shown, **own, **signed}
         answer = await self._sender.post(target, rules, headers, body, settings.WEBHOOK_TIMEOUT_SECONDS)
         _hide(answer, [*own.values(), *variables(section).values()])
-        return {**dict.fromkeys(own, HIDDEN), **shown, **signed, "webhook-signature": HIDDEN}, answer, False
+        return {**shown, **dict.fromkeys(own, HIDDEN), **signed, "webhook-signature": HIDDEN}, answer, False
 
 
 def _hide(answer: Answer, secrets: Iterable[str]) -> None:

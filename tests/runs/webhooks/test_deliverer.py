@@ -150,6 +150,16 @@ async def test_headers_of_the_config_are_sent_and_kept_nowhere(
     assert "s3cret-token" not in str(kept)
 
 
+async def test_user_agent_of_the_config_is_the_one_that_is_sent(workspace, clock, deliverer, receiver, use_webhooks):
+    url = {"disable_loopback": False, "require_https": False}
+    use_webhooks(url=url, headers={"User-Agent": "Acme hooks"})
+    delivery = await owe(workspace, receiver.url, clock.now)
+    await work(deliverer)
+    assert receiver.received[0].headers["user-agent"] == "Acme hooks"
+    [entry] = await attempts(delivery)
+    assert entry.request_headers["user-agent"] == "***"
+
+
 async def test_variable_that_is_not_set_fails_the_attempt_and_says_so(
     workspace, clock, deliverer, receiver, use_webhooks
 ):
