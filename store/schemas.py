@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from platform_site.core.config_sections import Minutes
 from platform_site.core.wire import Schema
 
 
@@ -14,8 +15,6 @@ def _no_number(value: Any) -> Any:
     return value
 
 
-# A century (see `core/store_items.py`).
-Minutes = Annotated[float, Field(gt=0, le=52_560_000)]
 # 0 is read as the default.
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platform_site.core.config_sections import LONGEST_MINUTES
+from platform_site.core.config_sections import Minutes
 from platform_site.core.openapi import every_field_optional
 from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
@@ -48,7 +48,7 @@ class Superstep(Schema):
 class ThreadTTL(Schema):
     """Minutes after its last activity after which a thread is deleted, or loses its past; absent: as it was."""
 
-    ttl: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] | None = None
+    ttl: Minutes | None = None
     strategy: Literal["delete", "keep_latest"] | None = None
 
     @property

@@ -27,7 +27,7 @@ def _regular_expression(value: str) -> str:
 
 
 Reference = Annotated[str, AfterValidator(_reference)]
-# A hundred years: later moments are hard to write.
+# A century: whoever wants longer wants no end at all. Databases know no date beyond the year 9999.
 LONGEST_MINUTES = 52_560_000
 Minutes = Annotated[float, Field(gt=0, le=LONGEST_MINUTES)]
 

@@ -33,14 +33,13 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from platform_site.core.config_sections import LONGEST_MINUTES
 from platform_site.core.database import has_nul
 from platform_site.core.embeddings import Embedder
 from platform_site.core.errors import NOT_STORABLE
 from platform_site.core.store_filters import UnsupportedOperator, conditions
 from platform_site.core.wire import encode
 
-# A century: whoever wants longer wants no end at all. Databases know no date beyond the year 9999.
-LONGEST_TTL_MINUTES = 100 * 365 * 24 * 60
 # Together they are a key of an index, and PostgreSQL's take some 2,700 bytes.
 LONGEST_NAME_BYTES = 2000
 LONGEST_PATH_BYTES = 500
@@ -143,8 +142,8 @@ class ItemStore(BaseStore):
             return _Put(prefix, key)
         if len(prefix.encode()) + len(key.encode()) > LONGEST_NAME_BYTES:
             raise NotStorable(f"A namespace and a key have at most {LONGEST_NAME_BYTES} bytes together")
-        if op.ttl is not None and not 0 < op.ttl <= LONGEST_TTL_MINUTES:
-            raise NotStorable(f"A time to live is more than 0 and at most {LONGEST_TTL_MINUTES} minutes")
+        if op.ttl is not None and not 0 < op.ttl <= LONGEST_MINUTES:
+            raise NotStorable(f"A time to live is more than 0 and at most {LONGEST_MINUTES} minutes")
         paths = [] if op.index is False else op.index
         for path in paths or ():
             if len(path.encode()) > LONGEST_PATH_BYTES:
