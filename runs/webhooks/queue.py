@@ -160,8 +160,11 @@ def _settle(row: WebhookDelivery, status: DeliveryStatus, now: datetime) -> None
     row.status, row.settled_at = status, now
     _count(status.value)
     if status is DeliveryStatus.DELIVERED:
-        # Statements only where there was a failure before, or nothing yet.
         row.failing_since, row.failures = None, 0
+    if not row.endpoint_digest:
+        # Its address was not allowed when the run ended: it belongs to no endpoint.
+        return
+    if status is DeliveryStatus.DELIVERED:
         endpoint_delivered(row, now)
     else:
         endpoint_failed(row, now)
@@ -191,8 +194,6 @@ def endpoint_delivered(row: WebhookDelivery, now: datetime) -> None:
 
 def endpoint_failed(row: WebhookDelivery, now: datetime) -> None:
     """A delivery was given up: its endpoint is disabled after too many in a row, or if it says that it is gone."""
-    if not row.endpoint_digest:
-        return
     known = WebhookEndpoint.objects.filter(workspace_id=row.workspace_id, digest=row.endpoint_digest)
     if not known.exists():
         _endpoint_create(row)

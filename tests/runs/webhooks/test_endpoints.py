@@ -104,6 +104,17 @@ async def test_what_a_disabled_endpoint_is_owed_is_held_back_and_sent_when_it_is
     assert (await endpoint()).disabled_reason == ""
 
 
+@pytest.mark.parametrize("status", [200, 410])
+async def test_delivery_that_was_not_allowed_at_its_end_belongs_to_no_endpoint(
+    workspace, clock, deliverer, receiver, status
+):
+    receiver.then = answers(status)
+    await owe(workspace, receiver.url, clock.now, host="", address="", endpoint_digest="")
+    await work(deliverer)
+    assert len(receiver.received) == 1
+    assert not await in_db(WebhookEndpoint.objects.exists)
+
+
 async def test_other_endpoints_of_the_host_are_not_disabled(workspace, clock, deliverer, receiver):
     receiver.script = [answers(410)]
     await owe(workspace, receiver.url, clock.now)
