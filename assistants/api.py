@@ -15,6 +15,7 @@ from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.loops import state_loop
 from platform_site.core.openapi import declared
+from platform_site.core.paging import MOST_ROWS, Limit, Offset
 from platform_site.core.wire import encode
 
 router = Router(tags=["assistants"])
@@ -29,9 +30,7 @@ async def assistant_create(request: ApiRequest, body: schemas.AssistantCreate) -
 
 
 @router.get("/assistants", response=list[schemas.Assistant])
-async def assistant_list(
-    request: ApiRequest, limit: schemas.Limit = schemas.MOST_ROWS, offset: schemas.Offset = 0
-) -> HttpResponse:
+async def assistant_list(request: ApiRequest, limit: Limit = MOST_ROWS, offset: Offset = 0) -> HttpResponse:
     """List all assistants, newest first."""
     query = schemas.AssistantSearch(limit=limit, offset=offset)
     page = await read_db(selectors.assistant_search, request.principal, query)

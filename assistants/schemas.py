@@ -7,12 +7,10 @@ from uuid import UUID, uuid4
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from platform_site.core.openapi import every_field_optional
+from platform_site.core.paging import Limit, Offset
 from platform_site.core.validation import AssistantId
 from platform_site.core.wire import Schema
 
-MOST_ROWS = 1000
-Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
-Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(max_length=500)]
 Column = Literal[
     "assistant_id",

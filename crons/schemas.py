@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from platform_site.core.openapi import every_field_optional
+from platform_site.core.paging import Limit, Offset
 from platform_site.core.validation import AssistantId, ThreadId
 from platform_site.core.wire import Schema, encode
 from runs.schemas import RunOptions
 
-Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Column = Literal[
     "cron_id",
     "assistant_id",

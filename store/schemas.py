@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from platform_site.core.config_sections import Minutes
+from platform_site.core.paging import Offset
 from platform_site.core.wire import Schema
 
 
@@ -17,7 +18,6 @@ def _no_number(value: Any) -> Any:
 
 # 0 is read as the default.
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 # Python's 0 is False as well.
 NotAtAll = Annotated[Literal[False], BeforeValidator(_no_number)]
 DEFAULT_ITEMS = 10

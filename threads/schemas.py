@@ -1,16 +1,15 @@
 """Request and response bodies of the thread operations."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from platform_site.core.config_sections import Minutes
 from platform_site.core.openapi import every_field_optional
+from platform_site.core.paging import Limit, Offset
 from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
 
-Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Status = Literal["idle", "busy", "interrupted", "error"]
 
 

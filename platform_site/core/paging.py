@@ -1,6 +1,14 @@
-"""One page of a search, and what its headers say."""
+"""One page of a search: how it is asked for, and what its headers say."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+MOST_ROWS = 1000
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+# Databases take no larger number.
+Offset = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 @dataclass(frozen=True)
