@@ -187,17 +187,15 @@ def _failed(
 
 def endpoint_delivered(row: WebhookDelivery, now: datetime) -> None:
     """The endpoint works: what had failed before is forgiven."""
-    known = WebhookEndpoint.objects.filter(workspace_id=row.workspace_id, digest=row.endpoint_digest)
-    if not known.update(failures=0, last_delivered_at=now):
-        _endpoint_create(row, last_delivered_at=now)
+    place = {"workspace_id": row.workspace_id, "digest": row.endpoint_digest}
+    if not WebhookEndpoint.objects.filter(**place).update(failures=0, last_delivered_at=now):
+        WebhookEndpoint.objects.get_or_create(**place, defaults={"address": row.address, "last_delivered_at": now})
 
 
 def endpoint_failed(row: WebhookDelivery, now: datetime) -> None:
     """A delivery was given up: its endpoint is disabled after too many in a row, or if it says that it is gone."""
-    known = WebhookEndpoint.objects.filter(workspace_id=row.workspace_id, digest=row.endpoint_digest)
-    if not known.exists():
-        _endpoint_create(row)
-    endpoint = known.select_for_update().get()
+    place = {"workspace_id": row.workspace_id, "digest": row.endpoint_digest}
+    endpoint, _ = WebhookEndpoint.objects.select_for_update().get_or_create(**place, defaults={"address": row.address})
     endpoint.failures += 1
     endpoint.last_failed_at = now
     reason = ""
@@ -208,20 +206,6 @@ def endpoint_failed(row: WebhookDelivery, now: datetime) -> None:
     endpoint.save()
     if reason and endpoint.disabled_at is None:
         disable(endpoint, f"Disabled automatically. {reason}", now)
-
-
-def _endpoint_create(row: WebhookDelivery, last_delivered_at: datetime | None = None) -> None:
-    WebhookEndpoint.objects.bulk_create(
-        [
-            WebhookEndpoint(
-                workspace_id=row.workspace_id,
-                digest=row.endpoint_digest,
-                address=row.address,
-                last_delivered_at=last_delivered_at,
-            )
-        ],
-        ignore_conflicts=True,
-    )
 
 
 def disable(endpoint: WebhookEndpoint, reason: str, now: datetime) -> None:
