@@ -13,6 +13,7 @@ import sys
 import warnings
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 
@@ -32,6 +33,8 @@ from celery.apps.worker import Worker
 from celery.beat import Scheduler
 from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
+from kombu.utils.url import as_url
+from redis.connection import SSLConnection, parse_url
 
 from platform_site import alive, serving
 from platform_site.core import tracing
@@ -98,9 +101,23 @@ class EngineStep(bootsteps.StartStopStep):
             serving.end_soon(worker.exitcode or 0)
 
 
-def _broker(url: str) -> str:
-    # Celery has a name of its own for a socket file.
-    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+def _broker(url: str) -> dict[str, Any]:
+    """The settings that make Celery's connection of `url` what redis-py makes of it.
+
+    Celery's own reading of it verifies no certificates, knows no database of a socket file and fails at options.
+    """
+    found: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    account = {"user": found.pop("username", None), "password": found.pop("password", None)}
+    database, path = str(found.pop("db", 0)), found.pop("path", None)
+    if path is None:
+        place = as_url("redis", found.pop("host", None), found.pop("port", None), path=database, **account)
+    else:
+        place = as_url("redis+socket", path=quote(path.lstrip("/")), **account) + f"?virtual_host={database}"
+    is_tls = found.pop("connection_class", None) is SSLConnection
+    tls = {"ssl_cert_reqs": "required"} | {name: found[name] for name in found if name.startswith("ssl_")}
+    # Others may use the same Redis.
+    options = {"socket_keepalive": True, **found, "global_keyprefix": "switchyard:celery:"}
+    return {"broker_url": place, "broker_use_ssl": tls if is_tls else None, "broker_transport_options": options}
 
 
 def _application() -> Application:
@@ -109,8 +126,9 @@ def _application() -> Application:
             "workers and beat need DATABASE_URL and REDIS_URL; without them `manage.py serve` does all in one process"
         )
     tracing.check()
-    application = Application("switchyard", broker=_broker(settings.REDIS_URL))
+    application = Application("switchyard")
     application.conf.update(
+        **_broker(settings.REDIS_URL),
         worker_pool="threads",
         worker_concurrency=settings.CONCURRENCY,
         worker_prefetch_multiplier=1,
@@ -123,8 +141,6 @@ def _application() -> Application:
         broker_connection_retry_on_startup=True,
         # Redis may be away for as long as it likes.
         broker_connection_max_retries=None,
-        # Beside the keys of others in the same Redis.
-        broker_transport_options={"global_keyprefix": "switchyard:celery:", "socket_keepalive": True},
         beat_scheduler=LivingScheduler,
         # It shows that it is alive in between.
         beat_max_loop_interval=alive.INTERVAL,
