@@ -138,6 +138,8 @@ DATABASE_URL = _env("DATABASE_URL")
 REDIS_URL = _env("REDIS_URL")
 if REDIS_URL and not DATABASE_URL:
     raise ImproperlyConfigured("REDIS_URL needs DATABASE_URL: scale mode keeps its data in PostgreSQL, not SQLite")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// (TLS) or unix://")
 
 
 def _postgres(url: str) -> dict[str, Any]:

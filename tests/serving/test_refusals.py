@@ -66,6 +66,24 @@ def test_a_webhook_secret_that_is_none(tmp_path: Path, secret: str) -> None:
     assert "MfKQ" not in started.stderr
 
 
+POSTGRES = {"DATABASE_URL": "postgres://user:hidden@nowhere/name"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"REDIS_URL": "redis://:hidden@nowhere"}, "REDIS_URL needs DATABASE_URL"),
+        ({**POSTGRES, "REDIS_URL": "amqp://user:hidden@nowhere"}, "REDIS_URL must begin with redis://"),
+        ({**POSTGRES, "REDIS_URL": "redis://nowhere"}, "SECRET_KEY must be set in scale mode"),
+        ({"DATABASE_URL": "mysql://user:hidden@nowhere/name"}, "DATABASE_URL must begin with postgres://"),
+    ],
+)
+def test_databases_that_do_not_fit(tmp_path: Path, environment: dict[str, str], sentence: str) -> None:
+    said = refused(manage("serve", DATA_DIR=str(tmp_path), **environment))
+    assert said.startswith(sentence)
+    assert "hidden" not in said
+
+
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.json"
     assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))
