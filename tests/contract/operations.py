@@ -130,40 +130,46 @@ def patched(path: str) -> list[Refusal]:
     ]
 
 
+# Fields of a run that a cron has as well, values that both refuse, and the first line of the detail.
+CONFIGURED: list[tuple[str, Any, str | None]] = [
+    ("config", 5, wrong_type("5", OBJECT)),
+    ("config", None, wrong_type("null", OBJECT)),
+    ("config", {"recursion_limit": "x"}, wrong_type('"x"', INTEGER)),
+    ("config", {"tags": 5}, wrong_type("5", ARRAY)),
+    ("config", {"configurable": 5}, wrong_type("5", OBJECT)),
+    ("context", 5, wrong_type("5", OBJECT)),
+    ("metadata", 5, wrong_type("5", OBJECT)),
+    ("metadata", None, wrong_type("null", OBJECT)),
+    ("checkpoint_id", 5, None),
+    ("interrupt_before", "inc", no_schema('"inc"')),
+    ("interrupt_after", [5], no_schema("[5]")),
+    ("stream_mode", "zzz", no_schema('"zzz"')),
+    ("stream_subgraphs", "x", wrong_type('"x"', BOOLEAN)),
+    ("stream_resumable", 5, wrong_type("5", BOOLEAN)),
+    ("durability", "x", '"x" is not one of "sync", "async" or "exit"'),
+    ("multitask_strategy", "x", '"x" is not one of "reject", "rollback" or 2 other candidates'),
+    ("checkpoint_during", "x", wrong_type('"x"', BOOLEAN)),
+    ("webhook", 5, wrong_type("5", STRING)),
+]
+
+
 def runs(path: str) -> list[Refusal]:
     fields: list[tuple[str, Any, str | None]] = [
+        *CONFIGURED,
         ("assistant_id", 5, None),
         ("assistant_id", None, None),
         ("command", 5, None),
         ("command", {"goto": 5}, None),
         ("command", {"update": 5}, None),
-        ("config", 5, wrong_type("5", OBJECT)),
-        ("config", None, wrong_type("null", OBJECT)),
-        ("config", {"recursion_limit": "x"}, wrong_type('"x"', INTEGER)),
-        ("config", {"tags": 5}, wrong_type("5", ARRAY)),
-        ("config", {"configurable": 5}, wrong_type("5", OBJECT)),
-        ("context", 5, wrong_type("5", OBJECT)),
-        ("metadata", 5, wrong_type("5", OBJECT)),
-        ("metadata", None, wrong_type("null", OBJECT)),
         ("checkpoint", 5, wrong_type("5", OBJECT)),
         ("checkpoint", {"checkpoint_id": 5}, wrong_type("5", STRING)),
-        ("checkpoint_id", 5, None),
-        ("interrupt_before", "inc", no_schema('"inc"')),
         ("interrupt_before", 5, no_schema("5")),
-        ("interrupt_after", [5], no_schema("[5]")),
-        ("stream_mode", "zzz", no_schema('"zzz"')),
         ("stream_mode", ["values", 5], no_schema('["values",5]')),
         ("stream_mode", ["tools"], no_schema('["tools"]')),
         ("stream_mode", "lifecycle", no_schema('"lifecycle"')),
-        ("stream_subgraphs", "x", wrong_type('"x"', BOOLEAN)),
-        ("stream_resumable", 5, wrong_type("5", BOOLEAN)),
         ("if_not_exists", "x", '"x" is not one of "create" or "reject"'),
-        ("durability", "x", '"x" is not one of "sync", "async" or "exit"'),
-        ("multitask_strategy", "x", '"x" is not one of "reject", "rollback" or 2 other candidates'),
         ("after_seconds", "x", wrong_type('"x"', NUMBER)),
-        ("checkpoint_during", "x", wrong_type('"x"', BOOLEAN)),
         ("feedback_keys", 5, wrong_type("5", ARRAY)),
-        ("webhook", 5, wrong_type("5", STRING)),
     ]
     missing: Refusal = (path, {"input": {}}, '"assistant_id" is a required property')
     return [missing, *((path, {**RUN, field: value}, line) for field, value, line in fields)]
@@ -200,24 +206,7 @@ def crons(path: str, body: dict[str, Any]) -> list[Refusal]:
         ("enabled", None, wrong_type("null", BOOLEAN)),
         ("misfire_policy", "x", '"x" is not one of "run_once" or "skip"'),
         ("overlap_policy", "x", '"x" is not one of "allow" or "skip"'),
-        ("config", 5, wrong_type("5", OBJECT)),
-        ("config", None, wrong_type("null", OBJECT)),
-        ("config", {"recursion_limit": "x"}, wrong_type('"x"', INTEGER)),
-        ("config", {"tags": 5}, wrong_type("5", ARRAY)),
-        ("config", {"configurable": 5}, wrong_type("5", OBJECT)),
-        ("context", 5, wrong_type("5", OBJECT)),
-        ("metadata", 5, wrong_type("5", OBJECT)),
-        ("metadata", None, wrong_type("null", OBJECT)),
-        ("checkpoint_id", 5, None),
-        ("interrupt_before", "inc", no_schema('"inc"')),
-        ("interrupt_after", [5], no_schema("[5]")),
-        ("stream_mode", "zzz", no_schema('"zzz"')),
-        ("stream_subgraphs", "x", wrong_type('"x"', BOOLEAN)),
-        ("stream_resumable", 5, wrong_type("5", BOOLEAN)),
-        ("durability", "x", '"x" is not one of "sync", "async" or "exit"'),
-        ("multitask_strategy", "x", '"x" is not one of "reject", "rollback" or 2 other candidates'),
-        ("checkpoint_during", "x", wrong_type('"x"', BOOLEAN)),
-        ("webhook", 5, wrong_type("5", STRING)),
+        *CONFIGURED,
     ]
     return [(path, {**body, field: value}, line) for field, value, line in fields]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.memory import InMemoryStore
 
 from platform_site.core.graphs import BrokenGraph, GraphRegistry, UnknownGraph, default_assistant_id
@@ -359,74 +358,6 @@ async def test_a_use_loads_the_graphs_if_nobody_has(tmp_path: Path) -> None:
     assert await said(registry) == "hi"
     await registry.wait_loaded()
     assert registry.is_loaded
-
-
-# --- Types in checkpoints ------------------------------------------------------------------------
-
-TYPES = """
-from dataclasses import dataclass
-from pydantic import BaseModel
-
-@dataclass
-class Order:
-    number: int
-
-class Customer(BaseModel):
-    name: str
-
-class Stranger(BaseModel):
-    name: str
-
-class Shop(TypedDict, total=False):
-    order: Order
-    customer: Customer
-    bare: dict
-
-async def buy(state: Shop):
-    return {"order": Order(7), "customer": Customer(name="Ann"), "bare": {"who": Stranger(name="Eve")}}
-
-builder = StateGraph(Shop).add_node("buy", buy).add_edge(START, "buy").add_edge("buy", END)
-"""
-
-
-async def shop_state(registry: GraphRegistry) -> dict[str, Any]:
-    """The state of a run, read back by another copy of the graph."""
-    config: Any = {"configurable": {"thread_id": "1"}}
-    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
-    options: dict[str, Any] = {"checkpointer": saver, "store": None}
-    async with registry.open("agent", config, **options, access="run") as graph:
-        await graph.ainvoke({}, config)
-    async with registry.open("agent", config, **options, access="read") as graph:
-        return (await graph.aget_state(config)).values
-
-
-@pytest.mark.parametrize("tail", ["graph = builder.compile()", "graph = builder", "def graph(): return builder"])
-async def test_types_of_the_graphs_schemas_survive_a_checkpoint_and_others_do_not(tmp_path: Path, tail: str) -> None:
-    values = await shop_state(one(tmp_path, TYPES + tail))
-    module: Any = sys.modules["agent"]
-    assert values["order"] == module.Order(7)
-    assert values["customer"] == module.Customer(name="Ann")
-    assert values["bare"] == {"who": {"name": "Eve"}}
-
-
-async def test_more_types_are_allowed_by_the_configuration(tmp_path: Path) -> None:
-    allowed = {"serde": {"allowed_msgpack_modules": [["agent", "Stranger"]]}}
-    values = await shop_state(one(tmp_path, TYPES + "graph = builder", checkpointer=allowed))
-    assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}
-
-
-async def test_the_allowlist_names_the_types_of_the_graph_and_its_subgraphs(tmp_path: Path) -> None:
-    source = TYPES + (
-        "outer = StateGraph(State).add_node('shop', builder.compile()).add_edge(START, 'shop').add_edge('shop', END)\n"
-        "graph = outer.compile()"
-    )
-    registry = one(tmp_path, source)
-    assert {("agent", "Order"), ("agent", "Customer")} <= registry.allowlist("agent")
-    assert ("agent", "Stranger") not in registry.allowlist("agent")
-    saver = InMemorySaver().with_allowlist(registry.allowlist("agent"))
-    async with registry.open("agent", {}, checkpointer=saver, store=None, access="run") as graph:
-        # Nothing is left for LangGraph to add, so it makes no clone of the saver on each run.
-        assert graph._resolve_checkpointer({"configurable": {}}) is saver
 
 
 def test_the_default_assistant_of_a_graph_has_a_fixed_id() -> None:

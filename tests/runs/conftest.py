@@ -87,6 +87,13 @@ def create(
     return Run.objects.get(run_id=services.run_create(principal, thread_id, body, "request").run_id)
 
 
+def change(run: Run, **columns: Any) -> Run:
+    """Write these columns past every service; the run as it is then."""
+    Run.objects.filter(pk=run.pk).update(**columns)
+    run.refresh_from_db()
+    return run
+
+
 def claim(run: Run | None = None, worker: str = "worker") -> Claim:
     """Claim the next due run, which must be `run` if one is given."""
     [claimed] = claim_next(worker, limit=1, thread_id=run.thread_id if run else None)
