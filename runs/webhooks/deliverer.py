@@ -84,12 +84,10 @@ class Deliverer:
         if lost := await in_db(queue.take_back, now, everything=self._is_first_round and not IS_POSTGRES):
             logger.warning("%d webhooks had been under way in a process that died; they are sent again", lost)
         self._is_first_round = False
-        while (free := settings.WEBHOOK_CONCURRENCY - len(self._sending)) > 0:
-            claims = await in_db(queue.claim, now, limit=free, per_host=self.per_host, busy=dict(self._busy))
-            for claimed in claims:
+        if (free := settings.WEBHOOK_CONCURRENCY - len(self._sending)) > 0:
+            for claimed in await in_db(queue.claim, now, limit=free, per_host=self.per_host, busy=dict(self._busy)):
                 self._begin(claimed)
-            if not claims:
-                break
+        # What was held back has left room: others that are due bring the next round at once.
         if len(self._sending) >= settings.WEBHOOK_CONCURRENCY:
             return None
         due = await read_db(queue.next_due, full=self._full())
