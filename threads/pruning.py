@@ -7,15 +7,13 @@ from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
 from platform_site.core.loops import state_loop
 from threads.selectors import threads_visible
-from threads.services import delete_threads
-
-# Threads that are pruned together: others can write in between, and SQLite takes so many parameters only.
-BATCH = 500
+from threads.services import BATCH, delete_threads
 
 
 async def threads_prune(principal: Principal, thread_ids: list[UUID], *, strategy: str) -> int:
     """Delete the threads, or all but the newest checkpoints of each; how many of them there were."""
     pruned, thread_ids = 0, list(dict.fromkeys(thread_ids))
+    # Others can write in between.
     for start in range(0, len(thread_ids), BATCH):
         batch = thread_ids[start : start + BATCH]
         if strategy == "delete":

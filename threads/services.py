@@ -20,6 +20,8 @@ from threads.selectors import thread_get, thread_not_found, threads_visible
 from threads.time_to_live import time_to_live, ttl_of, ttl_params, ttl_wire
 
 TITLE_LENGTH = 80
+# Threads that are deleted together: SQLite takes so many parameters only.
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,14 @@ def thread_delete(principal: Principal, thread_id: UUID) -> None:
 
 
 def delete_threads(thread_ids: list[UUID], *, workspace_id: int) -> int:
-    """Delete the threads of a workspace among `thread_ids`; how many there were.
+    """Delete the threads of a workspace among `thread_ids`, so many at a time; how many there were."""
+    batches = (thread_ids[start : start + BATCH] for start in range(0, len(thread_ids), BATCH))
+    return sum(_delete_together(batch, workspace_id) for batch in batches)
 
-    SQLite keeps checkpoints in a file of their own: the tombstone, written with the rows' end, makes sure that
-    they follow, if need be after a crash. PostgreSQL does all in one transaction.
-    """
+
+def _delete_together(thread_ids: list[UUID], workspace_id: int) -> int:
+    """SQLite keeps checkpoints in a file of their own: the tombstone, written with the rows' end, makes sure that
+    they follow, if need be after a crash. PostgreSQL does all in one transaction."""
     with transaction.atomic():
         owned = list(
             Thread.objects.select_for_update()

@@ -1,6 +1,9 @@
 """DELETE /assistants/{assistant_id}"""
 
+import sqlite3
 from uuid import uuid4
+
+from django.db import connection
 
 from assistants.models import AssistantVersion
 from platform_site.access.selectors import default_workspace_id
@@ -49,3 +52,19 @@ async def test_its_threads_go_too_when_asked(api: ApiClient, make: Make) -> None
     assert answer.status_code == 204
     assert not await exists(thread)
     assert await exists(other)
+
+
+async def test_more_threads_go_than_one_statement_may_name(api: ApiClient, make: Make) -> None:
+    made = await make()
+
+    def use_many() -> None:
+        metadata, workspace_id = {"assistant_id": made["assistant_id"]}, default_workspace_id()
+        Thread.objects.bulk_create([Thread(workspace_id=workspace_id, metadata=metadata) for _ in range(1100)])
+        if connection.vendor == "sqlite":
+            # Most builds of SQLite take some 32,000 parameters.
+            connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 1000)
+
+    await in_db(use_many)
+    answer = await api.delete(f"/assistants/{made['assistant_id']}?delete_threads=true")
+    assert answer.status_code == 204
+    assert await in_db(Thread.objects.count) == 0
