@@ -228,13 +228,15 @@ def _start_engine(capacity: int) -> None:
 
 
 def wake_all() -> None:
-    """Let the engine and every background task of this process look for work now."""
+    """Let the engine, and every background task of this process that does so all the time, look for work now."""
     from platform_site.core.background import background
     from runs.engine.embedded import engine
 
     engine().look()
     for status in background().statuses():
-        background().wake(status.name)
+        # Others keep the pace that they were given: nobody wakes them, so no wake-up is lost.
+        if status.interval <= settings.SWEEP_SECONDS:
+            background().wake(status.name)
 
 
 def _load_graphs() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
+from platform_site import serving
 from platform_site.core import rounds as module
 from platform_site.core.background import BackgroundTasks, Task
 
@@ -60,6 +61,17 @@ def test_a_sleeping_task_is_woken(tasks):
     assert rounds.reached(1)
     tasks.wake("sleeper")
     assert rounds.reached(2)
+
+
+def test_beat_wakes_what_looks_for_work_and_nothing_else(tasks, settings, monkeypatch):
+    seldom, often = Rounds(), Rounds()
+    tasks.start([Task("seldom", seldom, interval=3600), Task("often", often, interval=settings.SWEEP_SECONDS)])
+    monkeypatch.setattr("platform_site.core.background.background", lambda: tasks)
+    assert seldom.reached(1)
+    assert often.reached(1)
+    serving.wake_all()
+    assert often.reached(2)
+    assert seldom.count == 1
 
 
 def test_waking_a_task_that_does_not_exist_does_nothing(tasks):
