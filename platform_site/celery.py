@@ -30,7 +30,7 @@ except ImproperlyConfigured as problem:
 from celery import Celery, bootsteps, signals
 from celery.apps.beat import Beat
 from celery.apps.worker import Worker
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 from kombu.utils.url import as_url
@@ -84,6 +84,14 @@ class LivingScheduler(Scheduler):
         alive.touch(settings.ALIVE_FILE)
         return super().tick(*args, **options)
 
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().apply_async(*args, **options)
+        except SchedulingError as error:
+            # In a line: while Redis is away, Celery would write three tracebacks every few seconds.
+            logger.warning("no worker is woken: %s", error)
+            return None
+
 
 class EngineStep(bootsteps.StartStopStep):
     """The engine and the background tasks, from the start of a worker to its warm shutdown."""
@@ -136,6 +144,8 @@ def _application() -> Application:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         task_ignore_result=True,
+        # Else beat would have results cleaned up every night.
+        result_expires=None,
         task_acks_late=True,
         task_default_queue="switchyard",
         broker_connection_retry_on_startup=True,

@@ -95,7 +95,13 @@ def test_beat_wakes_the_workers(scaled_stacks: Callable[..., ScaledStack]) -> No
     worker = stack.start_worker()
     beat = stack.start_beat()
     worker.wait_log("woken by beat")
+    stack.valkey.kill()
+    beat.wait_log("no worker is woken")
+    stack.start_valkey()
+    woken = worker.log.count("woken by beat")
+    wait_for(lambda: worker.log.count("woken by beat") > woken)
     assert beat.terminate() == 0
+    assert "Traceback" not in beat.log
     stack.stop()
 
 
