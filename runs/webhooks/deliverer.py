@@ -153,9 +153,8 @@ class Deliverer:
         except UnusableHeader as unusable:
             return {}, Answer(error=str(unusable)), False
         body = claimed.body.encode()
-        host = f"[{target.host}]" if ":" in target.host else target.host
         shown = {
-            "host": host if target.port == {"http": 80, "https": 443}[target.scheme] else f"{host}:{target.port}",
+            "host": target.place,
             "content-type": "application/json",
             "content-length": str(len(body)),
             "accept-encoding": "identity",

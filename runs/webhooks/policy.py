@@ -40,11 +40,15 @@ class Target:
     path: str
 
     @property
+    def place(self) -> str:
+        """The host, with its port where that is not the scheme's: the header `Host`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
     def address(self) -> str:
         """The URL without its query, which may hold a secret."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.path.partition('?')[0]}"
+        return f"{self.scheme}://{self.place}{self.path.partition('?')[0]}"
 
     def endpoint_digest(self, workspace_id: int) -> str:
         """What all deliveries of a workspace to this address have in common."""
