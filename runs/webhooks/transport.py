@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 
 import httpcore
@@ -118,27 +119,21 @@ class Sender:
 async def _excerpt(response: httpcore.Response) -> str:
     """The beginning of an answer's body, as far as it comes soon."""
     read = bytearray()
-    try:
+    # Its status has arrived; of the rest we show what there is.
+    with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in response.aiter_stream():
                 read += chunk[: BODY_BYTES - len(read)]
                 if len(read) >= BODY_BYTES:
                     break
-    except (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
-        # Its status has arrived; of the rest we show what there is.
-        return _text(bytes(read))
-    return _text(bytes(read))
-
-
-def _text(data: bytes) -> str:
     # No database of ours is asked to keep NUL.
-    return data.decode("utf-8", "replace").replace("\x00", "\ufffd")
+    return read.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def _sentence(error: Exception) -> str:
     """What went wrong, for people."""
     text = str(error).strip() or type(error).__name__
-    if isinstance(error, (httpcore.ConnectTimeout,)):
+    if isinstance(error, httpcore.ConnectTimeout):
         return f"No connection within {CONNECT_SECONDS:g} s."
     if isinstance(error, httpcore.ConnectError):
         return f"No connection: {text}"[:1000]
