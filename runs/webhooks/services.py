@@ -121,7 +121,8 @@ def secret_roll(principal: Principal | None, workspace: Workspace) -> str:
 def deliveries_forget(where: Q) -> None:
     """The runs of these deliveries are deleted: what was sent of them goes, what is still owed goes once it is sent."""
     deliveries = WebhookDelivery.objects.filter(where)
-    owed = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERING)
+    owed = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.DELIVERING))
+    # In this order: what is settled at this moment either learns that it is forgotten or is deleted with the others.
+    deliveries.filter(owed).update(is_forgotten=True)
     # Their bodies need not be read: Django reads what it deletes, and a thread may have thousands.
-    deliveries.exclude(status__in=owed).only("pk").delete()
-    deliveries.update(is_forgotten=True)
+    deliveries.exclude(owed).only("pk").delete()

@@ -1,18 +1,23 @@
 """Endpoints that do not work are disabled, visibly; nothing that they are owed is lost."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import Q
 
 from platform_site.access.models import AuditEntry, Workspace
 from platform_site.access.principal import Role
 from platform_site.core.database import in_db
 from platform_site.core.errors import Conflict, Forbidden, NotFound
 from runs.models import WebhookDelivery, WebhookEndpoint
+from runs.webhooks import queue
+from runs.webhooks.answer import Answer
 from runs.webhooks.deliverer import Deliverer
 from runs.webhooks.selectors import delivery_get, delivery_list, endpoint_list, webhook_figures
-from runs.webhooks.services import delivery_redeliver, endpoint_disable, endpoint_enable
+from runs.webhooks.services import deliveries_forget, delivery_redeliver, endpoint_disable, endpoint_enable
 from tests.runs.webhooks.conftest import Clock, again, deliver_to, owe, work
 from tests.runs.webhooks.receiving import Receiver, answers
 
@@ -234,10 +239,6 @@ async def test_unknown_delivery(owner):
 
 
 async def test_delivery_of_a_deleted_thread_is_sent_and_then_gone(workspace, clock, deliverer, receiver):
-    from django.db.models import Q
-
-    from runs.webhooks.services import deliveries_forget
-
     owed = await owe(workspace, receiver.url, clock.now)
     sent = await owe(workspace, receiver.url, clock.now, status="delivered", thread_id=owed.thread_id)
     other = await owe(workspace, receiver.url, clock.now, status="delivered")
@@ -247,3 +248,21 @@ async def test_delivery_of_a_deleted_thread_is_sent_and_then_gone(workspace, clo
     await work(deliverer)
     assert len(receiver.received) == 1
     assert await in_db(lambda: [row.pk for row in WebhookDelivery.objects.all()]) == [other.pk]
+
+
+def test_delivery_that_arrives_while_its_thread_is_deleted_is_not_left_over(workspace, clock):
+    delivery = deliver_to(workspace, "http://127.0.0.1/x", clock.now)
+    [claimed] = queue.claim(clock.now, limit=1, per_host=1, busy={})
+
+    def arrive(execute: Any, *statement: Any) -> Any:
+        """After the first statement of the deletion somebody else writes down what came of the request."""
+        done = execute(*statement)
+        if not arrived:
+            arrived.append(True)
+            assert queue.record(claimed, clock.now, {}, Answer(status=200), clock.now)
+        return done
+
+    arrived: list[bool] = []
+    with connection.execute_wrapper(arrive):
+        deliveries_forget(Q(thread_id=delivery.thread_id))
+    assert not WebhookDelivery.objects.exists()
