@@ -93,11 +93,3 @@ def cron_ticks(
     if before is not None:
         ticks = ticks.filter(due_at__lt=before)
     return list(ticks.order_by("-due_at")[:limit])
-
-
-def recent_ticks(principal: Principal, *, outcome: str | None = None, limit: int = 100) -> list[CronTick]:
-    """The latest ticks of all crons that the caller may see, each with its cron."""
-    ticks = CronTick.objects.filter(cron__workspace_id=principal.workspace_id).select_related("cron")
-    if outcome is not None:
-        ticks = ticks.filter(outcome=outcome)
-    return list(ticks.order_by("-due_at")[:limit])

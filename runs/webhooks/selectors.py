@@ -41,11 +41,9 @@ def delivery_get(principal: Principal, delivery_id: UUID) -> tuple[WebhookDelive
     return found, list(found.log.all())
 
 
-def endpoint_list(principal: Principal, *, only_disabled: bool = False) -> "QuerySet[WebhookEndpoint]":
+def endpoint_list(principal: Principal) -> "QuerySet[WebhookEndpoint]":
     """Addresses that webhooks of the workspace went to, the disabled ones first."""
     found = WebhookEndpoint.objects.filter(workspace_id=principal.workspace_id)
-    if only_disabled:
-        found = found.filter(disabled_at__isnull=False)
     return found.order_by(F("disabled_at").desc(nulls_last=True), "-pk")
 
 
