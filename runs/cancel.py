@@ -28,6 +28,7 @@ from runs.selectors import runs_visible
 from runs.streaming.thread_stream import end_unbegun
 from runs.webhooks.outbox import NO_VALUES, End, cancelled_error, webhook_owe
 from runs.webhooks.services import deliveries_forget
+from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
 
 NO_RUNS = "No runs found to cancel."
@@ -91,6 +92,7 @@ def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
     is_kept = action == CancelAction.INTERRUPT and not run.kwargs.get("temporary")
     end = End(RunStatus.INTERRUPTED, cancelled_error(action), None if is_kept else NO_VALUES)
     webhook_owe(run, end, now)
+    messages_put_back(run.thread_id, run.kwargs["input"], run.kwargs.get("kept_messages", 0))
     if run.kwargs.get("temporary"):
         run.delete()
         _delete_hidden_thread(run.thread_id)

@@ -98,9 +98,16 @@ def _accept(
             own_thread, thread = uuid7(), None
         else:
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
-            body = _take_messages(thread, body)
-        is_free = thread is None or thread.is_idle or _make_way(own_thread, body.multitask_strategy, now)
+        is_free = thread is None or thread.is_idle
+        if not is_free:
+            is_free = _make_way(own_thread, body.multitask_strategy, now)
+            if body.multitask_strategy != "enqueue":
+                # With the messages that a run which made way has left waiting again.
+                thread = _thread(principal, own_thread, body)
+        body, kept = _take_messages(thread, body)
         plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, headers, thread_id is None)
+        if kept:
+            plan.kwargs["kept_messages"] = kept
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
@@ -208,21 +215,21 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
     )
 
 
-def _take_messages(thread: _ThreadRow | None, body: RunCreate) -> RunCreate:
-    """Move the messages that wait on the thread into the input, in front of the run's own.
+def _take_messages(thread: _ThreadRow | None, body: RunCreate) -> tuple[RunCreate, int]:
+    """Move the messages that wait on the thread into the input, in front of the run's own; how many they are.
 
     They wait on while a run resumes, or replays a checkpoint, or has an input that is no object.
     """
     if thread is None or not thread.messages:
-        return body
+        return body, 0
     replays = body.input is None and (body.checkpoint is not None or body.checkpoint_id is not None)
     if replays or (body.command is not None and body.command.model_dump(exclude_none=True)):
-        return body
+        return body, 0
     taken = with_kept_messages(body.input, thread.messages)
     if taken is None:
-        return body
-    thread.messages = []
-    return body.model_copy(update={"input": taken})
+        return body, 0
+    count, thread.messages = len(thread.messages), []
+    return body.model_copy(update={"input": taken}), count
 
 
 def _plan(

@@ -1,7 +1,7 @@
 """Messages by themselves: appended to a thread before any graph was chosen for it, or to the state of one that ran.
 
 A thread without a graph keeps them in its row. The next run takes them along in the transaction that creates it: they
-are part of its input from then on, in front of what the run was given.
+are part of its input from then on, in front of what the run was given. A run that is undone leaves them waiting again.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from platform_site.core.database import in_db, read_db
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
 from threads.head import head_of, thread_state_changed
+from threads.models import Thread
 from threads.schemas import MessageCreate
 from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
 from threads.services import thread_require_idle
@@ -91,3 +92,15 @@ def with_kept_messages(payload: Any, kept: list[Message]) -> Any | None:
         return None
     own = payload.get("messages")
     return {**payload, "messages": [*kept, *(own if isinstance(own, list) else [] if own is None else [own])]}
+
+
+def messages_put_back(thread_id: UUID, payload: Any, count: int) -> None:
+    """Let the first `count` messages of a run's input wait again, before any newer ones: the run has left no trace.
+
+    In the transaction of the caller, which has locked the thread.
+    """
+    if not count:
+        return
+    thread = Thread.objects.get(pk=thread_id)
+    thread.messages = [*payload["messages"][:count], *(thread.messages or [])]
+    thread.save(update_fields=["messages"])

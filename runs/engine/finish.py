@@ -17,6 +17,7 @@ from runs.interrupts import interrupts_reconcile, interrupts_restore
 from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from runs.webhooks.outbox import End, webhook_owe
 from threads.head import Head, thread_mirror
+from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
 
 REASONS = {
@@ -101,6 +102,7 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
         return False
     if ending.rollback:
         Run.objects.filter(sequence=claim.sequence).delete()
+        messages_put_back(claim.thread_id, claim.kwargs["input"], claim.kwargs.get("kept_messages", 0))
         if ending.head is not None:
             interrupts_restore(claim.thread_id, ending.head, claim.run_id)
     else:

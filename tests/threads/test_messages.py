@@ -7,9 +7,11 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
+from runs.cancel import run_cancel
+from runs.engine.executor import Attempt, Stop
 from runs.models import Run
 from tests.api_client import ApiClient
-from tests.runs.conftest import create, run_to_end
+from tests.runs.conftest import claim, create, run_to_end
 from tests.threads.conftest import Make
 from threads.models import Thread
 
@@ -90,6 +92,42 @@ async def test_run_that_is_refused_takes_nothing(api: ApiClient, principal: Prin
     assert (await api.post(f"/threads/{thread}/runs", json=body)).status_code == 400
     assert await messages(api, thread) == [("user", "hello")]
     assert await in_db(Run.objects.count) == 0
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_they_wait_again_if_the_run_is_cancelled_before_it_began(
+    api: ApiClient, principal: Principal, thread: UUID, action: str
+) -> None:
+    await say(api, thread, "hello")
+    run = await in_db(create, principal, "models", thread, input={"messages": [{"role": "user", "content": "own"}]})
+    answer = await api.post(f"/threads/{thread}/runs/{run.run_id}/cancel", params={"action": action})
+    assert answer.status_code in (202, 204), answer.text
+    assert await messages(api, thread) == [("user", "hello")]
+    later = await run_to_end(principal, "models", thread)
+    assert [message["content"] for message in later.kwargs["input"]["messages"]] == ["hello"]
+
+
+async def test_they_wait_again_if_the_run_is_rolled_back(api: ApiClient, principal: Principal, thread: UUID) -> None:
+    await say(api, thread, "hello")
+    claimed = await in_db(claim, await in_db(create, principal, "models", thread))
+    await in_db(run_cancel, principal, thread, claimed.run_id, "rollback")
+    claimed.cancel_action = "rollback"
+    attempt = Attempt(claimed, lambda: None)
+    attempt.stop(Stop.CANCEL)
+    await attempt.execute()
+    assert await in_db(Run.objects.count) == 0
+    assert await messages(api, thread) == [("user", "hello")]
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_a_run_takes_over_those_of_the_run_that_made_way(
+    api: ApiClient, principal: Principal, thread: UUID, strategy: str
+) -> None:
+    await say(api, thread, "hello")
+    await in_db(create, principal, "models", thread)
+    later = await in_db(create, principal, "models", thread, multitask_strategy=strategy)
+    assert [message["content"] for message in later.kwargs["input"]["messages"]] == ["hello"]
+    assert await messages(api, thread) == []
 
 
 @pytest.mark.parametrize("fields", [{"input": "text"}, {"command": {"resume": 1}}], ids=["a text", "a command"])
