@@ -83,7 +83,7 @@ def _programs(
             Program(
                 f"worker-{number}",
                 [*celery, "worker", "-n", f"worker-{number}@%h"],
-                environment,
+                {**environment, **_metrics_port(number)},
                 _WORKERS,
                 stop_seconds=drain,
             )
@@ -92,3 +92,9 @@ def _programs(
         Program("beat", [*celery, "beat"], environment, _WORKERS),
         Program("web", serve, environment, _WEB, stop_seconds=drain),
     ]
+
+
+def _metrics_port(number: int) -> dict[str, str]:
+    """A port of its own for each worker, from the one that is asked for on."""
+    first = settings.WORKER_METRICS_PORT
+    return {"WORKER_METRICS_PORT": str(first + number - 1)} if first else {}

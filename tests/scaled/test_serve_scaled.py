@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from platform_site import local_servers
+from platform_site import local_servers, scaled_stack
 from platform_site.serving import CannotStart
 from tests.live import ROOT, LiveServer
 from tests.serving.conftest import manage, wait_log
@@ -99,6 +99,15 @@ def test_the_command_that_it_prints_makes_a_key_and_nothing_outlives_it_when_it_
     gone, alive = psutil.wait_procs(left, timeout=60)
     assert len(gone) == 5
     assert not alive
+
+
+def test_workers_serve_their_metrics_on_ports_of_their_own(settings, tmp_path: Path) -> None:
+    settings.WORKER_METRICS_PORT = 9464
+    postgres = local_servers.LocalPostgres(tmp_path / "postgres")
+    valkey = local_servers.LocalValkey(tmp_path / "valkey")
+    made = scaled_stack._programs(postgres, valkey, {"WORKER_METRICS_PORT": "9464"}, workers=3, server="uvicorn")
+    ports = {program.name: program.environment["WORKER_METRICS_PORT"] for program in made if "worker" in program.name}
+    assert ports == {"worker-1": "9464", "worker-2": "9465", "worker-3": "9466"}
 
 
 def test_databases_of_ones_own_are_refused() -> None:
