@@ -2,9 +2,11 @@
 
 import shlex
 import subprocess
+from pathlib import Path
 
 import httpx
 
+from platform_site.management.commands.serve import create_key_command
 from tests.live import ROOT
 from tests.serving.conftest import Launch, clean_environment, wait_log, wait_ok
 
@@ -25,6 +27,13 @@ def test_the_printed_command_makes_a_key_that_works(launch: Launch) -> None:
     assert shlex.split(command)[-1] == "my-first-key"
     for headers in ({"X-Api-Key": key}, {"Authorization": f"Bearer {key}"}):
         assert httpx.post(server.url + "/threads", json={}, headers=headers, timeout=60).status_code == 200
+
+
+def test_the_printed_command_holds_no_password(settings, tmp_path: Path) -> None:
+    # `serve --scaled` was tried out on this directory before.
+    (tmp_path / "postgres").mkdir()
+    settings.DATA_DIR, settings.DATABASE_URL = tmp_path, "postgres://user:hidden@db/name"
+    assert "hidden" not in create_key_command()
 
 
 def test_health_and_metrics_need_no_key(launch: Launch) -> None:

@@ -10,6 +10,7 @@ import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -193,8 +194,10 @@ def create_key_command() -> str:
     words = [os.path.relpath(sys.executable), "manage.py", "create_api_key", "my-first-key"]
     if len(words[0]) > len(sys.executable):
         words[0] = sys.executable
-    # What lies in the data directory: with `--scaled` PostgreSQL's data and the secret key do.
-    is_scaled = bool(settings.DATABASE_URL) and (settings.DATA_DIR / "postgres").exists()
+    # What lies in the data directory: with `--scaled` PostgreSQL's data and the secret key do. Its own has no password,
+    # and another's is none of the log's business.
+    has_password = urlsplit(settings.DATABASE_URL).password is not None
+    is_scaled = bool(settings.DATABASE_URL) and not has_password and (settings.DATA_DIR / "postgres").exists()
     if is_scaled:
         words.insert(0, f"DATABASE_URL={shlex.quote(settings.DATABASE_URL)}")
     if (is_scaled or not settings.DATABASE_URL) and Path(".switchyard").absolute() != settings.DATA_DIR:
