@@ -56,7 +56,8 @@ class CronRow:
     zone: str
     # The next due time as the clock of its zone shows it.
     next_there: str
-    strip: Strip
+    # Only in the list of crons.
+    strip: Strip | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -83,7 +84,6 @@ class Due:
 
     there: str
     utc: str
-    moment: datetime
     seconds: float
 
 
@@ -133,16 +133,17 @@ def crons_page(
         "-enabled", F("next_run_date").asc(nulls_last=True), "-created_at", "pk"
     )
     found = Paginator(ordered, PER_PAGE).get_page(page)
-    return found, _rows(list(found))
+    strips = _strips(list(found))
+    return found, [_row(cron, strips[cron.cron_id]) for cron in found]
 
 
 def crons_found(principal: Principal, text: str, count: int) -> list[CronRow]:
     """Crons whose name, schedule, assistant or id has this text in it."""
-    return _rows(list(_narrowed(_crons(principal), "", "", text).order_by("-created_at")[:count]))
+    return [_row(cron) for cron in _narrowed(_crons(principal), "", "", text).order_by("-created_at")[:count]]
 
 
 def crons_of_thread(principal: Principal, thread_id: UUID) -> list[CronRow]:
-    return _rows(list(_crons(principal).filter(thread_id=thread_id).order_by("-created_at")[:20]))
+    return [_row(cron) for cron in _crons(principal).filter(thread_id=thread_id).order_by("-created_at")[:20]]
 
 
 def crons_counted(principal: Principal) -> tuple[int, int]:
@@ -151,12 +152,8 @@ def crons_counted(principal: Principal) -> tuple[int, int]:
     return _narrowed(crons, "active", "", "").count(), _narrowed(crons, "paused", "", "").count()
 
 
-def _rows(crons: list[Cron]) -> list[CronRow]:
-    strips = _strips(crons)
-    return [
-        CronRow(cron, cron_name(cron), cron.timezone or "UTC", _next_there(cron), strips[cron.cron_id])
-        for cron in crons
-    ]
+def _row(cron: Cron, strip: Strip | None = None) -> CronRow:
+    return CronRow(cron, cron_name(cron), cron.timezone or "UTC", _next_there(cron), strip)
 
 
 def _next_there(cron: Cron) -> str:
@@ -261,10 +258,6 @@ def ticks_page(principal: Principal, cron: Cron, before: datetime | None) -> tup
     return rows, len(ticks) > TICKS_PER_PAGE
 
 
-def tick_count(cron: Cron) -> int:
-    return cron.ticks.count()
-
-
 def _tick_shown(tick: CronTick, run: Run | None) -> Shown:
     if tick.outcome == _Outcome.SKIPPED:
         return Shown("Skipped", "g-skip", "mute", tick.outcome)
@@ -282,15 +275,15 @@ def _note(tick: CronTick) -> str:
     return f"{took(late.total_seconds())} late" if late >= _LATE else "on time"
 
 
-def dues(schedule: Schedule, ends_at: datetime | None, count: int, now: datetime | None = None) -> list[Due]:
+def dues(schedule: Schedule, ends_at: datetime | None, count: int) -> list[Due]:
     """The next times at which a schedule is due."""
-    now = now or timezone.now()
+    now = timezone.now()
     exact = _has_seconds(schedule.expression)
     found: list[Due] = []
     due = next_due(schedule, ends_at, now)
     while due is not None and len(found) < count:
         there, utc = local_time(due, schedule.zone, exact), local_time(due, UTC, exact)
-        found.append(Due(there, utc, due, (due - now).total_seconds()))
+        found.append(Due(there, utc, (due - now).total_seconds()))
         due = next_due(schedule, ends_at, due)
     return found
 

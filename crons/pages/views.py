@@ -73,7 +73,7 @@ def cron_detail(request: PageRequest, cron_id: UUID) -> HttpResponse:
         "zone": cron.timezone or "UTC",
         **_dues(cron),
         "ticks": ticks,
-        "tick_count": browse.tick_count(cron),
+        "tick_count": cron.ticks.count(),
         "before": before,
         "more": more,
         "has_input": cron.payload.get("input") is not None,

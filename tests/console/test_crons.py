@@ -6,7 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from crons.models import Cron, CronTick
 from crons.pages.browse import PER_PAGE, TICKS_PER_PAGE
@@ -125,6 +127,15 @@ def test_more_crons_do_not_mean_more_queries(yard, cron, member, django_assert_m
         tick(made, 1, run_id=yard.run().run_id)
     with django_assert_max_num_queries(14):
         member.get("/dashboard/crons")
+
+
+def test_where_no_ticks_are_shown_none_are_asked_for(yard, cron, member):
+    thread = yard.thread("The lamp")
+    tick(cron(thread=thread), 1)
+    for path in (f"/dashboard/threads/{thread.pk}", "/dashboard/search?q=digest"):
+        with CaptureQueriesContext(connection) as asked:
+            assert "digest" in read(member, path)
+        assert not [query["sql"] for query in asked if "crons_crontick" in query["sql"]]
 
 
 # One cron.
