@@ -1,6 +1,6 @@
 """LangGraph's PostgreSQL store on the pool of the current event loop."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from platform_site.core.checkpoints import LeaseLost
 from platform_site.core.embeddings import Embedder
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one, told_if_away
 from platform_site.core.store_filters import jsonb_conditions
-from platform_site.core.store_items import ItemStore, Row, StoreClock
+from platform_site.core.store_items import ItemStore, StoreClock
 from platform_site.core.stores import OpenStore, writing_fence
 
 Cursor = AsyncCursor[tuple[Any, ...]]
@@ -32,6 +32,7 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
     at the whole table first and would find nothing in a small namespace of a large store.
     """
 
+    placeholder = "%s"
     columns = "prefix, key, value::text, created_at, updated_at, expires_at, ttl_minutes"
     bytewise = 'COLLATE "C"'
     # A vector without a length has the distance NaN.
@@ -64,10 +65,6 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
                 if await cursor.fetchone() is None:
                     raise LeaseLost(fence)
             yield cursor
-
-    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
-        await cursor.execute(statement.replace("?", "%s"), params)
-        return await cursor.fetchall() if cursor.description else []
 
     def moment(self, moment: datetime) -> datetime:
         return moment

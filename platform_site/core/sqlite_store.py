@@ -5,7 +5,7 @@ import heapq
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,10 +90,6 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
             if (fence := writing_fence.get()) is not None and not fence.holds():
                 raise LeaseLost(fence)
             yield cursor
-
-    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
-        await cursor.execute(statement, params)
-        return list(await cursor.fetchall())
 
     def moment(self, moment: datetime) -> str:
         return moment.astimezone(UTC).isoformat(" ", "microseconds")

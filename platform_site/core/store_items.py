@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, cast
 
 import orjson
@@ -82,7 +83,7 @@ class _Put:
 
     prefix: str
     key: str
-    moment: datetime | None = None
+    moment: datetime = datetime.min
     value: str | None = None
     ttl: float | None = None
     expires: datetime | None = None
@@ -108,7 +109,8 @@ class ItemStore(BaseStore):
         for op in ops:
             validate_op_namespace(op)
         puts = self._puts([op for op in ops if isinstance(op, PutOp)])
-        vectors = await self._vectors([text for put in puts for _, text in put.texts])
+        texts = [text for put in puts for _, text in put.texts]
+        vectors = await self.embedder.documents(texts) if self.embedder else []
         queries = [await self._query_vector(op) for op in ops]
         results: list[Result] = [None] * len(ops)
         seen: list[Row] = []
@@ -121,8 +123,7 @@ class ItemStore(BaseStore):
                 await self._refresh(cursor, [row for _, row in refreshed])
         if puts:
             async with self.writing() as cursor:
-                for put in puts:
-                    await self._write(cursor, put, [next(vectors) for _ in put.texts])
+                await self._write(cursor, puts, vectors)
         return results
 
     # Before the transaction.
@@ -133,7 +134,8 @@ class ItemStore(BaseStore):
             name = ".".join(op.namespace), str(op.key)
             last.pop(name, None)
             last[name] = op
-        puts = [self._put(prefix, key, op) for (prefix, key), op in last.items()]
+        # No key has a NUL: a delete of one that has is done.
+        puts = [self._put(*name, op) for name, op in last.items() if op.value is not None or "\x00" not in name[1]]
         # Written in one order everywhere, so that two batches never wait for each other.
         return sorted(puts, key=lambda put: (put.prefix, put.key))
 
@@ -169,9 +171,6 @@ class ItemStore(BaseStore):
             texts = get_text_at_path(decoded, path)
             found |= {path if len(texts) == 1 else f"{path}.{number}": text for number, text in enumerate(texts)}
         return list(found.items())
-
-    async def _vectors(self, texts: list[str]) -> Any:
-        return iter(await self.embedder.documents(texts) if self.embedder and texts else ())
 
     async def _query_vector(self, op: Op) -> list[float] | None:
         if self.embedder is None or not isinstance(op, SearchOp) or not op.query:
@@ -260,43 +259,60 @@ class ItemStore(BaseStore):
 
     # Writes.
 
-    async def _write(self, cursor: Any, put: _Put, vectors: list[list[float]]) -> None:
-        name = [put.prefix, put.key]
-        if "\x00" in put.key:
-            return
-        # The item before its vectors: who works on an item has its row, so nobody waits for another in a circle.
-        if put.value is None or put.moment is None:
-            await self.rows(cursor, "DELETE FROM store WHERE prefix = ? AND key = ?", name)
-        else:
-            # Put again, it is a new item: both times are new, and it comes last.
-            moment = self.moment(put.moment)
-            expires = None if put.expires is None else self.moment(put.expires)
-            paths = None if put.paths is None else encode(put.paths).decode()
-            await self.rows(cursor, _PUT, [*name, put.value, moment, moment, expires, put.ttl, paths])
+    async def _write(self, cursor: Any, puts: Sequence[_Put], vectors: Sequence[list[float]] = ()) -> None:
+        """Write items with the vectors of their texts, in this order."""
+        # The items before their vectors: who works on an item has its row, so nobody waits for another in a circle.
+        for is_deleted, together in groupby(puts, lambda put: put.value is None):
+            if is_deleted:
+                await self.each(cursor, _DELETE, [(put.prefix, put.key) for put in together])
+            else:
+                await self.each(cursor, _PUT, [self._row(put) for put in together])
         if self.has_vectors:
-            await self.rows(cursor, "DELETE FROM store_vectors WHERE prefix = ? AND key = ?", name)
-        for (field_name, _), vector in zip(put.texts, vectors, strict=True):
-            await self.rows(cursor, PUT_VECTOR, [*name, field_name, self.vector(vector), moment, moment])
+            await self.each(cursor, _DELETE_VECTORS, [(put.prefix, put.key) for put in puts])
+        texts = [(put.prefix, put.key, name) for put in puts for name, _ in put.texts]
+        await self.put_vectors(cursor, texts, vectors)
+
+    def _row(self, put: _Put) -> Row:
+        # Put again, it is a new item: both times are new, and it comes last.
+        moment = self.moment(put.moment)
+        expires = None if put.expires is None else self.moment(put.expires)
+        paths = None if put.paths is None else encode(put.paths).decode()
+        return put.prefix, put.key, put.value, moment, moment, expires, put.ttl, paths
+
+    async def put_vectors(
+        self, cursor: Any, texts: Sequence[tuple[str, str, str]], vectors: Sequence[list[float]]
+    ) -> None:
+        """Add the vectors of texts, each of which is a namespace, a key and the name of the text."""
+        now = self.moment(self.clock.now())
+        rows = [(*text, self.vector(vector), now, now) for text, vector in zip(texts, vectors, strict=True)]
+        await self.each(cursor, _PUT_VECTOR, rows)
 
     async def _refresh(self, cursor: Any, rows: list[Row]) -> None:
         """Prolong items that were read, unless they have expired or were put again meanwhile."""
         now = self.clock.now()
-        for prefix, key, _, created, _, _, minutes, *_ in rows:
-            expires = self.moment(now + timedelta(minutes=minutes))
-            await self.rows(cursor, _REFRESH, [expires, prefix, key, created, self.moment(now)])
+        prolonged = [
+            (self.moment(now + timedelta(minutes=minutes)), prefix, key, created, self.moment(now))
+            for prefix, key, _, created, _, _, minutes, *_ in rows
+        ]
+        await self.each(cursor, _REFRESH, prolonged)
 
     async def sweep(self, limit: int) -> int:
         """Delete at most `limit` expired items with their vectors; how many there were."""
-        now = self.moment(self.clock.now())
+        statement = f"SELECT prefix, key FROM store WHERE expires_at <= ? ORDER BY expires_at LIMIT ? {self._locked}"
         async with self.writing() as cursor:
-            expired = await self.rows(
-                cursor,
-                f"SELECT prefix, key FROM store WHERE expires_at <= ? ORDER BY expires_at LIMIT ? {self._locked}",
-                [now, limit],
-            )
-            for prefix, key in expired:
-                await self._write(cursor, _Put(prefix, key), [])
+            expired = await self.rows(cursor, statement, [self.moment(self.clock.now()), limit])
+            await self._write(cursor, [_Put(prefix, key) for prefix, key in expired])
         return len(expired)
+
+    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
+        """Execute a statement; the rows that it gives, if it gives any."""
+        await cursor.execute(statement.replace("?", self.placeholder), params)
+        return list(await cursor.fetchall()) if cursor.description else []
+
+    async def each(self, cursor: Any, statement: str, params: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement with each of these parameters, without waiting for one before the next is sent."""
+        if params:
+            await cursor.executemany(statement.replace("?", self.placeholder), params)
 
     # From rows to items.
 
@@ -317,6 +333,8 @@ class ItemStore(BaseStore):
 
     # What the databases write differently.
 
+    # What stands for a parameter.
+    placeholder: str = "?"
     # The columns of an item: prefix, key, value as text, both times, when it expires, its minutes.
     columns: str
     # How text is ordered by its bytes, which for both is the order of code points.
@@ -333,10 +351,6 @@ class ItemStore(BaseStore):
     @abstractmethod
     def writing(self) -> AbstractAsyncContextManager[Any]:
         """A cursor in a transaction."""
-
-    @abstractmethod
-    async def rows(self, cursor: Any, statement: str, params: Sequence[Any]) -> list[Row]:
-        """Execute a statement; the rows that it gives, if it gives any."""
 
     @abstractmethod
     def moment(self, moment: datetime) -> Any:
@@ -370,7 +384,9 @@ _PUT = (
     "created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at, "
     "ttl_minutes = excluded.ttl_minutes, index_paths = excluded.index_paths"
 )
-PUT_VECTOR = (
+_DELETE = "DELETE FROM store WHERE prefix = ? AND key = ?"
+_DELETE_VECTORS = "DELETE FROM store_vectors WHERE prefix = ? AND key = ?"
+_PUT_VECTOR = (
     "INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _REFRESH = "UPDATE store SET expires_at = ? WHERE prefix = ? AND key = ? AND created_at = ? AND expires_at > ?"

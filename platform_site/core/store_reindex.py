@@ -8,7 +8,7 @@ from django.conf import settings
 from platform_site.core import store_index
 from platform_site.core.config import config
 from platform_site.core.embeddings import embedder
-from platform_site.core.store_items import ALIVE, PUT_VECTOR, ItemStore, Row
+from platform_site.core.store_items import ALIVE, ItemStore, Row
 
 # Items whose texts are given to the model together.
 BATCH = 100
@@ -49,8 +49,10 @@ async def reindex(store: ItemStore) -> tuple[int, int]:
 
 
 async def _batch(store: ItemStore, last: tuple[str, str]) -> list[Row]:
-    columns = store.columns.replace(", created_at, updated_at, expires_at, ttl_minutes", ", index_paths")
-    statement = f"SELECT {columns} FROM store WHERE (prefix, key) > (?, ?) AND {ALIVE} ORDER BY prefix, key LIMIT ?"
+    statement = (
+        f"SELECT {store.columns}, index_paths FROM store "
+        f"WHERE (prefix, key) > (?, ?) AND {ALIVE} ORDER BY prefix, key LIMIT ?"
+    )
     async with store.reading() as cursor:
         return await store.rows(cursor, statement, [*last, store.moment(store.clock.now()), BATCH])
 
@@ -58,13 +60,11 @@ async def _batch(store: ItemStore, last: tuple[str, str]) -> list[Row]:
 async def _embed(store: ItemStore, rows: list[Row]) -> int:
     assert store.embedder is not None
     texts = [
-        (prefix, key, name, text)
-        for prefix, key, value, paths in rows
+        ((prefix, key, name), text)
+        for prefix, key, value, *_, paths in rows
         for name, text in store.texts(value, None if paths is None else orjson.loads(paths))
     ]
-    vectors = await store.embedder.documents([text for *_, text in texts])
-    now = store.moment(store.clock.now())
+    vectors = await store.embedder.documents([text for _, text in texts])
     async with store.writing() as cursor:
-        for (prefix, key, name, _), vector in zip(texts, vectors, strict=True):
-            await store.rows(cursor, PUT_VECTOR, [prefix, key, name, store.vector(vector), now, now])
+        await store.put_vectors(cursor, [name for name, _ in texts], vectors)
     return len(texts)
