@@ -2,7 +2,6 @@
 
 import random
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +18,7 @@ from platform_site.access.principal import Principal, Role
 from platform_site.core.database import in_db
 from platform_site.core.errors import NotFound
 from runs.models import Run, RunStatus
+from runs.services import CreatedRun
 from tests.crons.conftest import at, create, fired, history, new_thread, runs_of, ticks
 from threads.models import Thread
 
@@ -294,16 +294,20 @@ async def test_a_cron_whose_schedule_cannot_be_read_any_more_is_disabled_and_say
     assert not (await in_db(Cron.objects.get, pk=cron.pk)).enabled
 
 
+def break_cron(monkeypatch: pytest.MonkeyPatch, broken: Cron, error: Exception) -> None:
+    """Making a run of this cron fails."""
+
+    def make(cron: Cron) -> CreatedRun:
+        if cron.pk == broken.pk:
+            raise error
+        return services.run_make(cron)
+
+    monkeypatch.setattr(module, "run_make", make)
+
+
 async def test_a_broken_cron_holds_up_no_other(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
     crons = [await in_db(create, principal, due=NOON) for _ in range(3)]
-    make = services.run_make
-
-    def broken(cron: Cron) -> Any:
-        if cron.pk == crons[1].pk:
-            raise ZeroDivisionError("by itself")
-        return make(cron)
-
-    monkeypatch.setattr(module, "run_make", broken)
+    break_cron(monkeypatch, crons[1], ZeroDivisionError("by itself"))
     assert await fire_at(NOON) == [2]
     [tick] = await in_db(ticks, crons[1])
     assert (tick.outcome, tick.reason) == ("skipped", "It could not be fired: ZeroDivisionError: by itself")
@@ -316,19 +320,11 @@ async def test_what_the_database_cannot_do_is_done_in_the_next_round(
     principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crons = [await in_db(create, principal, due=NOON) for _ in range(3)]
-
-    make = services.run_make
-
-    def failing(cron: Cron) -> Any:
-        if cron.pk == crons[0].pk:
-            raise OperationalError("disk is full")
-        return make(cron)
-
-    monkeypatch.setattr(module, "run_make", failing)
-    with pytest.raises(OperationalError, match="disk is full"):
-        await fire_at(NOON)
+    with monkeypatch.context() as patched:
+        break_cron(patched, crons[0], OperationalError("disk is full"))
+        with pytest.raises(OperationalError, match="disk is full"):
+            await fire_at(NOON)
     assert [len(await in_db(ticks, cron)) for cron in crons] == [0, 1, 1]
-    monkeypatch.setattr(module, "run_make", make)
     # It is still due.
     assert await fire_at("2026-11-21T12:00:02") == [1]
 
