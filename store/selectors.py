@@ -84,6 +84,8 @@ class StoreItem:
     expires_at: datetime | None
     # How long it lives after it was put or read.
     ttl_minutes: float | None
+    # Which paths of its value are embedded; None: those of `langgraph.json`.
+    index: list[str] | None
 
 
 async def namespace_levels(
@@ -118,7 +120,9 @@ async def item_detail(principal: Principal, namespace: tuple[str, ...], key: str
 
 def _store_item(shown: "Shown") -> StoreItem:
     item = shown.item
-    return StoreItem(item.namespace[1:], item.key, item.value, item.created_at, shown.expires_at, shown.ttl_minutes)
+    return StoreItem(
+        item.namespace[1:], item.key, item.value, item.created_at, shown.expires_at, shown.ttl_minutes, shown.index
+    )
 
 
 async def items_with_text(principal: Principal, text: str, *, limit: int = 50) -> list[StoreItem]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
 from langgraph.store.base import Item
 
 from platform_site.core.store_items import ALIVE, ORDER, ItemStore, Row, as_utc
@@ -20,11 +21,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Shown:
-    """An item and when it expires, if ever."""
+    """An item and what was said of it when it was put."""
 
     item: Item
+    # None: it never expires.
     expires_at: datetime | None
     ttl_minutes: float | None
+    # Which paths of its value are embedded; None: those of `langgraph.json`.
+    index: list[str] | None
 
 
 async def levels(store: ItemStore, parent: tuple[str, ...], *, limit: int, offset: int) -> list[Level]:
@@ -48,7 +52,7 @@ async def page(store: ItemStore, namespace: tuple[str, ...], *, limit: int, offs
     order = ORDER.format(bytewise=store.bytewise)
     async with store.reading() as cursor:
         counted = await store.rows(cursor, f"SELECT COUNT(*) FROM store WHERE {where}", params)
-        statement = f"SELECT {store.columns} FROM store WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        statement = f"{_select(store)} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
         rows = await store.rows(cursor, statement, [*params, limit, offset])
     return counted[0][0], [_shown(store, row) for row in rows]
 
@@ -57,13 +61,23 @@ async def one(store: ItemStore, namespace: tuple[str, ...], key: str) -> Shown |
     """An item, read without prolonging its life."""
     params = [".".join(namespace), key, store.moment(store.clock.now())]
     async with store.reading() as cursor:
-        statement = f"SELECT {store.columns} FROM store WHERE prefix = ? AND key = ? AND {ALIVE}"
+        statement = f"{_select(store)} WHERE prefix = ? AND key = ? AND {ALIVE}"
         rows = await store.rows(cursor, statement, params)
     return _shown(store, rows[0]) if rows else None
 
 
+def _select(store: ItemStore) -> str:
+    return f"SELECT {store.columns}, index_paths FROM store"
+
+
 def _shown(store: ItemStore, row: Row) -> Shown:
-    return Shown(store.item(row), None if row[5] is None else as_utc(row[5]), row[6])
+    expires_at, minutes, paths = row[5:]
+    return Shown(
+        store.item(row),
+        None if expires_at is None else as_utc(expires_at),
+        minutes,
+        None if paths is None else orjson.loads(paths),
+    )
 
 
 async def with_text(store: ItemStore, parent: tuple[str, ...], text: str, *, limit: int) -> list[Shown]:
@@ -75,9 +89,7 @@ async def with_text(store: ItemStore, parent: tuple[str, ...], text: str, *, lim
     pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     name = "SUBSTR(prefix, ?) || '.' || key"
     condition = f"(LOWER({name}) LIKE LOWER(?) ESCAPE '\\' OR LOWER(CAST(value AS TEXT)) LIKE LOWER(?) ESCAPE '\\')"
-    statement = (
-        f"SELECT {store.columns} FROM store WHERE {place} AND {ALIVE} AND {condition} ORDER BY created_at DESC LIMIT ?"
-    )
+    statement = f"{_select(store)} WHERE {place} AND {ALIVE} AND {condition} ORDER BY created_at DESC LIMIT ?"
     begin = len(".".join(parent)) + 2
     params = [*params, store.moment(store.clock.now()), begin, f"%{pattern}%", f"%{pattern}%", limit]
     async with store.reading() as cursor:

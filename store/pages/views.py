@@ -136,6 +136,9 @@ def item_save(request: PageRequest) -> HttpResponse:
                 "Somebody has changed this item meanwhile. Your text is still here; open the item beside it to compare."
                 if seen else "There is an item with this key already. Open it to change it."
             )  # fmt: skip
+        if now is not None:
+            # What its program did not want embedded is not embedded by an edit.
+            body = body.model_copy(update={"index": now.index})
         async_to_sync(services.item_put)(principal, body)
     except ApiError as error:
         return _show_again(request, form, seen, error.detail)

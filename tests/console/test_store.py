@@ -178,6 +178,15 @@ def test_a_member_changes_an_item_and_keeps_its_time_to_live(yard, put, member):
     assert (changed.value, changed.ttl_minutes) == ({"n": 2}, 90)
 
 
+@pytest.mark.parametrize(("index", "kept"), [(False, []), (["n"], ["n"]), (None, None)])
+def test_an_edit_embeds_what_was_embedded_before_and_nothing_else(yard, put, member, index, kept):
+    put("users", "note", {"n": "a"}, index=index)
+    page = read(member, **{"in": "users", "key": "note", "edit": "1"})
+    save(member, "users", "note", '{"n": "b"}', seen=page.split('name="seen" value="')[1].split('"')[0])
+    changed = item(yard, "users", "note")
+    assert (changed.value, changed.index) == ({"n": "b"}, kept)
+
+
 def test_what_somebody_else_has_put_meanwhile_is_not_overwritten(yard, put, member):
     put("users", "note", {"n": 1})
     page = read(member, **{"in": "users", "key": "note", "edit": "1"})
