@@ -24,8 +24,10 @@ logger = logging.getLogger("switchyard.redis")
 MAX_EVENTS_PER_ENTRY = 1000
 MAX_ENTRY_BYTES = 256_000
 MAX_CALLS_PER_BATCH = 200
-# What waits for a Redis that is away may take this much memory; then the oldest events are given up.
+# What waits for a Redis that is away may take this much memory; then the oldest is given up.
 MAX_WAITING_BYTES = 256_000_000
+# What a call takes beside its arguments.
+CALL_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,20 @@ class Call:
     keys: list[str]
     args: list[Any]
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes while it waits, about."""
+        return CALL_BYTES + sum(len(arg) for arg in self.args if isinstance(arg, str | bytes))
+
 
 # What is to be run, an event of a run, or somebody who waits until everything before is written.
 Item = Call | tuple[Lines, bytes] | asyncio.Future[None]
+
+
+def _size(item: Item) -> int:
+    if isinstance(item, tuple):
+        return len(item[1])
+    return item.size if isinstance(item, Call) else 0
 
 
 class RedisWriter:
@@ -72,7 +85,7 @@ class RedisWriter:
     def append(self, lines: Lines, name: str, data: bytes) -> None:
         """Add an event to a run's log."""
         packed = pack(name, data)
-        self._put((lines, packed), len(packed))
+        self._put((lines, packed))
 
     def call(self, script: Script, keys: list[str], args: list[Any]) -> None:
         """Run a script."""
@@ -84,10 +97,10 @@ class RedisWriter:
         self._put(done)
         await done
 
-    def _put(self, item: Item, size: int = 0) -> None:
+    def _put(self, item: Item) -> None:
         with self._lock:
             self._waiting.append(item)
-            self._bytes += size
+            self._bytes += _size(item)
             if self._bytes > MAX_WAITING_BYTES:
                 self._give_up_oldest()
             awake, self._is_awake = self._is_awake, True
@@ -95,18 +108,22 @@ class RedisWriter:
             self._link.call(self._wake_up.set)
 
     def _give_up_oldest(self) -> None:
-        """Forget a tenth of the waiting events; calls stay, as the ends of runs are among them."""
+        """Forget a tenth of what waits: events first, then calls, whose effect sweeps and `LostEnds` make up for."""
+        events, calls = self._give_up(tuple), self._give_up(Call)
+        logger.error("Redis is away for too long: %d events and %d calls were given up", events, calls)
+        metrics.events_given_up(events)
+
+    def _give_up(self, kind: type[Item]) -> int:
+        """Forget the oldest of a kind until there is room again; how many."""
         kept: deque[Item] = deque()
-        dropped = 0
         for item in self._waiting:
-            if isinstance(item, tuple) and self._bytes > MAX_WAITING_BYTES * 0.9:
-                self._bytes -= len(item[1])
-                dropped += 1
+            if isinstance(item, kind) and self._bytes > MAX_WAITING_BYTES * 0.9:
+                self._bytes -= _size(item)
             else:
                 kept.append(item)
+        dropped = len(self._waiting) - len(kept)
         self._waiting = kept
-        logger.error("Redis is away for too long: %d events were given up", dropped)
-        metrics.events_given_up(dropped)
+        return dropped
 
     async def _run(self) -> None:
         client = self._link.client()
@@ -133,6 +150,7 @@ class RedisWriter:
         with self._lock:
             while self._waiting and len(calls) + len(events) < MAX_CALLS_PER_BATCH:
                 item = self._waiting.popleft()
+                self._bytes -= _size(item)
                 if isinstance(item, asyncio.Future):
                     return calls + self._entries(events), item
                 if isinstance(item, Call):
@@ -141,7 +159,6 @@ class RedisWriter:
                     calls.append(item)
                     continue
                 lines, packed = item
-                self._bytes -= len(packed)
                 size = sizes.get(lines, 0) + len(packed)
                 if lines in events and (size > MAX_ENTRY_BYTES or len(events[lines]) >= MAX_EVENTS_PER_ENTRY):
                     calls += self._entries({lines: events.pop(lines)})
