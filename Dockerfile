@@ -5,7 +5,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt uv \
-    && VIRTUAL_ENV=/venv /venv/bin/uv pip install --no-cache -c constraints.txt -r pyproject.toml
+    && VIRTUAL_ENV=/venv /venv/bin/uv pip install --no-cache -c constraints.txt -r pyproject.toml --extra otel
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home --home-dir /data switchyard \

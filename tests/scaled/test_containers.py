@@ -98,6 +98,21 @@ def test_packages_are_the_ones_that_were_tested() -> None:
     assert installs.count("-c constraints.txt") == 2
 
 
+def test_traces_need_nothing_but_their_variables() -> None:
+    assert any("-r pyproject.toml --extra otel" in arguments for name, arguments in instructions() if name == "RUN")
+
+
+def test_the_documented_image_of_ones_own_keeps_no_key(tmp_path: Path) -> None:
+    found = re.search(r"^RUN (.*)python (.* install_dependencies) ", DEPLOYING, re.MULTILINE)
+    assert found is not None
+    (tmp_path / "langgraph.json").write_text('{"dependencies": [], "graphs": {"g": "./graph.py:graph"}}')
+    line = f"{found[1]}{shlex.quote(sys.executable)} {found[2]} {tmp_path}/langgraph.json"
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment = {**inherited, **image_environment(), "PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
+    subprocess.run(["sh", "-c", line], cwd=ROOT, env=environment, timeout=60, check=True)
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_image_holds_what_the_server_needs_and_no_more() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     kept = {line[1:] for line in lines if line.startswith("!")}
