@@ -27,7 +27,7 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	FAULT_REPEATS=$${FAULT_REPEATS:-50} $(BIN)/python -m pytest -m fault $(ARGS)
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed$(if $(findstring --scaled,$(ARGS)),-scaled)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(VENV)/.installed-dev

@@ -1,11 +1,13 @@
 """`make bench` works: the program starts this server, drives it and prints the table. No figure is asserted."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .__main__ import main
+from .servers import ROOT
 
 
 def test_quick_run_measures_this_server_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -39,3 +41,10 @@ def test_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]):
         main(["--only", "nonsense"])
 
     assert "--only knows no nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "needs_databases"), [("--quick", False), ("--scaled 2", True)])
+def test_make_installs_the_databases_of_scale_mode(tmp_path: Path, arguments: str, needs_databases: bool):
+    words = ["make", "--dry-run", "bench", f"ARGS={arguments}", f"VENV={tmp_path}"]
+    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert ("--extra scaled" in shown) is needs_databases
