@@ -58,7 +58,8 @@ class Auth(Section):
 
 
 class StoreIndex(Section):
-    dims: Annotated[int, Field(gt=0)]
+    # pgvector stores no longer ones.
+    dims: Annotated[int, Field(gt=0, le=16_000)]
     # `provider:model`, or a reference to a function of ours.
     embed: Annotated[str, Field(min_length=1)]
     # Without it the whole value is embedded as one text.

@@ -104,7 +104,7 @@ async def test_a_provider_is_resolved_by_langchain(tmp_path: Path, monkeypatch: 
     assert len(await made.query("text")) == 5
 
 
-@pytest.mark.parametrize("index", [{"dims": 0}, {"dims": "x"}, {"fields": "text"}, {"embed": ""}])
+@pytest.mark.parametrize("index", [{"dims": 0}, {"dims": 16_001}, {"dims": "x"}, {"fields": "text"}, {"embed": ""}])
 def test_a_section_of_the_wrong_form_is_refused(tmp_path: Path, index: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"store\.index"):
         configured(tmp_path, **{"embed": "./functions_of_ours.py:plain", **index})
