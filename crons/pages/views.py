@@ -10,7 +10,6 @@ from zoneinfo import available_timezones
 import orjson
 from asgiref.sync import async_to_sync
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils.dateparse import parse_datetime
@@ -22,8 +21,7 @@ from crons.models import Cron
 from crons.pages import browse
 from crons.pages.forms import CronForm, create_body, form_of, new_form, patch_body, typed
 from crons.schedule import ScheduleError, parse
-from platform_site.access.principal import Principal
-from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, acting, page, render_page
 from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
 from runs.webhooks.policy import webhooks_admit
@@ -103,20 +101,13 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _acting(request: PageRequest) -> Principal:
-    """Whoever may change crons. Raises `PermissionDenied`."""
-    if not request.principal.can_write:
-        raise PermissionDenied(VIEWER_SENTENCE)
-    return request.principal
-
-
 @page
 def cron_new(request: PageRequest) -> HttpResponse:
     """The form of a new cron, and what it makes. `?assistant=` and `?thread=` fill it in."""
     if request.method != "POST":
         form = new_form(request.GET.get("assistant", ""), request.GET.get("thread", ""))
         return _show_form(request, form, None)
-    principal = _acting(request)
+    principal = acting(request)
     form = typed(request.POST, new_form())
     body = create_body(form) if "look" not in request.POST else None
     if body is None:
@@ -138,7 +129,7 @@ def cron_edit(request: PageRequest, cron_id: UUID) -> HttpResponse:
     cron = _cron(request, cron_id)
     if request.method != "POST":
         return _show_form(request, form_of(cron), cron)
-    principal = _acting(request)
+    principal = acting(request)
     form = typed(request.POST, form_of(cron))
     body = patch_body(form, cron) if "look" not in request.POST else None
     if body is None:
@@ -218,7 +209,7 @@ def _city(zone: str) -> str:
 def cron_act(request: PageRequest, cron_id: UUID, act: str) -> HttpResponse:
     """Run now, pause, resume or delete; then back to where the button was."""
     cron = _cron(request, cron_id)
-    principal, name = _acting(request), browse.cron_name(cron)
+    principal, name = acting(request), browse.cron_name(cron)
     try:
         if act == "run":
             made = services.cron_run_now(principal, cron_id)

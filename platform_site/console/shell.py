@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -82,6 +83,13 @@ def page(
         return view(request, *args, **kwargs)  # type: ignore[arg-type]
 
     return guarded  # type: ignore[return-value]
+
+
+def acting(request: PageRequest) -> Principal:
+    """Whoever may change what the page shows. Raises `PermissionDenied` for viewers."""
+    if not request.principal.can_write:
+        raise PermissionDenied(VIEWER_SENTENCE)
+    return request.principal
 
 
 def theme_of(request: HttpRequest) -> str:

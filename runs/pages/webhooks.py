@@ -8,7 +8,6 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from platform_site.access.principal import Principal
 from platform_site.console.finding import as_uuid
-from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, acting, page, render_page
 from platform_site.core.errors import ApiError, NotFound
 from runs.models import DeliveryStatus, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from runs.pages.browse import find_run
@@ -159,18 +158,11 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
     return [(str(name), str(value)) for name, value in listed]
 
 
-def _acting(request: PageRequest) -> Principal:
-    """Whoever may act on webhooks. Raises `PermissionDenied`."""
-    if not request.principal.can_write:
-        raise PermissionDenied(VIEWER_SENTENCE)
-    return request.principal
-
-
 @require_POST
 @page
 def webhook_redeliver(request: PageRequest, delivery_id: UUID) -> HttpResponse:
     try:
-        services.delivery_redeliver(_acting(request), delivery_id)
+        services.delivery_redeliver(acting(request), delivery_id)
     except NotFound:
         raise Http404 from None
     except ApiError as error:
@@ -184,7 +176,7 @@ def webhook_redeliver(request: PageRequest, delivery_id: UUID) -> HttpResponse:
 @page
 def endpoint_switch(request: PageRequest, endpoint_id: int, act: str) -> HttpResponse:
     """Enable or disable an endpoint."""
-    principal = _acting(request)
+    principal = acting(request)
     try:
         if act == "enable":
             held = services.endpoint_enable(principal, endpoint_id)
@@ -201,7 +193,7 @@ def endpoint_switch(request: PageRequest, endpoint_id: int, act: str) -> HttpRes
 @page
 def secret_roll(request: PageRequest) -> HttpResponse:
     """A new signing secret. This answer is the only one that shows it."""
-    principal = _acting(request)
+    principal = acting(request)
     try:
         secret = services.secret_roll(principal, request.workspace)
     except ApiError as error:

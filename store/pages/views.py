@@ -5,15 +5,13 @@ from typing import Any
 import orjson
 from asgiref.sync import async_to_sync
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 from pydantic import ValidationError
 
-from platform_site.access.principal import Principal
-from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
+from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, acting, page, render_page
 from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
 from store import services
@@ -109,13 +107,6 @@ def _as_text(item: StoreItem) -> str:
     return orjson.dumps(item.value, option=orjson.OPT_INDENT_2).decode()
 
 
-def _acting(request: PageRequest) -> Principal:
-    """Whoever may change items. Raises `PermissionDenied`."""
-    if not request.principal.can_write:
-        raise PermissionDenied(VIEWER_SENTENCE)
-    return request.principal
-
-
 def _sent(request: PageRequest) -> dict[str, str]:
     given = {name: str(request.POST.get(name, "")).replace("\x00", "") for name in ("in", "key", "value", "ttl")}
     return given | {"value": given["value"].replace("\r\n", "\n"), "ttl": given["ttl"].strip()}
@@ -125,7 +116,7 @@ def _sent(request: PageRequest) -> dict[str, str]:
 @page
 def item_save(request: PageRequest) -> HttpResponse:
     """Put an item. What somebody else has put meanwhile is not overwritten unseen."""
-    principal, form = _acting(request), _sent(request)
+    principal, form = acting(request), _sent(request)
     namespace = browse.namespace_of(form["in"].strip())
     seen = request.POST.get("seen", "")
     try:
@@ -187,7 +178,7 @@ def _show_again(request: PageRequest, form: dict[str, str], seen: str, problem: 
 @require_POST
 @page
 def item_delete(request: PageRequest) -> HttpResponse:
-    principal, form = _acting(request), _sent(request)
+    principal, form = acting(request), _sent(request)
     namespace = browse.namespace_of(form["in"])
     try:
         async_to_sync(services.item_delete)(principal, ItemDelete(namespace=list(namespace), key=form["key"]))
