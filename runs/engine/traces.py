@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from platform_site.core import logs
 from platform_site.core.tracing import tracing
 from runs.engine.queue import Claim
+from runs.engine.spans import storable
 from runs.models import RunSpan
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class AttemptTrace:
         self._span.set_attributes(_usage(*tokens))
         if error is not None:
             self._span.set_attribute("error.type", error["error"])
-            self._span.set_status(Status(StatusCode.ERROR, error["message"]))
+            # What cannot be encoded would take the whole batch along.
+            self._span.set_status(Status(StatusCode.ERROR, storable(error["message"])))
         self._span.end()
 
     def _add(self, span: RunSpan) -> None:

@@ -128,6 +128,15 @@ async def test_a_failure_is_on_the_node_and_on_the_run(traces: InMemorySpanExpor
         assert "boom" in (span.status.description or "")
 
 
+async def test_what_a_failure_says_can_be_sent(traces: InMemorySpanExporter, principal: Principal) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a\ud800b")
+
+    with script("fail", fail):
+        await run_to_end(principal, "scripted", input={"do": "fail"})
+    assert [(span.status.description or "").encode() for span in named(traces, "scripted")] == [b"a?b"]
+
+
 async def test_a_run_continues_the_trace_of_its_request(traces: InMemorySpanExporter, principal: Principal) -> None:
     run = await traced(principal, input={"log": []})
     await execute(await in_db(claim, run))
