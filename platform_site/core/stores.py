@@ -64,7 +64,7 @@ class LoopStores:
         loop = asyncio.get_running_loop()
         with self._lock:
             opening = self._opening.get(loop)
-            if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+            if opening is None or _has_failed(opening):
                 opening = self._opening[loop] = asyncio.ensure_future(self._open_store())
         store, _ = await opening
         return await function(store)
@@ -76,12 +76,18 @@ class LoopStores:
             opening = self._opening.pop(loop, None)
         if opening is None:
             return
-        await asyncio.gather(*(task for task in self._running if task.get_loop() is loop), return_exceptions=True)
-        if opening.done() and (opening.cancelled() or opening.exception() is not None):
+        # A copy: other loops begin and end operations meanwhile.
+        running = [task for task in self._running.copy() if task.get_loop() is loop]
+        await asyncio.gather(*running, return_exceptions=True)
+        if _has_failed(opening):
             # Whoever asked for it has been told.
             return
         _, close = await opening
         await close()
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class WorkspaceStore(BaseStore):

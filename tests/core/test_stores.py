@@ -170,6 +170,18 @@ async def test_two_loops_work_on_the_same_items_at_the_same_time(stores: Counted
     assert stores.opened == 2
 
 
+async def test_closing_does_not_mind_that_another_loop_begins_operations(store: WorkspaceStore) -> None:
+    stores = store._stores
+    await store.aget(("users",), "ada")
+
+    class Elsewhere:
+        def get_loop(self) -> None:
+            stores._running.add(Elsewhere())  # type: ignore[arg-type]
+
+    stores._running |= {Elsewhere(), Elsewhere()}  # type: ignore[arg-type]
+    await stores.close_current()
+
+
 async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
     from platform_site.core.sqlite_store import open_sqlite_store
 
