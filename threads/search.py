@@ -17,9 +17,9 @@ TERM_OF_JSON_EACH = """
     CASE j.type WHEN 'text' THEN 't' || j.atom WHEN 'integer' THEN 'n' || printf('%!.15g', j.atom)
     WHEN 'real' THEN 'n' || printf('%!.15g', j.atom) ELSE j.type END
 """
-# Pieces of a filter are looked for with patterns, which may not grow at will.
 # Conditions of one search: SQLite nests no more than a thousand.
 _MOST_LOOKS = 100
+# Pieces of a filter are looked for with patterns, which may not grow at will.
 _LONGEST_PIECE = 200
 # A filter that more threads than this match is checked per thread, newest first, instead of collected up front.
 COLLECT_LIMIT = 2000

@@ -61,9 +61,9 @@ def time_to_live(asked: ThreadTTL, current: TimeToLive | None) -> TimeToLive | N
     default = current or default_time_to_live()
     if not asked.is_given:
         return default
-    if asked.ttl is None and default is None:
+    minutes = asked.ttl or (default.minutes if default else None)
+    if minutes is None:
         raise Unprocessable('`ttl` needs the minutes in its field "ttl": this server has no default for them')
-    minutes = asked.ttl if asked.ttl is not None else default.minutes if default else 0
     return TimeToLive(minutes, asked.strategy or (current.strategy if current else TTLStrategy.DELETE.value))
 
 
