@@ -1,11 +1,19 @@
 """Slowing down those who guess passwords."""
 
+from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 
 WINDOW_SECONDS = 300
 # Wrong passwords in the window before the door closes; an address may belong to a whole office.
 PER_NAME = 5
 PER_ADDRESS = 30
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where the request comes from; behind a proxy that is believed, what the proxy itself says: the last address."""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_TLS_PROXY else ""
+    return forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
 
 
 class Guesses:

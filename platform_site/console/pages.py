@@ -17,7 +17,7 @@ from platform_site.access.services import sign_in_link_use
 from platform_site.console import charts
 from platform_site.console.figures import RANGES, Figures, figures
 from platform_site.console.finding import as_uuid
-from platform_site.console.guesses import Guesses
+from platform_site.console.guesses import Guesses, client_address
 from platform_site.console.shell import (
     THEME_COOKIE,
     THEMES,
@@ -59,7 +59,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return render_page(request, "console/sign_in.html", context)
     name = request.POST.get("username", "").strip()
     context["username"] = name
-    guesses = Guesses(name, request.META.get("REMOTE_ADDR", ""))
+    guesses = Guesses(name, client_address(request))
     if guesses.too_many():
         context["problem"] = "Too many wrong passwords. Wait five minutes, then try again."
         return render_page(request, "console/sign_in.html", context, status=429)

@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from platform_site.access.services import sign_in_link_create
-from platform_site.console.guesses import PER_NAME
+from platform_site.console.guesses import PER_ADDRESS, PER_NAME
 from tests.console.conftest import Yard
 
 
@@ -44,6 +44,20 @@ def test_too_many_wrong_passwords_close_the_door_for_the_right_one(nobody, mara)
     answer = nobody.post("/dashboard/sign-in", {"username": "mara", "password": "secret"})
     assert answer.status_code == 429
     assert not is_signed_in(nobody)
+
+
+@pytest.mark.parametrize(("behind_proxy", "status"), [(True, 302), (False, 429)])
+def test_many_wrong_passwords_close_the_door_for_their_address_only(nobody, mara, settings, behind_proxy, status):
+    """The address is the one that the proxy adds: what stands before it may be made up."""
+    settings.BEHIND_TLS_PROXY = behind_proxy
+    for number in range(PER_ADDRESS):
+        attempt = {"username": f"somebody {number}", "password": "no"}
+        nobody.post("/dashboard/sign-in", attempt, headers={"X-Forwarded-For": f"10.0.0.{number}, 203.0.113.7"})
+    right = {"username": "mara", "password": "secret"}
+    refused = nobody.post("/dashboard/sign-in", right, headers={"X-Forwarded-For": "203.0.113.7"})
+    assert refused.status_code == 429
+    elsewhere = nobody.post("/dashboard/sign-in", right, headers={"X-Forwarded-For": "203.0.113.8"})
+    assert elsewhere.status_code == status
 
 
 def test_a_right_password_clears_the_count(nobody, mara):
