@@ -196,9 +196,10 @@ class Supervisor:
     def _end(self) -> None:
         """End the stages, the last one first. Within one, programs end together."""
         for stage in sorted({program.stage for program in self.programs}, reverse=True):
-            programs = [program for program in self.programs if program.stage == stage and program.is_running]
+            programs = [program for program in self.programs if program.stage == stage and program.process is not None]
             for program in programs:
                 assert program.process is not None
+                # Nothing is sent to one that has ended by itself; what it said last is passed on below.
                 program.process.send_signal(program.stop_signal)
             limit = time.monotonic() + max((program.stop_seconds for program in programs), default=0.0)
             while any(program.is_running for program in programs):

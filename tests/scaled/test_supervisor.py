@@ -1,5 +1,6 @@
 """Programs that are kept running, started and ended in their order."""
 
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from platform_site.supervisor import Program, Supervisor
 from tests.live import ROOT
 
 PROGRAM = """
@@ -138,6 +140,17 @@ def test_a_second_signal_kills_what_is_left(supervise: Supervise) -> None:
     time.sleep(0.7)
     supervised.process.terminate()
     assert supervised.process.wait(30) == 0
+
+
+def test_the_last_words_of_one_that_ends_with_the_others_are_heard() -> None:
+    output = io.StringIO()
+    program = Program("one", ["sh", "-c", "echo last words"], {}, 0)
+    supervisor = Supervisor([program], output)
+    supervisor._start(program)
+    assert program.process is not None
+    program.process.wait(30)
+    supervisor._end()
+    assert output.getvalue() == "one | last words\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
