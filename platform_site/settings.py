@@ -81,6 +81,11 @@ MAX_BODY_BYTES = _env_int("MAX_BODY_BYTES", 25_000_000, 1)
 # Seconds a claimed run stays ours without a heartbeat, and how often the heartbeat is written.
 LEASE_SECONDS = _env_number("LEASE_SECONDS", 30, 1)
 HEARTBEAT_SECONDS = _env_number("HEARTBEAT_SECONDS", 5, 0.1)
+if HEARTBEAT_SECONDS > LEASE_SECONDS / 2:
+    raise ImproperlyConfigured(
+        f"HEARTBEAT_SECONDS ({HEARTBEAT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
+        "others would take the runs of a process that is well"
+    )
 # How often expired leases and lost wake-ups are looked for, in seconds.
 SWEEP_SECONDS = _env_number("SWEEP_SECONDS", 10, 0.1)
 # How long running work may go on after SIGTERM, in seconds.

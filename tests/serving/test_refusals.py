@@ -84,6 +84,11 @@ def test_databases_that_do_not_fit(tmp_path: Path, environment: dict[str, str], 
     assert "hidden" not in said
 
 
+def test_leases_that_end_between_two_heartbeats(tmp_path: Path) -> None:
+    said = refused(manage("serve", DATA_DIR=str(tmp_path), LEASE_SECONDS="8"))
+    assert said.startswith("HEARTBEAT_SECONDS (5) must be at most half of LEASE_SECONDS (8)")
+
+
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.json"
     assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))
