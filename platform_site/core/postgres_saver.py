@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
+import django.db
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor
-from psycopg.errors import DivisionByZero, PipelineAborted
+from psycopg.errors import DataError, DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
 from platform_site.core.checkpoints import Fence, LeaseLost
@@ -81,8 +82,12 @@ class PooledPostgresSaver(AsyncPostgresSaver):
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         pool = await self._pools.current()
-        async with told_if_away(pool), self._connected_cursor(pool, pipeline=pipeline) as cursor:
-            yield cursor
+        try:
+            async with told_if_away(pool), self._connected_cursor(pool, pipeline=pipeline) as cursor:
+                yield cursor
+        except DataError as error:
+            # A NUL in what was asked for, for one: said as on Django's own connections.
+            raise django.db.DataError(str(error)) from error
 
     @asynccontextmanager
     async def _connected_cursor(self, pool: Pool, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:

@@ -193,6 +193,60 @@ def test_value_is_refused_or_returned_equal_by_postgres(on_postgres: httpx.Clien
     assert wrong == []
 
 
+# Where the value is looked for, and what is not found.
+ASKING = {
+    "POST /threads/search": ['{"metadata":{"n":%s}}', '{"values":{"n":%s}}', '{"extract":{"a":%s}}', '{"ids":[%s]}'],
+    "POST /threads/count": ['{"metadata":{"n":%s}}', '{"values":{"n":%s}}'],
+    "POST /threads/{t}/history": [
+        '{"metadata":{"n":%s}}',
+        '{"before":%s}',
+        '{"checkpoint":{"checkpoint_id":%s}}',
+        '{"checkpoint":{"checkpoint_ns":%s}}',
+    ],
+    "POST /threads/{t}/state/checkpoint": [
+        '{"checkpoint":{"checkpoint_id":%s}}',
+        '{"checkpoint":{"checkpoint_ns":%s}}',
+    ],
+    "POST /threads/{t}/state": ['{"values":{"note":"a"},"checkpoint_id":%s}', '{"values":{},"as_node":%s}'],
+    "POST /assistants/search": ['{"metadata":{"n":%s}}', '{"name":%s}', '{"graph_id":%s}'],
+    "POST /assistants/{a}/versions": ['{"metadata":{"n":%s}}'],
+    "POST /runs/crons/search": ['{"metadata":{"n":%s}}'],
+    "POST /store/items/search": [
+        '{"filter":{"n":%s}}',
+        '{"filter":{"n":{"$gt":%s}}}',
+        '{"query":%s}',
+        '{"namespace_prefix":[%s]}',
+    ],
+    "POST /store/namespaces": ['{"prefix":[%s]}', '{"suffix":["*",%s]}'],
+    "DELETE /store/items": ['{"namespace":[%s],"key":"k"}', '{"namespace":["n"],"key":%s}'],
+}
+
+
+def failures(http: httpx.Client) -> list[tuple[str, str, str]]:
+    """Which questions are not answered: the operation, its body and the value's name."""
+    ids = make_ids(http)
+    http.post(f"/threads/{ids['t']}/runs/wait", json={"assistant_id": "counter", "input": {"note": "x"}})
+    http.put("/store/items", json={"namespace": ["n"], "key": "k", "value": {"n": 1}})
+    wrong = []
+    for operation, bodies in ASKING.items():
+        method, path = operation.split(" ")
+        for body in bodies:
+            for name, text in VALUES.items():
+                answer = http.request(method, path.format(**ids), content=body.replace("%s", text))
+                if answer.status_code >= 500:
+                    wrong.append((operation, body, name))
+    return wrong
+
+
+def test_a_question_with_any_value_is_answered(http: httpx.Client) -> None:
+    assert failures(http) == []
+
+
+@pytest.mark.postgres
+def test_a_question_with_any_value_is_answered_by_postgres(on_postgres: httpx.Client) -> None:
+    assert failures(on_postgres) == []
+
+
 def test_twenty_megabytes_are_stored_and_returned_equal(http: httpx.Client) -> None:
     text = "x" * 20_000_000
     thread = http.post("/threads", json={"metadata": {"n": text}})
