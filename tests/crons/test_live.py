@@ -3,9 +3,10 @@
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,11 @@ import httpx
 import pytest
 
 from tests import live
+from tests.runs.conftest import eventually
 
 # Shorter than any downtime of these tests, so that what fell into it counts as missed.
 QUICK = {"CRON_GRACE_SECONDS": "0.5", "SWEEP_SECONDS": "1"}
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
-    return value
+until = partial(eventually, timeout=30)
 
 
 def post(http: httpx.Client, path: str, **body: Any) -> Any:
