@@ -1,7 +1,7 @@
 """Reads of crons and of their ticks."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import orjson
@@ -16,7 +16,7 @@ from platform_site.core.wire import encode, timestamp
 
 _TIMES = ("created_at", "updated_at")
 _NULLABLE = ("thread_id", "next_run_date", "ends_at")
-COLUMNS: tuple[str, ...] = Column.__args__  # type: ignore[attr-defined]
+COLUMNS: tuple[str, ...] = get_args(Column)
 
 
 def crons_visible(principal: Principal) -> "QuerySet[Cron]":
