@@ -47,14 +47,14 @@ def variables(section: Webhooks) -> dict[str, str]:
     for name in names:
         if name not in os.environ:
             raise UnusableHeader(f"webhooks.headers names the variable {name}, which is not set.")
-    return {name: os.environ[name] for name in names}
+    # Files that variables are read from often end with a line break.
+    return {name: os.environ[name].strip() for name in names}
 
 
-def custom_headers(section: Webhooks) -> dict[str, str]:
-    """The headers of `webhooks.headers` with their variables filled in. Raises `UnusableHeader`."""
-    values, headers = variables(section), {}
+def custom_headers(section: Webhooks, values: dict[str, str]) -> dict[str, str]:
+    """The headers of `webhooks.headers` with the values of their variables filled in. Raises `UnusableHeader`."""
+    headers = {}
     for name, template in section.headers.items():
-        # Files that variables are read from often end with a line break.
         value = Webhooks.TEMPLATE.sub(lambda found: values[found[1]], template).strip()
         if not value.isascii() or not value.isprintable():
             raise UnusableHeader(f"The value of the header {name} of webhooks.headers is not one line of ASCII.")
@@ -147,7 +147,8 @@ class Deliverer:
         section = config().webhooks
         try:
             target, rules = target_of(claimed.url), rules_for(claimed.url)
-            own = custom_headers(section)
+            values = variables(section)
+            own = custom_headers(section, values)
         except Unprocessable as refused:
             return {}, Answer(error=f"Not allowed any more. {refused.detail}"), True
         except UnusableHeader as unusable:
@@ -164,7 +165,7 @@ class Deliverer:
         # A User-Agent of the configuration takes the place of ours; the others may not be named there.
         headers = {**shown, **own, **signed}
         answer = await self._sender.post(target, rules, headers, body, settings.WEBHOOK_TIMEOUT_SECONDS)
-        _hide(answer, [*own.values(), *variables(section).values()])
+        _hide(answer, [*own.values(), *values.values()])
         return {**shown, **dict.fromkeys(own, HIDDEN), **signed, "webhook-signature": HIDDEN}, answer, False
 
 

@@ -150,6 +150,20 @@ async def test_headers_of_the_config_are_sent_and_kept_nowhere(
     assert "s3cret-token" not in str(kept)
 
 
+async def test_variable_that_ends_with_a_line_break_is_kept_nowhere_either(
+    workspace, clock, deliverer, receiver, use_webhooks, monkeypatch
+):
+    monkeypatch.setenv("LG_WEBHOOK_TOKEN", "s3cret-token\n")
+    url = {"disable_loopback": False, "require_https": False}
+    use_webhooks(url=url, headers={"Authorization": "Bearer ${{ env.LG_WEBHOOK_TOKEN }}"})
+    receiver.script = [answers(200, b"you sent s3cret-token")]
+    delivery = await owe(workspace, receiver.url, clock.now)
+    await work(deliverer)
+    assert receiver.received[0].headers["authorization"] == "Bearer s3cret-token"
+    [entry] = await attempts(delivery)
+    assert entry.response_body == "you sent ***"
+
+
 async def test_user_agent_of_the_config_is_the_one_that_is_sent(workspace, clock, deliverer, receiver, use_webhooks):
     url = {"disable_loopback": False, "require_https": False}
     use_webhooks(url=url, headers={"User-Agent": "Acme hooks"})
