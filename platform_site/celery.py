@@ -9,6 +9,7 @@ brings the process's life (signals, warm shutdown, the pool for tasks) and the s
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from functools import cached_property
@@ -102,11 +103,24 @@ class EngineStep(bootsteps.StartStopStep):
         serving.start_worker(int(worker.concurrency))
 
     def stop(self, worker: Any) -> None:
-        """Finish or give back the runs in work; then the process may end, threads that never end or not."""
+        """Finish or give back the runs in work; then the process may end, threads that never end or not.
+
+        Another signal meanwhile ends it at once.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, _end_at_once)
         try:
             serving.drain()
         finally:
             serving.end_soon(worker.exitcode or 0)
+
+    def terminate(self, worker: Any) -> None:
+        _end_at_once()
+
+
+def _end_at_once(*_: Any) -> None:
+    # As by SIGKILL: heartbeats end as well, so others take the runs. Threads of nodes might hold up any other end.
+    os._exit(1)
 
 
 def _broker(url: str) -> dict[str, Any]:

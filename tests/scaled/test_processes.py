@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,22 @@ def test_a_run_that_does_not_end_in_time_goes_back_and_is_taken_up_by_another_wo
     assert not left["lease_owner"]
     stack.workers[0].start()
     wait_for(lambda: status_of(stack, run_id) == "success")
+
+
+def test_a_worker_that_is_told_twice_ends_at_once(stack: ScaledStack) -> None:
+    stack.workers[0].kill()
+    worker = stack.start_worker(DRAIN_SECONDS="600")
+    thread_id, run_id = accept_run(stack, "slow", {"ticks": 600, "delay": 0.1})
+    wait_for(lambda: status_of(stack, run_id) == "running")
+
+    def told_again() -> bool:
+        worker.send(signal.SIGTERM)
+        time.sleep(0.2)
+        return not worker.is_running()
+
+    wait_for(told_again)
+    assert status_of(stack, run_id) == "running"
+    httpx.post(f"{stack.url}/threads/{thread_id}/runs/{run_id}/cancel", timeout=60).raise_for_status()
 
 
 def test_a_worker_writes_our_log_only(stack: ScaledStack) -> None:
