@@ -100,7 +100,11 @@ class EngineStep(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Pool"}
 
     def start(self, worker: Any) -> None:
-        serving.start_worker(int(worker.concurrency))
+        try:
+            serving.start_worker(int(worker.concurrency))
+        except (ConfigError, ImproperlyConfigured) as problem:
+            logger.error("the worker cannot start: %s", problem)
+            raise SystemExit(1) from None
 
     def stop(self, worker: Any) -> None:
         """Finish or give back the runs in work; then the process may end, threads that never end or not.

@@ -151,5 +151,6 @@ def test_a_worker_without_its_port_says_so(stack: ScaledStack) -> None:
     refused = stack.start_worker(WORKER_METRICS_PORT=str(taken), wait=False)
     assert refused.process is not None
     assert refused.process.wait(60) != 0
-    assert f"WORKER_METRICS_PORT: cannot listen on 127.0.0.1:{taken}" in refused.log
+    assert f"the worker cannot start: WORKER_METRICS_PORT: cannot listen on 127.0.0.1:{taken}" in refused.log
+    assert "Traceback" not in refused.log
     os.kill(other.pid, signal.SIGKILL)
