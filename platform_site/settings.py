@@ -3,6 +3,7 @@
 A wrong value stops the start with a sentence that names the variable and what was expected.
 """
 
+import math
 import os
 import re
 import secrets
@@ -28,7 +29,9 @@ def _env_number(name: str, default: float, minimum: float = 0) -> float:
     try:
         value = float(raw)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}")
     if value < minimum:
         raise ImproperlyConfigured(f"{name} must be at least {minimum:g}, not {raw}")
     return value
@@ -39,6 +42,13 @@ def _env_int(name: str, default: int, minimum: int = 0) -> int:
     if value != int(value):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value}")
     return int(value)
+
+
+def _env_port(name: str, default: int) -> int:
+    value = _env_int(name, default)
+    if value > 65535:
+        raise ImproperlyConfigured(f"{name} must be at most 65535, not {value}")
+    return value
 
 
 def _env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
@@ -57,7 +67,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # --- Serving -------------------------------------------------------------------------------------
 # Address and port that `serve` listens on.
 HOST = _env("HOST", "127.0.0.1")
-PORT = _env_int("PORT", 2024)
+PORT = _env_port("PORT", 2024)
 # Where everything that Switchyard keeps on disk lives: databases, secret key, lock file.
 DATA_DIR = Path(_env("DATA_DIR", ".switchyard")).absolute()
 # Path of the user's langgraph.json; empty serves the sample graphs. A JSON object in its place is no path, but the
@@ -228,7 +238,7 @@ LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 # A span for each request of the API, where the OTEL_* variables ask for traces; runs have theirs anyway.
 TRACE_REQUESTS = _env_bool("TRACE_REQUESTS", False)
 # Port on which a worker serves its metrics, and the address; 0 serves none.
-WORKER_METRICS_PORT = _env_int("WORKER_METRICS_PORT", 0)
+WORKER_METRICS_PORT = _env_port("WORKER_METRICS_PORT", 0)
 WORKER_METRICS_HOST = _env("WORKER_METRICS_HOST", "127.0.0.1")
 # Seconds in which the database and Redis must answer `/ok?check_db=1`.
 HEALTH_TIMEOUT_SECONDS = _env_number("HEALTH_TIMEOUT_SECONDS", 3, 0.1)

@@ -84,6 +84,20 @@ def test_databases_that_do_not_fit(tmp_path: Path, environment: dict[str, str], 
     assert "hidden" not in said
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PORT", "70000", "must be at most 65535, not 70000"),
+        ("WORKER_METRICS_PORT", "65536", "must be at most 65535, not 65536"),
+        ("CONCURRENCY", "inf", "must be a number, not 'inf'"),
+        ("LEASE_SECONDS", "nan", "must be a number, not 'nan'"),
+        ("DRAIN_SECONDS", "soon", "must be a number, not 'soon'"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path: Path, variable: str, value: str, sentence: str) -> None:
+    assert refused(manage("serve", DATA_DIR=str(tmp_path), **{variable: value})).startswith(f"{variable} {sentence}")
+
+
 def test_leases_that_end_between_two_heartbeats(tmp_path: Path) -> None:
     said = refused(manage("serve", DATA_DIR=str(tmp_path), LEASE_SECONDS="8"))
     assert said.startswith("HEARTBEAT_SECONDS (5) must be at most half of LEASE_SECONDS (8)")
