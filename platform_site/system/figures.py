@@ -144,13 +144,13 @@ class _Everything(Collector):
             connection.close()
 
 
-def serve_worker_metrics() -> int:
-    """Serve `/metrics` on WORKER_METRICS_PORT from a thread, for a process that has no web server; the port.
+def serve_worker_metrics() -> None:
+    """Serve `/metrics` on WORKER_METRICS_PORT from a thread, for a process that has no web server; unless it is 0.
 
-    0: the setting is 0, and nothing is served. Raises `ImproperlyConfigured` if the port cannot be had.
+    Raises `ImproperlyConfigured` if the port cannot be had.
     """
     if not settings.WORKER_METRICS_PORT:
-        return 0
+        return
     from runs.engine.embedded import engine
 
     metrics.WORKERS_MAX.set_function(lambda: engine().capacity)
@@ -161,4 +161,3 @@ def serve_worker_metrics() -> int:
     except OSError as error:
         place = f"{settings.WORKER_METRICS_HOST}:{settings.WORKER_METRICS_PORT}"
         raise ImproperlyConfigured(f"WORKER_METRICS_PORT: cannot listen on {place}: {error}") from error
-    return int(settings.WORKER_METRICS_PORT)
