@@ -64,7 +64,8 @@ class JsonFormatter(logging.Formatter):
         for key, value in vars(record).items():
             is_empty = value is None or (isinstance(value, str) and not value) or (key == "attempt" and not value)
             if key not in _STANDARD and not is_empty:
-                line[key] = value
+                # A graph's `extra` may have any name; the first four fields are ours.
+                line.setdefault(key, value)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:

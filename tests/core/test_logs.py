@@ -47,6 +47,12 @@ def test_ids_that_are_not_set_are_left_out() -> None:
     assert "request_id" not in line
 
 
+def test_what_is_given_with_the_record_replaces_none_of_the_fields_of_every_line() -> None:
+    line = as_json(a_record("said", time="tea", level=3, logger=None))
+    assert (line["level"], line["logger"], line["message"]) == ("info", "runs.engine", "said")
+    assert line["time"] != "tea"
+
+
 def test_an_id_given_with_the_record_wins() -> None:
     assert as_json(a_record(run_id="mine"))["run_id"] == "mine"
 
