@@ -92,7 +92,7 @@ def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
     is_kept = action == CancelAction.INTERRUPT and not run.kwargs.get("temporary")
     end = End(RunStatus.INTERRUPTED, cancelled_error(action), None if is_kept else NO_VALUES)
     webhook_owe(run, end, now)
-    messages_put_back(run.thread_id, run.kwargs["input"], run.kwargs.get("kept_messages", 0))
+    messages_put_back(run.thread_id, run.kwargs)
     if run.kwargs.get("temporary"):
         run.delete()
         _delete_hidden_thread(run.thread_id)

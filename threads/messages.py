@@ -94,13 +94,14 @@ def with_kept_messages(payload: Any, kept: list[Message]) -> Any | None:
     return {**payload, "messages": [*kept, *(own if isinstance(own, list) else [] if own is None else [own])]}
 
 
-def messages_put_back(thread_id: UUID, payload: Any, count: int) -> None:
-    """Let the first `count` messages of a run's input wait again, before any newer ones: the run has left no trace.
+def messages_put_back(thread_id: UUID, kwargs: dict[str, Any]) -> None:
+    """Let the messages that a run took along wait again, before any newer ones: the run has left no trace.
 
-    In the transaction of the caller, which has locked the thread.
+    `kwargs` are the run's. In the transaction of the caller, which has locked the thread.
     """
+    count = kwargs.get("kept_messages", 0)
     if not count:
         return
     thread = Thread.objects.get(pk=thread_id)
-    thread.messages = [*payload["messages"][:count], *(thread.messages or [])]
+    thread.messages = [*kwargs["input"]["messages"][:count], *(thread.messages or [])]
     thread.save(update_fields=["messages"])

@@ -102,7 +102,7 @@ def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
         return False
     if ending.rollback:
         Run.objects.filter(sequence=claim.sequence).delete()
-        messages_put_back(claim.thread_id, claim.kwargs["input"], claim.kwargs.get("kept_messages", 0))
+        messages_put_back(claim.thread_id, claim.kwargs)
         if ending.head is not None:
             interrupts_restore(claim.thread_id, ending.head, claim.run_id)
     else:
