@@ -24,8 +24,8 @@ from threads.time_to_live import TimeToLive, default_sweep, ttl_end
 
 logger = logging.getLogger("switchyard.threads")
 
-# A thread whose pruning was begun and not finished is tried again after this.
-PRUNING = timedelta(minutes=5)
+# A thread whose pruning was begun and not finished, or that could not be swept, is tried again after this.
+AGAIN = timedelta(minutes=5)
 
 
 class Expiry(Enum):
@@ -66,6 +66,8 @@ async def sweep_threads(now: datetime, limit: int | None = None) -> Counter[Expi
             done[Expiry.FAILED] += 1
             metrics.THREADS_SWEPT.labels("failed").inc()
             failure = error
+            # Not the first of every sweep: there may be as many as a sweep takes.
+            await in_db(_put_off, thread_id, now)
     if done[Expiry.DELETED] or done[Expiry.PRUNED]:
         logger.info(
             "%d threads were deleted, %d pruned: their time was over", done[Expiry.DELETED], done[Expiry.PRUNED]
@@ -101,16 +103,20 @@ def _delete_or_claim(thread_id: UUID, now: datetime) -> Expiry:
             Thread.objects.filter(pk=thread_id).update(expires_at=end)
             return Expiry.USED
         if thread.ttl_strategy == TTLStrategy.KEEP_LATEST:
-            Thread.objects.filter(pk=thread_id).update(expires_at=now + PRUNING)
+            Thread.objects.filter(pk=thread_id).update(expires_at=now + AGAIN)
             return Expiry.PRUNED
         delete_threads([thread_id], workspace_id=thread.workspace_id)
         return Expiry.DELETED
 
 
+def _put_off(thread_id: UUID, now: datetime) -> None:
+    Thread.objects.filter(pk=thread_id, expires_at__lte=now).update(expires_at=now + AGAIN)
+
+
 def _pruned(thread_id: UUID, now: datetime) -> None:
     """The thread loses its past again after the same time, unless somebody gave it another meanwhile."""
     with transaction.atomic():
-        claimed = Thread.objects.select_for_update().filter(pk=thread_id, expires_at=now + PRUNING)
+        claimed = Thread.objects.select_for_update().filter(pk=thread_id, expires_at=now + AGAIN)
         minutes = claimed.values_list("ttl_minutes", flat=True).first()
         if minutes is not None:
             Thread.objects.filter(pk=thread_id).update(expires_at=now + timedelta(minutes=minutes))

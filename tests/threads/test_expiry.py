@@ -153,6 +153,24 @@ async def test_thread_that_cannot_be_swept_holds_up_no_other(
     assert [await exists(run) for run in runs] == [True, False]
 
 
+async def test_threads_that_cannot_be_swept_do_not_fill_every_sweep(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [await run_to_end(principal, "log", input={"log": []}) for _ in range(2)]
+    ends = [await give(run, minutes) for run, minutes in zip(runs, (30, 60), strict=True)]
+
+    def broken(thread_id: UUID, now: datetime) -> Expiry:
+        raise RuntimeError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(expiry, "_delete_or_claim", broken)
+        with pytest.raises(RuntimeError, match="no luck"):
+            await sweep_threads(max(ends), limit=1)
+    assert await sweep_threads(max(ends), limit=1) == {Expiry.DELETED: 1}
+    assert [await exists(run) for run in runs] == [True, False]
+    assert await sweep_threads(max(ends) + expiry.AGAIN) == {Expiry.DELETED: 1}
+
+
 # --- keep_latest -----------------------------------------------------------------------------------------
 
 
@@ -191,7 +209,7 @@ async def test_pruning_that_a_crash_cut_off_is_done_later(
         with pytest.raises(RuntimeError, match="killed"):
             await sweep_threads(end)
     assert await sweep_threads(end) == {}
-    assert await sweep_threads(end + expiry.PRUNING) == {Expiry.PRUNED: 1}
+    assert await sweep_threads(end + expiry.AGAIN) == {Expiry.PRUNED: 1}
     assert await kept(run.thread_id) == 1
 
 
