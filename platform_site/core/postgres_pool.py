@@ -65,9 +65,14 @@ class _Freshness:
     def __init__(self) -> None:
         self._last_use: WeakKeyDictionary[AsyncConnection[DictRow], float] = WeakKeyDictionary()
 
-    async def __call__(self, connection: AsyncConnection[DictRow]) -> None:
+    async def made(self, connection: AsyncConnection[DictRow]) -> None:
+        """Note a new connection: the pool may keep it for long before it is first lent."""
+        self._last_use[connection] = time.monotonic()
+
+    async def lent(self, connection: AsyncConnection[DictRow]) -> None:
+        """Try a connection if that is due. Raises what psycopg raises for one that is lost."""
         now = time.monotonic()
-        if now - self._last_use.get(connection, now) > UNUSED_SECONDS:
+        if now - self._last_use[connection] > UNUSED_SECONDS:
             await AsyncConnectionPool.check_connection(connection)
         self._last_use[connection] = now
 
@@ -87,11 +92,13 @@ class LoopPools:
         with self._lock:
             pool = self._pools.get(loop)
             if pool is None:
+                freshness = _Freshness()
                 pool = self._pools[loop] = AsyncConnectionPool(
                     self.conninfo,
                     connection_class=AsyncConnection[DictRow],
                     kwargs=CONNECTION_OPTIONS,
-                    check=_Freshness(),
+                    configure=freshness.made,
+                    check=freshness.lent,
                     min_size=1,
                     max_size=self._max_size,
                     open=False,

@@ -12,6 +12,7 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
+from platform_site.core import postgres_pool
 from platform_site.core.checkpoints import DatabaseAway, LeaseLost
 from platform_site.core.postgres_checkpoints import PostgresCheckpoints
 from platform_site.core.postgres_pool import LoopPools
@@ -206,3 +207,19 @@ async def test_a_database_that_goes_away_is_told_from_a_run_that_fails(
     # Its connections are new then.
     await save(saver, saved, lease.run_id, colour={"green": 1})
     assert len(await ids(checkpoints.saver(), config)) == 2
+
+
+async def test_a_connection_that_was_lost_before_its_first_use_is_found(
+    postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_pool, "UNUSED_SECONDS", 0)
+    pools = LoopPools(postgres_url)
+    pool = await pools.current()
+    await pool.wait()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
+        connection.execute(f"{others} AND pid <> pg_backend_pid()")
+    async with pools.connection() as connection:
+        await connection.execute("SELECT 1")
+    await pools.close_current()
