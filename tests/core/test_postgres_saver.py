@@ -220,6 +220,8 @@ async def test_a_connection_that_was_lost_before_its_first_use_is_found(
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
         connection.execute(f"{others} AND pid <> pg_backend_pid()")
-    async with pools.connection() as connection:
-        await connection.execute("SELECT 1")
-    await pools.close_current()
+    try:
+        async with pools.connection() as connection:
+            await connection.execute("SELECT 1")
+    finally:
+        await pools.close_current()
