@@ -128,7 +128,7 @@ def load_config(path: Path | None) -> Config:
     config = Config(
         path=path,
         directory=directory,
-        graphs={graph_id: _spec(path, graph_id, entry) for graph_id, entry in written.graphs.items()},
+        graphs={graph_id: spec_of(path, graph_id, entry) for graph_id, entry in written.graphs.items()},
         dependencies=written.dependencies,
         import_paths=import_paths,
         requirements=[entry for entry in written.dependencies if entry not in local],
@@ -244,7 +244,8 @@ def _import_paths(path: Path, local: list[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def _spec(path: Path, graph_id: str, entry: str | sections.Graph) -> GraphSpec:
+def spec_of(path: Path, graph_id: str, entry: str | sections.Graph) -> GraphSpec:
+    """Where the configuration at `path` finds what `entry` names. Raises `ConfigError` for a blank id."""
     if not graph_id.strip():
         raise ConfigError(f"{path}: `graphs`: expected a name for every graph, not {graph_id!r}")
     reference = entry if isinstance(entry, str) else entry.path

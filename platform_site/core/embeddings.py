@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from platform_site.core.config import Config, ConfigError, GraphSpec
+from platform_site.core.config import Config, ConfigError, GraphSpec, spec_of
 from platform_site.core.graph_loading import describe, import_object
 
 # Longest time that one call of a model may take.
@@ -115,11 +115,9 @@ def find_embed(config: Config) -> Any:
 def _function(config: Config, embed: str) -> GraphSpec | None:
     """Where a function is found; None for `provider:model`, whose provider is one word."""
     place, _, name = embed.rpartition(":")
-    if not place or ":" in place or not name.isidentifier():
+    if ":" in place or "." not in place or not name.isidentifier():
         return None
-    if place.endswith(".py"):
-        return GraphSpec("store.index", embed, name, file=(config.directory / place).resolve())
-    return GraphSpec("store.index", embed, name, module=place) if "." in place else None
+    return spec_of(config.path, "store.index", embed)
 
 
 def _imported(spec: GraphSpec, config: Config) -> Any:
