@@ -55,7 +55,10 @@ class Engine:
         self.worker = uuid4().hex[:12]
         self._peers = peers
         self.capacity = settings.CONCURRENCY
-        self._loop = BackgroundLoop("runs", lambda: NodeThreads(settings.CONCURRENCY, thread_name_prefix="node"))
+        # A run may have several synchronous nodes at work, so a small capacity takes none of them away.
+        self._loop = BackgroundLoop(
+            "runs", lambda: NodeThreads(max(settings.CONCURRENCY, self.capacity), thread_name_prefix="node")
+        )
         self._lock = threading.Lock()
         self._attempts: dict[UUID, Attempt] = {}
         # Until the next heartbeat, which reads what was asked for from the runs themselves.

@@ -111,6 +111,23 @@ def test_no_more_runs_than_the_capacity(
         engine.drain(0)
 
 
+def test_a_worker_has_a_thread_for_the_synchronous_node_of_each_run_it_takes(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.CONCURRENCY = 1
+    engine = use_engine(monkeypatch, Engine())
+    # As `--concurrency` of a worker sets it.
+    engine.capacity = 2
+    meeting = threading.Barrier(2, timeout=10)
+    engine.start()
+    try:
+        with script("meet", lambda *_: str(meeting.wait())):
+            runs = [create(principal, "scripted_thread", input={"do": "meet"}) for _ in range(2)]
+            assert [ended(run).status for run in runs] == ["success"] * 2
+    finally:
+        engine.drain(0)
+
+
 # --- stopping single runs ----------------------------------------------------------------------------
 
 
