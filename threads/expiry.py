@@ -14,11 +14,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from platform_site.core import metrics
-from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
-from platform_site.core.loops import state_loop
 from platform_site.core.rounds import Task
 from threads.models import Thread, ThreadStatus, TTLStrategy
+from threads.pruning import keep_latest
 from threads.services import delete_threads
 from threads.time_to_live import TimeToLive, default_sweep, ttl_end
 
@@ -85,7 +84,7 @@ def _due(now: datetime, limit: int) -> list[UUID]:
 async def _expire(thread_id: UUID, now: datetime) -> Expiry:
     done = await in_db(_delete_or_claim, thread_id, now)
     if done is Expiry.PRUNED:
-        await state_loop().run(checkpoints().keep_latest([thread_id]))
+        await keep_latest(thread_id)
         await in_db(_pruned, thread_id, now)
     return done
 

@@ -6,6 +6,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, read_db
 from platform_site.core.loops import state_loop
+from threads.models import Thread, ThreadStatus
 from threads.selectors import threads_visible
 from threads.services import BATCH, delete_threads
 
@@ -19,9 +20,19 @@ async def threads_prune(principal: Principal, thread_ids: list[UUID], *, strateg
         if strategy == "delete":
             pruned += await in_db(delete_threads, batch, workspace_id=principal.workspace_id)
         elif found := await read_db(_found, principal, batch):
-            await state_loop().run(checkpoints().keep_latest(found))
+            for thread_id in found:
+                await keep_latest(thread_id)
             pruned += len(found)
     return pruned
+
+
+async def keep_latest(thread_id: UUID) -> None:
+    """Delete the past of the thread; of one that is busy not what its run may yet be rolled back to."""
+    await state_loop().run(checkpoints().keep_latest(thread_id, lambda: read_db(_is_busy, thread_id)))
+
+
+def _is_busy(thread_id: UUID) -> bool:
+    return Thread.objects.filter(thread_id=thread_id, status=ThreadStatus.BUSY).exists()
 
 
 def _found(principal: Principal, thread_ids: list[UUID]) -> list[UUID]:

@@ -24,6 +24,7 @@ class Row(NamedTuple):
     deltas: frozenset[str]
     # The root graph's checkpoint that a subgraph was called from.
     root_id: str | None
+    run_id: str | None
 
     @property
     def place(self) -> Place:
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 def row_of(namespace: str, checkpoint_id: str, parent_id: str | None, metadata: Mapping[str, Any]) -> Row:
     counters = metadata.get("counters_since_delta_snapshot") or {}
     parents = metadata.get("parents") or {}
-    return Row(namespace, checkpoint_id, parent_id, frozenset(counters), parents.get(""))
+    return Row(namespace, checkpoint_id, parent_id, frozenset(counters), parents.get(""), metadata.get("run_id"))
 
 
 # The channels whose value a checkpoint holds, among others.
@@ -57,11 +58,25 @@ def needed_by(kept: Iterable[Row], rows: Mapping[Place, Row], stored: Stored) ->
     return needed
 
 
-def latest_and_needed(rows: Mapping[Place, Row], stored: Stored) -> set[Place]:
+def known_rows(rows: dict[Place, Row], known: Collection[Place] | None) -> dict[Place, Row]:
+    """Those of the rows that are known; None: all are."""
+    return rows if known is None else {place: row for place, row in rows.items() if place in known}
+
+
+def latest_and_needed(rows: Mapping[Place, Row], stored: Stored, *, is_busy: bool = False) -> set[Place]:
     """What `keep_latest` keeps: the newest checkpoint of each namespace, and what those are rebuilt from.
 
-    The namespace of one call of a subgraph goes with the root checkpoint from which it was called.
+    The namespace of one call of a subgraph goes with the root checkpoint from which it was called. Of a thread that is
+    busy also the same as it was before its newest run, which may yet be rolled back.
     """
+    kept = _latest_and_needed(rows, stored)
+    if is_busy and rows:
+        newest_run = max(rows.values(), key=lambda row: row.checkpoint_id).run_id
+        kept |= _latest_and_needed({place: row for place, row in rows.items() if row.run_id != newest_run}, stored)
+    return kept
+
+
+def _latest_and_needed(rows: Mapping[Place, Row], stored: Stored) -> set[Place]:
     newest: dict[str, Row] = {}
     for row in rows.values():
         if row.namespace not in newest or row.checkpoint_id > newest[row.namespace].checkpoint_id:

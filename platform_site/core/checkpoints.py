@@ -4,7 +4,7 @@ SQLite keeps them in a file of their own, PostgreSQL in the tables of LangGraph'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
@@ -112,10 +112,11 @@ class Checkpoints(ABC):
         """Copy everything of a thread, as it is at one moment, to one that has nothing."""
 
     @abstractmethod
-    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
+    async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
         """Delete all but the newest checkpoint of each namespace, and what that one is rebuilt from.
 
-        Namespaces of subgraph calls that are over go altogether.
+        Namespaces of subgraph calls that are over go altogether. `is_busy` is asked after the checkpoints were listed;
+        what comes later stays. Where a run is at work, what its rollback would go back to stays as well.
         """
 
     @abstractmethod

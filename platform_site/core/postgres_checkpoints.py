@@ -1,6 +1,6 @@
 """Checkpoints in PostgreSQL, in the tables of LangGraph's own saver."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,14 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
-from platform_site.core.postgres_maintenance import DELETE_THREADS, copy_thread, delete_run, prune, storage
+from platform_site.core.postgres_maintenance import (
+    DELETE_THREADS,
+    copy_thread,
+    delete_run,
+    keep_latest,
+    storage,
+    thread_rows,
+)
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
 from platform_site.core.postgres_saver import REPLACED_WRITES_TABLE, PooledPostgresSaver
 
@@ -99,9 +106,12 @@ class PostgresCheckpoints(Checkpoints):
         async with self._pools.connection() as connection:
             await copy_thread(connection, str(source), str(target))
 
-    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
+    async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
         async with self._pools.connection() as connection:
-            await prune(connection, list(map(str, thread_ids)), "keep_latest")
+            known = (await thread_rows(connection, str(thread_id))).keys()
+        busy = await is_busy()
+        async with self._pools.connection() as connection:
+            await keep_latest(connection, str(thread_id), known, is_busy=busy)
 
     async def storage(self, thread_id: UUID) -> Storage:
         async with self._pools.connection() as connection:

@@ -6,7 +6,16 @@ from langgraph.checkpoint.postgres.base import PRUNE_DELETE_THREADS_SQL
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from platform_site.core.checkpoint_chains import STRATEGIES, Place, Row, Stored, latest_and_needed, needed_by, row_of
+from platform_site.core.checkpoint_chains import (
+    STRATEGIES,
+    Place,
+    Row,
+    Stored,
+    known_rows,
+    latest_and_needed,
+    needed_by,
+    row_of,
+)
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import adopted
 
@@ -43,22 +52,28 @@ async def prune(connection: AsyncConnection[DictRow], thread_ids: Sequence[str],
                 await connection.execute(statement, (list(thread_ids),))
         return
     for thread_id in thread_ids:
-        async with connection.transaction():
-            await _keep_latest(connection, thread_id)
+        await keep_latest(connection, thread_id)
 
 
-async def _keep_latest(connection: AsyncConnection[DictRow], thread_id: str) -> None:
-    rows = await thread_rows(connection, thread_id)
-    kept = latest_and_needed(rows, await stored_in(connection, thread_id, rows))
-    kept_ids = _by_namespace(kept)
-    for namespace, gone in _by_namespace(rows.keys() - kept).items():
-        # By id: what a run saves meanwhile is not among them.
-        await delete_checkpoints(connection, thread_id, namespace, gone)
-        await connection.execute(
-            "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = %s AND checkpoint_ns = %s"
-            " AND checkpoint_id = ANY(%s) AND parent_checkpoint_id = ANY(%s)",
-            (thread_id, namespace, kept_ids.get(namespace, []), gone),
-        )
+async def keep_latest(
+    connection: AsyncConnection[DictRow],
+    thread_id: str,
+    known: Collection[Place] | None = None,
+    *,
+    is_busy: bool = False,
+) -> None:
+    """Delete what `latest_and_needed` does not keep of the checkpoints that are `known`; what came since stays."""
+    async with connection.transaction():
+        rows = known_rows(await thread_rows(connection, thread_id), known)
+        kept = latest_and_needed(rows, await stored_in(connection, thread_id, rows), is_busy=is_busy)
+        kept_ids = _by_namespace(kept)
+        for namespace, gone in _by_namespace(rows.keys() - kept).items():
+            await delete_checkpoints(connection, thread_id, namespace, gone)
+            await connection.execute(
+                "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = %s AND checkpoint_ns = %s"
+                " AND checkpoint_id = ANY(%s) AND parent_checkpoint_id = ANY(%s)",
+                (thread_id, namespace, kept_ids.get(namespace, []), gone),
+            )
 
 
 async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:
@@ -145,7 +160,8 @@ async def thread_rows(connection: AsyncConnection[DictRow], thread_id: str) -> d
     found = await connection.execute(
         "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id,"
         " jsonb_build_object('counters_since_delta_snapshot', metadata -> 'counters_since_delta_snapshot',"
-        " 'parents', metadata -> 'parents') AS metadata FROM checkpoints WHERE thread_id = %s",
+        " 'parents', metadata -> 'parents', 'run_id', metadata -> 'run_id') AS metadata"
+        " FROM checkpoints WHERE thread_id = %s",
         (thread_id,),
     )
     rows = (row_of(*row.values()) for row in await found.fetchall())

@@ -2,12 +2,12 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
-from platform_site.core.checkpoint_rows import delete_run, delete_threads
+from platform_site.core.checkpoint_rows import delete_run, delete_threads, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     NULL_TASK_ID,
@@ -18,7 +18,7 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
-from platform_site.core.sqlite_maintenance import copy_thread, prune, storage
+from platform_site.core.sqlite_maintenance import copy_thread, keep_latest, storage
 from platform_site.core.sqlite_saver import GroupCommitSaver
 
 
@@ -82,9 +82,12 @@ class SqliteCheckpoints(Checkpoints):
     async def copy_thread(self, source: UUID, target: UUID) -> None:
         await self._file.write(lambda connection: copy_thread(connection, str(source), str(target)))
 
-    async def keep_latest(self, thread_ids: Sequence[UUID]) -> None:
-        ids = [str(thread_id) for thread_id in thread_ids]
-        await self._file.write(lambda connection: prune(connection, serializer(()), ids, "keep_latest"))
+    async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
+        known = await self._file.read(lambda connection: thread_rows(connection, str(thread_id)).keys())
+        busy = await is_busy()
+        await self._file.write(
+            lambda connection: keep_latest(connection, serializer(()), str(thread_id), known, is_busy=busy)
+        )
 
     async def storage(self, thread_id: UUID) -> Storage:
         return await self._file.read(lambda connection: storage(connection, str(thread_id)))

@@ -1,12 +1,12 @@
 """Copying, pruning and measuring the threads of a `CheckpointFile`: functions on a connection."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from platform_site.core.checkpoint_chains import STRATEGIES, latest_and_needed
+from platform_site.core.checkpoint_chains import STRATEGIES, Place, known_rows, latest_and_needed
 from platform_site.core.checkpoint_rows import delete_threads, stored_in, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 
@@ -33,14 +33,26 @@ def prune(connection: sqlite3.Connection, serde: SerializerProtocol, thread_ids:
         delete_threads(connection, thread_ids)
         return
     for thread_id in thread_ids:
-        rows = thread_rows(connection, thread_id)
-        kept = latest_and_needed(rows, stored_in(connection, serde, thread_id))
-        gone = [(thread_id, *place) for place in rows if place not in kept]
-        roots = [(thread_id, *place) for place in kept if (place[0], rows[place].parent_id) not in kept]
-        where = "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-        for table in ("writes", "replaced_writes", "checkpoints"):
-            connection.executemany(f"DELETE FROM {table} {where}", gone)
-        connection.executemany(f"UPDATE checkpoints SET parent_checkpoint_id = NULL {where}", roots)
+        keep_latest(connection, serde, thread_id)
+
+
+def keep_latest(
+    connection: sqlite3.Connection,
+    serde: SerializerProtocol,
+    thread_id: str,
+    known: Collection[Place] | None = None,
+    *,
+    is_busy: bool = False,
+) -> None:
+    """Delete what `latest_and_needed` does not keep of the checkpoints that are `known`; what came since stays."""
+    rows = known_rows(thread_rows(connection, thread_id), known)
+    kept = latest_and_needed(rows, stored_in(connection, serde, thread_id), is_busy=is_busy)
+    gone = [(thread_id, *place) for place in rows if place not in kept]
+    roots = [(thread_id, *place) for place in kept if (place[0], rows[place].parent_id) not in kept]
+    where = "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+    for table in ("writes", "replaced_writes", "checkpoints"):
+        connection.executemany(f"DELETE FROM {table} {where}", gone)
+    connection.executemany(f"UPDATE checkpoints SET parent_checkpoint_id = NULL {where}", roots)
 
 
 def storage(connection: sqlite3.Connection, thread_id: str) -> Storage:

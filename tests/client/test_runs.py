@@ -157,6 +157,18 @@ async def test_rolled_back_run_is_gone_with_its_checkpoints(client: Client, thre
     assert await client.threads.get_state(thread) == before
 
 
+async def test_rollback_goes_back_though_the_past_was_pruned_meanwhile(client: Client, thread: str) -> None:
+    await client.runs.wait(thread, "slow", input={"ticks": 0})
+    before = await client.threads.get_state(thread)
+    run = await client.runs.create(thread, "slow", input=LONG)
+    await until(lambda: in_tick(client, thread))
+    assert await client.threads.prune([thread], strategy="keep_latest") == {"pruned_count": 1}
+    await client.runs.cancel(thread, run["run_id"], wait=True, action="rollback")
+    after = await client.threads.get_state(thread)
+    assert after == {**before, "parent_checkpoint": None, "parent_checkpoint_id": None}
+    assert len(await client.threads.get_history(thread)) == 1
+
+
 async def test_pending_run_can_be_cancelled(client: Client, thread: str) -> None:
     run = await client.runs.create(thread, "counter", input={}, after_seconds=3600)
     await client.runs.cancel(thread, run["run_id"], wait=True)

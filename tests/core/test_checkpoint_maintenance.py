@@ -51,6 +51,10 @@ async def log_of(store: Checkpoints, thread: UUID) -> list[str]:
     return log
 
 
+async def idle() -> bool:
+    return False
+
+
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 @pytest.mark.parametrize("times", [1, 2, 3, 5])
 async def test_keep_latest_keeps_what_delta_channels_are_rebuilt_from(
@@ -60,7 +64,7 @@ async def test_keep_latest_keeps_what_delta_channels_are_rebuilt_from(
     await grow(store, thread, times=times, durability=durability)
     before = await log_of(store, thread)
 
-    await store.keep_latest([thread])
+    await store.keep_latest(thread, idle)
 
     assert await log_of(store, thread) == before
     # A snapshot at least every fourth update: only so much is kept.
@@ -77,7 +81,7 @@ async def test_keep_latest_leaves_one_checkpoint_of_an_ordinary_thread(store: Ch
     head = await save(saver, middle, colour={"green": 1})
     await saver.aput_writes(head, [("colour", "kept")], "task")
 
-    await store.keep_latest([thread])
+    await store.keep_latest(thread, idle)
 
     assert await ids(saver, thread_config(thread)) == [head["configurable"]["checkpoint_id"]]
     found = await saver.aget_tuple(thread_config(thread))
@@ -174,6 +178,18 @@ def test_a_call_of_a_subgraph_goes_with_the_checkpoint_that_called_it() -> None:
     kept = latest_and_needed({row.place: row for row in rows}, lambda *_: ())
 
     assert kept == {("", "2"), ("waiting:b", "4"), ("lasting", "5"), ("early:c", "6")}
+
+
+def test_a_busy_thread_keeps_what_its_newest_run_goes_back_to() -> None:
+    rows = [
+        *(row_of("", str(n), str(n - 1), {"run_id": "old"}) for n in (1, 2)),
+        *(row_of("", str(n), str(n - 1), {"run_id": "new"}) for n in (3, 4)),
+        row_of("below:a", "5", None, {"run_id": "new", "parents": {"": "4"}}),
+    ]
+
+    kept = latest_and_needed({row.place: row for row in rows}, lambda *_: (), is_busy=True)
+
+    assert kept == {("", "2"), ("", "4"), ("below:a", "5")}
 
 
 def test_ancestors_are_needed_as_far_as_the_nearest_value_of_each_channel() -> None:
