@@ -7,6 +7,7 @@ changes. Only the child calls the server, so the engine and the lock of the data
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.utils import autoreload
 
 # The child's exit status that asks the parent to start it again.
 _AGAIN = 3
+_djangos_module_files = autoreload.iter_all_python_module_files
 
 
 def run_with_reloader(serve: Callable[[], int]) -> None:
@@ -32,8 +34,20 @@ def run_with_reloader(serve: Callable[[], int]) -> None:
 
 def watch() -> None:
     """Watch langgraph.json and what lies beside it, and restart at once instead of waiting for running nodes."""
+    autoreload.iter_all_python_module_files = module_files
     autoreload.autoreload_started.connect(_watch_user_files, dispatch_uid="switchyard")
     autoreload.file_changed.connect(_restart_now, dispatch_uid="switchyard")
+
+
+def module_files() -> set[Path]:
+    """The files of all modules, for Django's reloader.
+
+    Graphs are imported on other threads meanwhile: a module whose import fails is listed first and gone when its turn
+    comes, which would end the reloader and with it the server.
+    """
+    while True:
+        with suppress(KeyError):
+            return _djangos_module_files()
 
 
 def _watch_user_files(sender: Any, **_: Any) -> None:
