@@ -66,7 +66,11 @@ class _Freshness:
         self._last_use: WeakKeyDictionary[AsyncConnection[DictRow], float] = WeakKeyDictionary()
 
     async def made(self, connection: AsyncConnection[DictRow]) -> None:
-        """Note a new connection: the pool may keep it for long before it is first lent."""
+        """Note a new connection: the pool may keep it for long before it is first lent.
+
+        Raises what psycopg raises for one that was lost while it was made; the pool then makes another.
+        """
+        await AsyncConnectionPool.check_connection(connection)
         self._last_use[connection] = time.monotonic()
 
     async def lent(self, connection: AsyncConnection[DictRow]) -> None:

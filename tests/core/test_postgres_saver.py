@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -207,6 +208,31 @@ async def test_a_database_that_goes_away_is_told_from_a_run_that_fails(
     # Its connections are new then.
     await save(saver, saved, lease.run_id, colour={"green": 1})
     assert len(await ids(checkpoints.saver(), config)) == 2
+
+
+async def test_a_connection_that_is_lost_while_it_is_made_is_not_lent(
+    postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = psycopg.AsyncConnection.connect
+    lost: list[psycopg.AsyncConnection[Any]] = []
+
+    async def connect_and_lose_the_first(*args: Any, **kwargs: Any) -> Any:
+        connection = await connect(*args, **kwargs)
+        if not lost:
+            lost.append(connection)
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", (connection.info.backend_pid,))
+        return connection
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", connect_and_lose_the_first)
+    pools = LoopPools(postgres_url)
+    try:
+        async with pools.connection() as connection:
+            await connection.execute("SELECT 1")
+    finally:
+        await pools.close_current()
+    assert len(lost) == 1
 
 
 async def test_a_connection_that_was_lost_before_its_first_use_is_found(
