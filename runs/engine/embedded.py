@@ -73,7 +73,7 @@ class Engine:
         self._dispatching: asyncio.Task[None] | None = None
         self._has_recovered = False
         self._recovery_lane = False
-        self._heartbeat = Heartbeat(self._held, cancel=self.cancel, lose=self.lose)
+        self._heartbeat = Heartbeat(self._held, cancel=self.cancel_here, lose=self.lose_here)
 
     # --- life ---------------------------------------------------------------------------------
 

@@ -25,10 +25,11 @@ class Heartbeat:
         self,
         attempts: Callable[[], list[Attempt]],
         *,
-        cancel: Callable[[UUID, str], None],
+        cancel: Callable[[UUID, str], object],
         lose: Callable[[list[UUID]], None],
     ) -> None:
-        """`attempts`: those in work now. The others are called on the heartbeat's thread."""
+        """`attempts`: those in work now. The others are called on the heartbeat's thread, and stop attempts of this
+        process only: the run that was taken from it may be in work elsewhere."""
         self._attempts = attempts
         self._cancel = cancel
         self._lose = lose

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import InterfaceError
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
@@ -162,21 +161,6 @@ def test_cancel_frees_the_thread_for_its_next_run(principal: Principal, engine: 
     assert ended(following).status == "success"
 
 
-def test_cancel_that_came_past_this_process_is_seen_by_the_heartbeat(
-    principal: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any, pause: Gate
-) -> None:
-    settings.HEARTBEAT_SECONDS = 0.1
-    engine = use_engine(monkeypatch, Engine())
-    engine.start()
-    try:
-        run = create(principal, "scripted", **PAUSE)
-        assert pause.reached.wait(10)
-        Run.objects.filter(pk=run.pk).update(cancel_action="interrupt", status="interrupted")
-        assert ended(run).error_class == "UserInterrupt"
-    finally:
-        engine.drain(0)
-
-
 def test_run_that_was_deleted_stops(principal: Principal, engine: Engine, pause: Gate) -> None:
     run = create(principal, "scripted", **PAUSE)
     assert pause.reached.wait(10)
@@ -184,46 +168,6 @@ def test_run_that_was_deleted_stops(principal: Principal, engine: Engine, pause:
     assert pause.cancelled.wait(10)
     eventually(lambda: engine.active == 0)
     assert asyncio.run(event_log().is_closed(str(run.run_id)))
-
-
-def test_run_that_was_taken_away_stops(
-    principal: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any, pause: Gate
-) -> None:
-    settings.HEARTBEAT_SECONDS = 0.1
-    engine = use_engine(monkeypatch, Engine())
-    engine.start()
-    try:
-        run = create(principal, "scripted", **PAUSE)
-        assert pause.reached.wait(10)
-        Run.objects.filter(pk=run.pk).update(lease_owner="another/process/2")
-        assert pause.cancelled.wait(10)
-        eventually(lambda: engine.active == 0)
-        assert Run.objects.get(pk=run.pk).lease_owner == "another/process/2"
-    finally:
-        engine.drain(0)
-
-
-def test_heartbeat_survives_whatever_the_database_says(
-    principal: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any, pause: Gate
-) -> None:
-    settings.HEARTBEAT_SECONDS = 0.05
-    engine = use_engine(monkeypatch, Engine())
-    renewed, real = [], queue.renew
-
-    def renew(owners: list[str]) -> Any:
-        renewed.append(owners)
-        if len(renewed) < 3:
-            raise InterfaceError("connection already closed")
-        return real(owners)
-
-    monkeypatch.setattr(queue, "renew", renew)
-    engine.start()
-    try:
-        create(principal, "scripted", **PAUSE)
-        eventually(lambda: len(renewed) > 3)
-    finally:
-        pause.open.set()
-        engine.drain(5)
 
 
 # --- taking up what was lost ---------------------------------------------------------------------------
