@@ -12,8 +12,9 @@ from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
 from platform_site import __version__
+from platform_site.access.principal import Principal, Role
 from platform_site.core.checkpoints import DatabaseAway
-from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, InvalidJSON, NotFound, Unprocessable
+from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
 from platform_site.core.validation import validation_detail
@@ -106,8 +107,12 @@ def _unknown_graph(request: HttpRequest, error: UnknownGraph) -> HttpResponse:
 
 @api.exception_handler(BrokenGraph)
 def _broken_graph(request: HttpRequest, error: BrokenGraph) -> HttpResponse:
-    # Not the caller's mistake, and not to be mended by asking again before somebody has mended the graph.
-    return error_response(ApiError(str(error), status=503))
+    # Not the caller's mistake, and not to be mended by asking again before somebody has mended the graph. The reason is
+    # the text of an exception, which may hold connection strings and keys.
+    principal: Principal | None = getattr(request, "principal", None)
+    is_admin = principal is not None and principal.role is Role.ADMIN
+    detail = str(error) if is_admin else f"Graph '{error.graph_id}' could not be loaded; an admin sees why in /info"
+    return error_response(ApiError(detail, status=503))
 
 
 @api.exception_handler(DataError)
@@ -123,11 +128,6 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("the database does not answer", exc_info=error)
     return error_response(ApiError("The database does not answer; try again", status=503))
-
-
-@api.exception_handler(RecursionError)
-def _too_deep(request: HttpRequest, error: RecursionError) -> HttpResponse:
-    return error_response(BadRequest("Recursion limit reached"))
 
 
 @api.exception_handler(Exception)

@@ -13,11 +13,10 @@ from platform_site.core.config import config
 from platform_site.core.errors import MethodNotAllowed
 from platform_site.core.handler import json_response
 from platform_site.core.openapi import completed, page
-from platform_site.core.routing import group_of
+from platform_site.core.routing import PUBLIC, group_of
 from platform_site.core.wire import encode
 
-# Answered without credentials.
-PUBLIC = frozenset({"/ok", "/info", "/metrics", "/docs", "/openapi.json"})
+__all__ = ["PUBLIC", "openapi_document", "urlpatterns"]
 
 # Swagger UI sets inline styles; everything it loads is our own.
 _DOCS_POLICY = (

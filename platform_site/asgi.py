@@ -20,11 +20,11 @@ from django.db import connections  # noqa: E402
 from platform_site import api_urls, serving  # noqa: E402
 from platform_site.access.authentication import authenticate, check_settings  # noqa: E402
 from platform_site.access.authorization import authorize  # noqa: E402
+from platform_site.core.bodies import PAGES, is_below  # noqa: E402
 from platform_site.core.config import config  # noqa: E402
 from platform_site.core.cors import OriginPolicy  # noqa: E402
 from platform_site.core.handler import ApiHandler, Receive, Send  # noqa: E402
-
-PAGES = ("/dashboard", "/admin", "/static")
+from platform_site.core.page_door import PageDoor  # noqa: E402
 
 
 class PageHandler(ASGIHandler):
@@ -46,11 +46,12 @@ class Application:
         check_settings()
         self._start: Callable[[], None] | None = start
         http = config().http
-        self._pages = PageHandler()
+        is_open = settings.AUTH == "open"
+        self._pages = PageDoor(PageHandler(), is_open=is_open)
         self._api = ApiHandler(
             api_urls,
             origins=OriginPolicy(
-                is_open=settings.AUTH == "open",
+                is_open=is_open,
                 cors=http.cors.model_dump() if http.cors else None,
                 pages=frozenset({"/ok", *(http.mount_prefix + path for path in api_urls.PUBLIC)}),
             ),
@@ -61,23 +62,21 @@ class Application:
             without=http.disabled,
         )
         # The documentation needs static files, too.
-        self._page_paths = ("/static",) if http.disable_ui else PAGES
+        self._page_paths: tuple[str, ...] = ("/static",) if http.disable_ui else PAGES
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
                 if self._start is not None:
                     await self._make_ready()
-                await (self._pages if self._is_page(scope["path"]) else self._api)(scope, receive, send)
+                is_page = is_below(scope["path"], self._page_paths)
+                await (self._pages if is_page else self._api)(scope, receive, send)
             case "lifespan":
                 await self._lifespan(receive, send)
             case "websocket":
                 # Closed before it was accepted: servers answer the handshake with 403.
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
-
-    def _is_page(self, path: str) -> bool:
-        return path.startswith(PAGES) and any(path == page or path.startswith(page + "/") for page in self._page_paths)
 
     async def _make_ready(self) -> None:
         if self._start is not None:

@@ -86,6 +86,22 @@ ALLOWED_HOSTS = [host for host in _env("ALLOWED_HOSTS", "*").split(",") if host]
 BEHIND_TLS_PROXY = _env_bool("BEHIND_TLS_PROXY", False)
 # Largest request body in bytes.
 MAX_BODY_BYTES = _env_int("MAX_BODY_BYTES", 25_000_000, 1)
+# Largest body that a form of the dashboard or the admin may send, in bytes.
+MAX_PAGE_BODY_BYTES = _env_int("MAX_PAGE_BODY_BYTES", 1_000_000, 1)
+# Largest header of a request in bytes, its first line included, and the most fields it may have.
+MAX_HEADER_BYTES = _env_int("MAX_HEADER_BYTES", 65_536, 1024)
+MAX_HEADER_FIELDS = _env_int("MAX_HEADER_FIELDS", 100, 10)
+# Seconds in which the header of a request must be complete.
+HEADER_TIMEOUT_SECONDS = _env_number("HEADER_TIMEOUT_SECONDS", 10, 0.1)
+# Seconds a body may stand still while the server waits for it, and bytes a second that it must bring in that time.
+BODY_TIMEOUT_SECONDS = _env_number("BODY_TIMEOUT_SECONDS", 30, 0.1)
+BODY_BYTES_PER_SECOND = _env_number("BODY_BYTES_PER_SECOND", 1000)
+# Seconds an idle connection is kept for the next request; longer than common clients keep theirs.
+KEEP_ALIVE_SECONDS = _env_number("KEEP_ALIVE_SECONDS", 75, 0.1)
+# Connections that one process serves at the same time.
+MAX_CONNECTIONS = _env_int("MAX_CONNECTIONS", 10_000, 1)
+# Those of one address, of IPv6 one /64 network; 0 for no limit, as where all come from this machine or from a proxy.
+MAX_CONNECTIONS_PER_ADDRESS = _env_int("MAX_CONNECTIONS_PER_ADDRESS", 0 if IS_LOOPBACK or BEHIND_TLS_PROXY else 1000)
 
 # --- Engine --------------------------------------------------------------------------------------
 # Seconds a claimed run stays ours without a heartbeat, and how often the heartbeat is written.
@@ -320,6 +336,8 @@ TEMPLATES = [
         },
     },
 ]
+# The door of the pages has the limit: what it lets in stays in memory and is never written to a temporary file.
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_PAGE_BODY_BYTES
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
 USE_TZ = True

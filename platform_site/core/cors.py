@@ -1,8 +1,9 @@
 """Which pages may call the API from a browser, and in open mode which requests are taken at all.
 
-Without authentication the only guard against the web is where a request comes from. So in open mode a request must name
-a loopback host (DNS rebinding), must not have come through a proxy, and must not come from a page on another origin,
-whether that shows in `Origin` (scripts, forms) or in `Sec-Fetch-Site` (what a browser sends without `Origin`).
+Without authentication the only guard against the web is where a request comes from. So in open mode a request must come
+from this machine and not through a proxy (`core.peers`), must name a loopback host (DNS rebinding), and must not come
+from a page on another origin, whether that shows in `Origin` (scripts, forms) or in `Sec-Fetch-Site` (what a browser
+sends without `Origin`).
 """
 
 import logging
@@ -15,6 +16,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from platform_site.core.errors import Forbidden
+from platform_site.core.peers import open_mode_refusal
 
 logger = logging.getLogger("switchyard.request")
 
@@ -79,11 +81,11 @@ class OriginPolicy:
         return HttpResponse("OK", content_type="text/plain; charset=utf-8", headers=headers)
 
     def _check_open(self, request: ASGIRequest, origin: str | None) -> None:
+        if (reason := open_mode_refusal(request.scope)) is not None:
+            raise Forbidden(reason)
         meta = request.META
         if not _LOOPBACK_HOST.fullmatch(meta.get("HTTP_HOST", "")):
             raise Forbidden("Without authentication the host must be localhost or 127.0.0.1: set AUTH=keys for others")
-        if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name, _ in request.scope["headers"]):
-            raise Forbidden("Without authentication forwarded requests are refused: set AUTH=keys behind a proxy")
         if origin is not None:
             if not self.allows(origin):
                 raise Forbidden(

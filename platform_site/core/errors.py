@@ -55,6 +55,11 @@ class TooLarge(ApiError):
     default_detail = "Request body is too large"
 
 
+class UnsupportedMediaType(ApiError):
+    status = 415
+    default_detail = "Unsupported Media Type"
+
+
 class Unprocessable(ApiError):
     status = 422
     default_detail = "Unprocessable Content"

@@ -25,8 +25,9 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from platform_site.core import logs, metrics, tracing
+from platform_site.core.bodies import Disconnected, read_body
 from platform_site.core.cors import OriginPolicy
-from platform_site.core.errors import ApiError, MethodNotAllowed, NotFound, TooLarge
+from platform_site.core.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from platform_site.core.request_headers import configurable_headers, logging_headers
 from platform_site.core.routing import Match, Routes
 from platform_site.core.validation import path_uuid
@@ -104,10 +105,6 @@ def stream_response(
         content_type=content_type,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
     )
-
-
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
 
 
 class ApiHandler(ASGIHandler):
@@ -193,7 +190,7 @@ class ApiHandler(ASGIHandler):
             if not is_public:
                 request.principal = await self._authenticate(request)
             # Django's `request.body` has a limit of its own; bodies that are there already are left alone.
-            request._body = await _read_body(request, receive)
+            request._body = await self._read_body(request, receive, is_public)
             match = self._match(path)
             if match is None:
                 return self._without_slash(request, path)
@@ -209,9 +206,18 @@ class ApiHandler(ASGIHandler):
             return error_response(error)
         except Disconnected:
             raise
+        except RecursionError:
+            # Caught here and not by the API's error handlers, because they quote values, and a quote may be too deep.
+            return error_response(BadRequest("Recursion limit reached"))
         except Exception:
             logger.exception("%s %s failed", request.method, request.path, extra=_logged_headers(request))
             return HttpResponse("Internal Server Error", content_type="text/plain; charset=utf-8", status=500)
+
+    async def _read_body(self, request: ApiRequest, receive: Receive, is_public: bool) -> bytes:
+        meta = request.META
+        limit = 0 if is_public else settings.MAX_BODY_BYTES
+        length, encoding = meta.get("CONTENT_LENGTH", ""), meta.get("HTTP_CONTENT_ENCODING", "")
+        return await read_body(receive, limit, length=length, encoding=encoding)
 
     def _path(self, request: ApiRequest) -> str:
         """The path without the prefix; empty for what lies outside. Health checks need not know the prefix."""
@@ -281,27 +287,6 @@ class ApiHandler(ASGIHandler):
 def _logged_headers(request: ApiRequest) -> dict[str, Any]:
     taken = logging_headers().taken(request.scope["headers"])
     return {"headers": taken} if taken else {}
-
-
-async def _read_body(request: ApiRequest, receive: Receive) -> bytes:
-    limit = settings.MAX_BODY_BYTES
-    too_large = TooLarge(f"Request body is larger than {limit} bytes", headers={"Connection": "close"})
-    length = request.META.get("CONTENT_LENGTH", "")
-    if length.isdecimal() and int(length) > limit:
-        raise too_large
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise too_large
-        parts.append(part)
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -22,7 +22,8 @@ _REASONS = {
     403: "The caller may not do this",
     404: "Not found",
     409: "Conflict with what exists",
-    413: "The body is larger than the server's limit",
+    413: "The body is larger than the server's limit, or the operation takes none",
+    415: "The body has a Content-Encoding",
     422: "A parameter, or a field of the body, is not valid",
     503: "A graph cannot be loaded, or the server is about to stop",
 }
@@ -107,11 +108,11 @@ def _complete(path: str, operation: Document, *, is_public: bool) -> None:
 
 
 def _errors(path: str, operation: Document, is_public: bool) -> set[int]:
-    errors = set() if is_public else {401, 403}
+    errors = {413} if is_public else {401, 403}
     if re.search(r"\{\w+_id\}", path):
         errors |= {404, 422}
     if "requestBody" in operation:
-        errors |= {400, 404, 413, 422}
+        errors |= {400, 404, 413, 415, 422}
     if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
         errors.add(422)
     return errors

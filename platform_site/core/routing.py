@@ -11,6 +11,9 @@ from django.urls import URLPattern, URLResolver
 
 View = Callable[..., Any]
 
+# Answered without credentials, and without a body.
+PUBLIC = frozenset({"/ok", "/info", "/metrics", "/docs", "/openapi.json"})
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

@@ -63,7 +63,11 @@ RunId = Annotated[UUID, BeforeValidator(_reader("run")), _UUID_SCHEMA]
 
 
 def _quoted(value: Any) -> str:
-    text = encode(value).decode()
+    try:
+        text = encode(value).decode()
+    except RecursionError:
+        # Deeper than any JSON that is written here.
+        return "[…]" if isinstance(value, list) else "{…}"
     return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…"
 
 

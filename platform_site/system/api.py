@@ -10,11 +10,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
 from platform_site import __version__
+from platform_site.access.authentication import authenticate
+from platform_site.access.principal import Role
 from platform_site.core import metrics
 from platform_site.core.background import Status, background
 from platform_site.core.config import config
 from platform_site.core.database import read_db
-from platform_site.core.errors import ApiError
+from platform_site.core.errors import ApiError, Unauthorized
 from platform_site.core.graphs import registry
 from platform_site.core.handler import json_response
 from platform_site.core.openapi import declared
@@ -55,8 +57,13 @@ async def root(request: HttpRequest, check_db: OneOrZero = 0) -> HttpResponse:
 
 @router.get("/info", response=Info, operation_id="info", summary="Server information")
 async def info(request: HttpRequest) -> HttpResponse:
-    """Versions, what the server can do, and which graphs could not be loaded, with the reason."""
+    """Versions, what the server can do, and which graphs could not be loaded.
+
+    The reason is the text of an exception, which may hold anything: only the key of an admin is told, and in open mode
+    everybody on this machine.
+    """
     graphs = registry()
+    reasons = graphs.failures if graphs.failures and await _is_admin(request) else {}
     body = {
         "version": __version__,
         "langgraph_py_version": version("langgraph"),
@@ -77,15 +84,25 @@ async def info(request: HttpRequest) -> HttpResponse:
             "tenant_id": None,
         },
         "metadata": {},
-        "graphs": {graph_id: _state(graph_id, graphs.failures, graphs.is_loaded) for graph_id in graphs.ids},
+        "graphs": {graph_id: _state(graph_id, reasons) for graph_id in graphs.ids},
     }
     return json_response(encode(body))
 
 
-def _state(graph_id: str, failures: dict[str, str], is_loaded: bool) -> dict[str, str]:
-    if graph_id in failures:
-        return {"status": "broken", "reason": failures[graph_id]}
-    return {"status": "ready" if is_loaded else "loading"}
+async def _is_admin(request: HttpRequest) -> bool:
+    """Return whether a public route was asked by an admin. Without credentials, or with wrong ones, nobody is."""
+    try:
+        return (await authenticate(request)).role is Role.ADMIN
+    except Unauthorized:
+        return False
+
+
+def _state(graph_id: str, reasons: dict[str, str]) -> dict[str, str]:
+    graphs = registry()
+    if graph_id in graphs.failures:
+        reason = {"reason": reasons[graph_id]} if graph_id in reasons else {}
+        return {"status": "broken", **reason}
+    return {"status": "ready" if graphs.is_loaded else "loading"}
 
 
 @router.get(

@@ -10,9 +10,11 @@ from platform_site.asgi import Application
 from tests.api_client import ApiClient
 from tests.api_client import api as api
 
+HERE = {"client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 2024)}
+
 
 def connect(app: Application, kind: str, **scope: Any) -> Any:
-    return ApplicationCommunicator(app, {"type": kind, **scope})  # type: ignore[no-untyped-call]
+    return ApplicationCommunicator(app, {"type": kind, **HERE, **scope})  # type: ignore[no-untyped-call]
 
 
 async def test_lifespan_makes_the_process_ready_once() -> None:
@@ -96,3 +98,45 @@ async def test_openapi_names_every_operation_with_its_bodies(api: ApiClient) -> 
 async def test_pages_of_the_api_are_only_read(api: ApiClient, path: str) -> None:
     answer = await api.post(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+STRANGERS = [("203.0.113.7", 50000), ("::ffff:203.0.113.7", 50000), ("172.17.0.1", 50000), None]
+SURFACES = [
+    "/", "/ok", "/info", "/metrics", "/docs", "/openapi.json", "/nope", "/assistants/search", "/dashboard/",
+    "/dashboard/sign-in", "/admin/", "/admin/login/", "/static/css/base.css",
+]  # fmt: skip
+
+
+async def answered(app: Application, path: str, client: Any, *headers: tuple[bytes, bytes], method: str = "GET") -> int:
+    sent = [(b"host", b"127.0.0.1:2024"), *headers]
+    request = connect(
+        app, "http", method=method, path=path, query_string=b"", headers=sent, client=client, scheme="http"
+    )
+    await request.send_input({"type": "http.request"})
+    return int((await request.receive_output(timeout=10))["status"])
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_open_mode_answers_strangers_nowhere(api: ApiClient, path: str) -> None:
+    app = Application(start=lambda: None)
+    for client in STRANGERS:
+        for method in ("GET", "POST"):
+            assert await answered(app, path, client, method=method) == 403, client
+    assert await answered(app, path, ("127.0.0.1", 1), (b"x-forwarded-for", b"127.0.0.1")) == 403
+    assert await answered(app, path, ("127.0.0.1", 1)) != 403
+
+
+async def test_open_mode_closes_websockets_of_strangers(api: ApiClient) -> None:
+    for client in STRANGERS:
+        websocket = connect(
+            Application(start=lambda: None), "websocket", path="/threads/x/stream", headers=[], client=client
+        )
+        await websocket.send_input({"type": "websocket.connect"})
+        assert (await websocket.receive_output())["type"] == "websocket.close"
+
+
+async def test_with_keys_strangers_see_what_is_public(api: ApiClient, settings: Any) -> None:
+    settings.AUTH = "keys"
+    app = Application(start=lambda: None)
+    for path in ("/ok", "/info", "/dashboard/sign-in", "/static/css/base.css"):
+        assert await answered(app, path, ("203.0.113.7", 50000)) == 200, path

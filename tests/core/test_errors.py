@@ -20,6 +20,7 @@ TABLE = [
     (errors.MethodNotAllowed, 405, "Method Not Allowed"),
     (errors.Conflict, 409, "Conflict"),
     (errors.TooLarge, 413, "Request body is too large"),
+    (errors.UnsupportedMediaType, 415, "Unsupported Media Type"),
     (errors.Unprocessable, 422, "Unprocessable Content"),
     (errors.InvalidJSON, 422, "Invalid JSON in request body"),
 ]

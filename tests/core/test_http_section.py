@@ -43,7 +43,7 @@ GROUPS = {
 async def test_a_group_that_is_switched_off_is_not_found(serve: Any, group: str) -> None:
     http = serve(**{f"disable_{group}": True})
     for method, path in GROUPS[group]:
-        answer = await http.request(method, path, json={})
+        answer = await http.request(method, path, json=None if method == "GET" else {})
         assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
     for other in GROUPS.keys() - {group}:
         method, path = GROUPS[other][0]
