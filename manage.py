@@ -4,12 +4,13 @@
 import os
 import sys
 
-from platform_site.command_line import apply_to_environment
+from platform_site.command_line import apply_to_environment, keep_files_private
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
     apply_to_environment(sys.argv)
+    keep_files_private(sys.argv)
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 

@@ -38,7 +38,7 @@ from kombu.utils.url import as_url
 from redis.connection import SSLConnection, parse_url
 
 from platform_site import alive, serving
-from platform_site.core import tracing
+from platform_site.core import data_directory, tracing
 from platform_site.core.config import ConfigError, config
 
 logger = logging.getLogger("switchyard.worker")
@@ -55,6 +55,7 @@ class LeanWorker(Worker):
             config()
         except ConfigError as problem:
             sys.exit(f"switchyard: {problem}")
+        data_directory.keep_private()
         lean = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "quiet": True}
         super().__init__(**{**options, **lean})
 
@@ -63,6 +64,7 @@ class QuietBeat(Beat):
     """Beat without a banner over the logs."""
 
     def __init__(self, **options: Any) -> None:
+        data_directory.keep_private()
         super().__init__(**{**options, "quiet": True})
 
 

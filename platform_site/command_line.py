@@ -23,6 +23,15 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def keep_files_private(argv: Sequence[str]) -> None:
+    """Have the files that a command makes readable by their owner only: databases, keys, dumps.
+
+    Packages are for every user of the machine, so the command that installs them is left alone.
+    """
+    if argv[1:2] != ["install_dependencies"]:
+        os.umask(0o077)
+
+
 def _address(text: str) -> tuple[str, str]:
     """Django's `[host:]port` as host and port, either of them possibly empty."""
     if text.isdigit():

@@ -5,6 +5,7 @@ open answers go on, then it returns. A second one ends the process at once; the 
 """
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -53,7 +54,10 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise PortInUse(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+        reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            reason += f". Take another port: PORT={port % 65535 + 1} make serve"
+        raise PortInUse(reason) from None
     return listener
 
 

@@ -56,12 +56,14 @@ def local_address() -> str:
 
 
 def claim_data_directory(address: str) -> None:
-    """Create the data directory and, if the database is in it, keep other servers off it.
+    """Create the data directory, close its files to other users and, if the database is in it, keep other servers off.
 
     Raises `data_directory.DataDirectoryInUse`. With PostgreSQL nothing in the directory is written by two servers: the
     leases that keep them apart are in the database.
     """
+    data_directory.keep_private()
     data_directory.make(settings.DATA_DIR)
+    data_directory.tighten(settings.DATA_DIR)
     if not settings.DATABASE_URL:
         data_directory.lock(settings.DATA_DIR, address)
 

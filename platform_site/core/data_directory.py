@@ -5,8 +5,39 @@ PostgreSQL the leases are in the database and any number of servers may share it
 """
 
 import fcntl
+import logging
 import os
+import stat
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# What the server keeps in the directory. SQLite writes `-wal`, `-shm` and `-journal` beside a database.
+_PRIVATE = ("*.sqlite3", "*.sqlite3-wal", "*.sqlite3-shm", "*.sqlite3-journal", "secret_key", "lock")
+# Bits that let others than the owner in. The group may pass through: `serve --scaled` started by root needs it.
+_OPEN = stat.S_IRGRP | stat.S_IWGRP | stat.S_IRWXO
+
+
+def keep_private() -> None:
+    """Have every file and directory that this process and its children make readable by their owner only."""
+    os.umask(0o077)
+
+
+def tighten(directory: Path) -> None:
+    """Take the files of the directory away from everybody but their owner, and warn if others can reach into it."""
+    for pattern in _PRIVATE:
+        for file in directory.glob(pattern):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o077:
+                file.chmod(mode & 0o700)
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & _OPEN:
+        logger.warning(
+            "the data directory is open to others (mode %03o). Its files are readable by their owner only, but close it: "
+            "chmod 700 %s",
+            mode,
+            directory,
+        )
 
 
 class DataDirectoryInUse(Exception):
@@ -18,7 +49,7 @@ _held: int | None = None
 
 
 def make(directory: Path) -> None:
-    """Create the directory, readable by its owner only; one that exists keeps the mode it was given."""
+    """Create the directory, readable by its owner only. One that exists keeps its mode: see `tighten`."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

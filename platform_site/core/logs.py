@@ -1,12 +1,16 @@
 """Structured logs: every line knows the request and the run it belongs to.
 
-Lines are text on a terminal and JSON elsewhere. The ids are context variables: whoever takes up a request, a run or a
-round of a background task sets them, and every record made in that context carries them, libraries' records included.
+Lines are text on a terminal and JSON elsewhere. What a line says may come from strangers, so no character of it begins
+another line, moves the cursor or reverses the text: such characters are written as escapes (`\\n`, `\\x1b`, `\\u2028`).
+
+The ids are context variables: whoever takes up a request, a run or a round of a background task sets them, and every
+record made in that context carries them, libraries' records included.
 """
 
 import json
 import logging
 import logging.config
+import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -31,6 +35,35 @@ _process: dict[str, str] = {}
 
 # What every record has; anything else on it was given as `extra` and belongs into the JSON line.
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+
+
+# Controls, separators of lines, marks that reverse or hide text, and surrogates, which no stream can write.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+
+
+def printable(text: str) -> str:
+    """Return the text in one line: characters that are no text are escaped as in a Python string."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _block(text: str) -> str:
+    """Return lines of their own for a traceback. They are indented, so that none can pass for a line of the log."""
+    return "".join(f"\n    {printable(line)}" for line in text.split("\n"))
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1] if ord(found[0]) > 0x9F else f"\\u{ord(found[0]):04x}"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the record's message, or its parts where a library's arguments do not fit its text."""
+    try:
+        return record.getMessage()
+    except Exception:
+        return f"{record.msg!r} {record.args!r}"
 
 
 def identify(*, role: str, worker: str = "") -> None:
@@ -59,7 +92,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         for key, value in vars(record).items():
             is_empty = value is None or (isinstance(value, str) and not value) or (key == "attempt" and not value)
@@ -71,10 +104,12 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         try:
-            return orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+            text = orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:
             # What orjson has no form for (lone surrogates, huge integers) must not lose the line.
-            return json.dumps(line, default=repr, skipkeys=True)
+            text = json.dumps(line, default=repr, skipkeys=True)
+        # JSON escapes the controls of ASCII only; the others separate lines or steer terminals as well.
+        return _UNPRINTABLE.sub(_json_escape, text)
 
 
 class TextFormatter(logging.Formatter):
@@ -82,14 +117,15 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%H:%M:%S")
-        line = f"{time} {record.levelname.lower():<8} {record.name}  {record.getMessage()}"
+        line = f"{time} {record.levelname.lower():<8} {record.name}  {_message(record).rstrip()}"
         for label, key in (("run", "run_id"), ("request", "request_id"), ("task", "task")):
             if value := getattr(record, key, ""):
                 line += f"  {label}={value}"
+        line = printable(line)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += _block(self.formatException(record.exc_info))
         if record.stack_info:
-            line += "\n" + self.formatStack(record.stack_info)
+            line += _block(self.formatStack(record.stack_info))
         return line
 
 

@@ -81,3 +81,39 @@ def test_locking_twice_in_one_process_changes_nothing(tmp_path: Path) -> None:
     data_directory.lock(tmp_path, "http://once")
     data_directory.lock(tmp_path, "http://twice")
     assert "http://once" in (tmp_path / "lock").read_text()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+OURS = [
+    "switchyard.sqlite3", "switchyard.sqlite3-wal", "switchyard.sqlite3-shm", "checkpoints.sqlite3", "store.sqlite3",
+    "secret_key", "lock",
+]  # fmt: skip
+
+
+def test_files_that_exist_are_taken_away_from_others(tmp_path: Path) -> None:
+    for name in [*OURS, "of somebody else.txt"]:
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644)
+    data_directory.tighten(tmp_path)
+    assert {mode(tmp_path / name) for name in OURS} == {0o600}
+    assert mode(tmp_path / "of somebody else.txt") == 0o644
+
+
+@pytest.mark.parametrize("open_mode", [0o755, 0o750, 0o707, 0o701, 0o777, 0o720])
+def test_a_directory_open_to_others_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, open_mode: int
+) -> None:
+    tmp_path.chmod(open_mode)
+    data_directory.tighten(tmp_path)
+    assert f"chmod 700 {tmp_path}" in caplog.text
+    assert mode(tmp_path) == open_mode
+
+
+@pytest.mark.parametrize("closed_mode", [0o700, 0o710])
+def test_a_closed_directory_is_fine(tmp_path: Path, caplog: pytest.LogCaptureFixture, closed_mode: int) -> None:
+    tmp_path.chmod(closed_mode)
+    data_directory.tighten(tmp_path)
+    assert caplog.text == ""

@@ -148,7 +148,7 @@ def test_secrets_come_from_the_environment_and_are_documented() -> None:
 @pytest.mark.parametrize("service", OURS)
 def test_services_wait_for_healthy_databases(service: str) -> None:
     wanted = COMPOSE["services"][service]["depends_on"]
-    assert wanted == {"postgres": {"condition": "service_healthy"}, "redis": {"condition": "service_healthy"}}
+    assert wanted == {"postgres": {"condition": "service_healthy"}, "valkey": {"condition": "service_healthy"}}
     assert all("healthcheck" in COMPOSE["services"][name] for name in wanted)
 
 
@@ -174,7 +174,15 @@ def test_addresses_are_those_of_the_services() -> None:
     place = f"@postgres:5432/{postgres['POSTGRES_DB']}"
     assert environment["DATABASE_URL"].startswith(f"postgres://{postgres['POSTGRES_USER']}:${{POSTGRES_PASSWORD")
     assert environment["DATABASE_URL"].endswith(place)
-    assert environment["REDIS_URL"] == "redis://redis:6379/0"
+    assert environment["REDIS_URL"] == "redis://valkey:6379/0"
+
+
+def test_images_are_free_and_of_a_fixed_major_version() -> None:
+    images = {name: service["image"] for name, service in COMPOSE["services"].items() if name not in OURS}
+    # The licences of Redis 7.4 and later are not free ones.
+    assert images == {"postgres": "pgvector/pgvector:pg17", "valkey": "valkey/valkey:8-alpine"}
+    assert COMPOSE["services"]["valkey"]["command"][0] == "valkey-server"
+    assert COMPOSE["services"]["valkey"]["healthcheck"]["test"] == ["CMD", "valkey-cli", "ping"]
 
 
 def test_what_must_not_be_lost_is_on_a_volume() -> None:

@@ -67,7 +67,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
     def start(config: Path | None = None, *arguments: str, **environment: str) -> LiveServer:
         directory = tmp_path / f"server-{len(started)}"
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         server = LiveServer(config, directory, environment, arguments)
         started.append(server)
         server.launch()

@@ -46,6 +46,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, command: tuple[str, ...]) -> Non
         sentence = refused(manage(*command, PORT=str(port), DATA_DIR=str(tmp_path)))
     assert f"127.0.0.1 port {port}" in sentence
     assert "in use" in sentence
+    assert f"PORT={port + 1} make serve" in sentence
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
