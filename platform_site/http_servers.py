@@ -6,6 +6,7 @@ open answers go on, then it returns. A second one ends the process at once; the 
 
 import asyncio
 import errno
+import json
 import logging
 import os
 import signal
@@ -15,12 +16,17 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
+from django.conf import settings
 
 from platform_site import serving
+from platform_site.core.peers import open_mode_refusal
+from platform_site.http_limits import Edge, Limits
+from platform_site.uvicorn_protocol import LimitedProtocol
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -83,16 +89,25 @@ class FrontDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application
         if application is None:
+            if settings.AUTH == "open" and (reason := open_mode_refusal(scope)) is not None:
+                return await _refuse(scope, send, reason)
             if scope["type"] == "http" and scope["path"] in ("/ok", "/") and not scope["query_string"]:
-                return await _send_json(send, _STARTING)
+                return await _send_json(send, 200, _STARTING)
             # Shielded: the one who goes away must not take the others' future along.
             application = await asyncio.shield(asyncio.wrap_future(self._opened))
         await application(scope, receive, send)
 
 
-async def _send_json(send: Send, body: bytes) -> None:
+async def _refuse(scope: Scope, send: Send, reason: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await _send_json(send, 403, json.dumps({"detail": reason}).encode())
+
+
+async def _send_json(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -128,10 +143,12 @@ class UvicornServer:
     """uvicorn on uvloop and httptools: what `serve` starts by default."""
 
     def __init__(self, application: Application, listener: socket.socket) -> None:
+        edge = Edge(Limits.from_settings())
         config = uvicorn.Config(
             application,
             loop="uvloop",
-            http="httptools",
+            # Called like a class, with what every connection needs.
+            http=partial(LimitedProtocol, edge=edge),  # type: ignore[arg-type]
             # No websocket is served yet, and lifespan is never relied on.
             ws="none",
             lifespan="off",
@@ -140,10 +157,9 @@ class UvicornServer:
             # Who calls and from where is decided by `access`, from what was really sent.
             proxy_headers=False,
             server_header=False,
-            # Longer than the pools of common clients keep a connection, so that they close first.
-            timeout_keep_alive=75,
+            timeout_keep_alive=edge.limits.keep_alive_seconds,  # type: ignore[arg-type]
         )
-        self._server = _Uvicorn(config)
+        self._server = _Uvicorn(config, edge)
         self._listener = listener
 
     def run(self) -> None:
@@ -154,9 +170,20 @@ class UvicornServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
         super().__init__(config)
+        self._edge = edge
         self._signals = Signals(self._end)
+
+    async def on_tick(self, counter: int) -> bool:
+        # Ten ticks are a second.
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, LimitedProtocol):
+                    connection.check(now)
+            self._edge.refusals.tell(now)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not remembered as captured: uvicorn would raise the signal again at the end, and the status would not be 0.
@@ -199,12 +226,13 @@ class DaphneServer:
 
     def __init__(self, application: Application, listener: socket.socket) -> None:
         from daphne.endpoints import build_endpoint_description_strings
-        from daphne.server import Server
+
+        from platform_site.daphne_limits import LimitedServer
 
         host, port = listener.getsockname()[:2]
         # Twisted opens its own sockets; ours has shown that the address is free.
         listener.close()
-        self._server = Server(
+        self._server = LimitedServer(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
             signal_handlers=False,

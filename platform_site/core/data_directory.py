@@ -33,7 +33,7 @@ def tighten(directory: Path) -> None:
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & _OPEN:
         logger.warning(
-            "the data directory is open to others (mode %03o). Its files are readable by their owner only, but close it: "
+            "the data directory is open to others (mode %03o). Its files are for their owner only, but close it: "
             "chmod 700 %s",
             mode,
             directory,

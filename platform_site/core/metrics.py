@@ -20,6 +20,9 @@ HTTP_SECONDS = Histogram(
     ["method", "route"],
     buckets=_SHORT,
 )
+HTTP_REFUSED = Counter(
+    "switchyard_http_refused", "Connections and requests that the HTTP server refused by itself.", ["reason"]
+)
 RUNS_CLAIMED = Counter("switchyard_runs_claimed", "Attempts begun.")
 RUNS_FINISHED = Counter("switchyard_runs_finished", "Runs that reached a terminal status.", ["status"])
 RUN_WAIT_SECONDS = Histogram(

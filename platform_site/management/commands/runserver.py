@@ -10,6 +10,7 @@ from django.conf import settings
 
 from platform_site import serving
 from platform_site.command_line import add_environment_flags
+from platform_site.daphne_limits import LimitedServer
 from platform_site.management.commands.serve import banner, take_possession
 from platform_site.reloading import watch
 from platform_site.serving import CannotStart
@@ -19,6 +20,7 @@ class Command(DaphneCommand):
     help = "Serve everything on Daphne and start again when code changes. For development."
     default_addr = settings.HOST
     default_port = str(settings.PORT)
+    server_cls = LimitedServer
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
