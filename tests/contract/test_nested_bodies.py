@@ -39,7 +39,7 @@ def test_a_body_that_is_nothing_but_nesting(things: Things, operation: Operation
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 @pytest.mark.parametrize("levels", [255, 1000, 100_000])
 def test_a_field_that_nests_in_a_body_that_is_fine_else(things: Things, operation: Operation, levels: int) -> None:
-    bodies = operation.body if isinstance(operation.body, list) else [operation.body]
+    bodies = operation.body if isinstance(operation.body, list) else [operation.body or {}]
     for field in {key for body in bodies for key in body} | {"metadata", "unknown"}:
         mark = "@nested@"
         changed = [{**body, field: mark} for body in bodies]
