@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -93,10 +93,10 @@ def resident_bytes(server: LiveServer) -> int:
     return int(psutil.Process(server.process.pid).memory_info().rss)
 
 
-def wait_until(true: object, *, timeout: float = 30) -> None:
-    """Wait until a function returns something true."""
+def wait_until(is_so: Callable[[], bool], *, timeout: float = 30) -> None:
+    """Wait until a function returns True."""
     deadline = time.monotonic() + timeout
-    while not true():  # type: ignore[operator]
+    while not is_so():
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.02)
