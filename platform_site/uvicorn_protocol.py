@@ -49,8 +49,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._edge = edge
         self._limits = edge.limits
         self._pace = Pace(edge.limits)
-        # Bytes since the parser last finished a header, a piece of a body or a request.
+        # Whether a header is complete and its body is not.
+        self._reads_body = False
+        # Bytes since the parser last finished a header or a request, or gave a piece of a body.
         self._unparsed = 0
+        # The request whose Transfer-Encoding was looked at.
+        self._judged: object = None
         # Bytes of a body that came after its answer.
         self._unwanted = 0
         # Whatever else is sent is thrown away.
@@ -91,28 +95,49 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         size = len(data)
         self._unparsed += size
-        self._pace.received += size
-        if self._pace.part is NOTHING:
-            self._pace.begin(HEADER)
+        pace = self._pace
+        pace.received += size
+        # Of a body that came in part before: what the application has not read of it yet.
+        unread = len(self.cycle.body) if self._reads_body else 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
+            return
         except httptools.HttpParserError:
             self._refuse(self._refusal or self._edge.refusals.malformed)
-        else:
+            return
+        # A request that came whole has passed all parts, and left no trace here.
+        if self._reads_body:
+            if pace.part is BODY:
+                self._judge_progress(size, unread)
+            else:
+                pace.begin(BODY)
+        elif self._unparsed:
             if self._unparsed > self._limits.header_bytes:
                 self._refuse(self._edge.refusals.header_size)
-            elif self._pace.part is BODY and self.cycle.response_complete:
-                self._unwanted += size
-                if self._unwanted > MAX_UNWANTED_BYTES:
-                    self._linger()
+            elif pace.part is not HEADER:
+                pace.begin(HEADER)
+        elif pace.part is not NOTHING:
+            pace.begin(NOTHING)
+
+    def _judge_progress(self, size: int, unread: int) -> None:
+        """Judge bytes after which a body is still incomplete."""
+        if self.cycle.response_complete:
+            self._unwanted += size
+            if self._unwanted > MAX_UNWANTED_BYTES:
+                self._linger()
+        elif len(self.cycle.body) > unread:
+            self._unparsed = 0
+        elif self._unparsed > self._limits.header_bytes:
+            # No body, but fields behind it or the extension of a chunk, which the parser would collect for ever.
+            self._refuse(self._edge.refusals.header_size)
 
     def check(self, now: float) -> None:
         """End the connection if it sends too slowly."""
         if self._is_deaf or not self._pace.late(now, is_paused=self.flow.read_paused):
             return
-        if self._pace.part is BODY:
+        if self._reads_body:
             self._refuse(self._edge.refusals.body_time)
         elif self._unparsed:
             self._refuse(self._edge.refusals.header_time)
@@ -122,47 +147,38 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # --- the parser's callbacks ---------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._pace.begin(HEADER)
-
     def on_headers_complete(self) -> None:
-        self._judge_header()
-        super().on_headers_complete()
-        self._unparsed = self._unwanted = 0
-        self._pace.begin(BODY)
-        # The request has its list. Fields that follow a chunked body are no header fields, and go into this one.
-        self.headers = []
-        self.cycle.transport = self._answers  # type: ignore[assignment]
-
-    def _judge_header(self) -> None:
-        encodings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        if encodings and (len(encodings) > 1 or encodings[0].strip().lower() != b"chunked"):
-            self._refusal = self._edge.refusals.transfer_encoding
-            raise _Refused
         # What came since the last request is at least as long as the header: mostly there is nothing to add up.
         if len(self.headers) > self._limits.header_fields or (
             self._unparsed > self._limits.header_bytes and self._header_size() > self._limits.header_bytes
         ):
             self._refusal = self._edge.refusals.header_size
             raise _Refused
+        super().on_headers_complete()
+        self._unparsed = self._unwanted = 0
+        self._reads_body = True
+        # The request has its list. Fields that follow a chunked body are no header fields, and go into this one.
+        self.headers = []
+        self.cycle.transport = self._answers  # type: ignore[assignment]
+
+    def on_chunk_header(self) -> None:
+        """Refuse a chunked body that is packed in another way as well. Only chunked bodies come here."""
+        if self._judged is self.scope:
+            return
+        self._judged = self.scope
+        encodings = [value for name, value in self.scope["headers"] if name == b"transfer-encoding"]
+        if len(encodings) > 1 or encodings[0].strip().lower() != b"chunked":
+            self._refusal = self._edge.refusals.transfer_encoding
+            raise _Refused
 
     def _header_size(self) -> int:
         # With the separator and the end of each line, and the method and version of the first one.
         return len(self.url) + 16 + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def on_body(self, body: bytes) -> None:
-        self._unparsed = 0
-        super().on_body(body)
-
     def on_message_complete(self) -> None:
         self._unparsed = 0
-        self._pace.begin(NOTHING)
+        self._reads_body = False
         super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        if not self._is_deaf:
-            super().on_response_complete()
 
     def _ignore_upgrade(self) -> None:
         """Answer the request as if it had asked for no upgrade. What follows it may be another protocol."""
@@ -177,7 +193,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_deaf = True
         cycle = self.cycle
         is_answering = cycle is not None and not cycle.response_complete
-        if self._pace.part is BODY:
+        if self._reads_body:
             has_place = is_answering and not cycle.response_started
             if is_answering:
                 # To the application this is a client that went away.
@@ -194,7 +210,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def close_after_answer(self) -> None:
         """Close the connection. A client that is still sending its body is given the time to read the answer."""
-        if self._pace.part is BODY:
+        if self._reads_body:
             self._linger()
         else:
             self.transport.close()
@@ -205,6 +221,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing() or self._lingering is not None:
             return
+        self.pipeline.clear()
         self.flow.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -22,8 +22,9 @@ class Answer:
 class Connection:
     """A client that decides about every byte."""
 
-    def __init__(self, server: LiveServer, timeout: float = 30) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
+    def __init__(self, server: LiveServer, timeout: float = 30, source: str = "127.0.0.1") -> None:
+        """Connect from `source`: every address that begins with 127 is this machine."""
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout, (source, 0))
         self._read = b""
 
     def send(self, data: bytes) -> None:
@@ -69,9 +70,9 @@ class Connection:
 
 
 @contextmanager
-def connected(server: LiveServer, timeout: float = 30) -> Iterator[Connection]:
+def connected(server: LiveServer, timeout: float = 30, source: str = "127.0.0.1") -> Iterator[Connection]:
     """A connection that ends with the block."""
-    connection = Connection(server, timeout)
+    connection = Connection(server, timeout, source)
     try:
         yield connection
     finally:
