@@ -14,10 +14,10 @@ from tests.serving.raw import Connection, connected, exchange, resident_bytes, w
 SMALL = {
     "AUTH": "keys",
     "LOG_FORMAT": "json",
-    "HEADER_TIMEOUT_SECONDS": "1",
-    "BODY_TIMEOUT_SECONDS": "1",
+    "HEADER_TIMEOUT_SECONDS": "2",
+    "BODY_TIMEOUT_SECONDS": "2",
     "BODY_BYTES_PER_SECOND": "1000",
-    "KEEP_ALIVE_SECONDS": "2",
+    "KEEP_ALIVE_SECONDS": "6",
     "MAX_CONNECTIONS": "40",
     "MAX_CONNECTIONS_PER_ADDRESS": "30",
     "MAX_PAGE_BODY_BYTES": "100000",
@@ -105,7 +105,7 @@ def test_a_header_that_does_not_come_to_its_end_is_given_up(server: LiveServer, 
         answer = connection.answer()
         # Daphne takes an empty line for nothing at all.
         assert answer.status == 408 or sent == b"\r\n"
-        assert answer.status == 0 or "within 1 s" in answer.body.decode()
+        assert answer.status == 0 or "within 2 s" in answer.body.decode()
         assert connection.is_closed()
 
 
@@ -285,10 +285,10 @@ def test_streams_may_last_and_be_silent(server: LiveServer, key: str) -> None:
         beats = 0
         for line in stream.iter_lines():
             beats += line.startswith(":")
-            # Each is half a second: longer than any of the limits above.
-            if beats == 8:
+            # Each is half a second: together they are longer than any of the limits above.
+            if beats == 14:
                 break
-    assert beats == 8
+    assert beats == 14
 
 
 def test_a_client_that_asks_before_it_sends_its_body_is_answered(server: LiveServer, key: str) -> None:
@@ -306,24 +306,6 @@ def test_pipelined_requests_are_answered_in_their_order(server: LiveServer) -> N
     with connected(server) as connection:
         connection.send((get() + get(b"/nope") + post(b"/ok", b"Content-Length: 0")) * 3)
         assert [connection.answer().status for _ in range(9)] == [200, 401, 405] * 3
-
-
-def test_connections_are_counted_in_all(server: LiveServer) -> None:
-    places = ["127.0.0.1"] * 25 + ["127.0.0.2"] * 15
-    held = [Connection(server, source=place) for place in places]
-    try:
-        for connection in held:
-            connection.send(get())
-        assert {connection.answer().status for connection in held} == {200}
-        for place in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
-            one_more = Connection(server, source=place)
-            answer = one_more.answer()
-            assert answer.status == 503
-            assert "40 connections" in answer.body.decode()
-            one_more.close()
-    finally:
-        for connection in held:
-            connection.close()
 
 
 # --- encodings and trailers -------------------------------------------------------------------------
