@@ -8,10 +8,11 @@ from platform_site.console.admin import ReadOnly
 
 @admin.register(Assistant)
 class AssistantAdmin(ReadOnly):
-    list_display = ("name", "graph_id", "version", "workspace", "created_at", "updated_at")
+    list_display = ("name", "graph_id", "version", "workspace", "is_deleted", "created_at", "updated_at")
     list_filter = ("graph_id",)
     list_select_related = ("workspace",)
     search_fields = ("name", "graph_id", "assistant_id")
+    readonly_fields = ("assistant_id", "is_deleted")
 
 
 @admin.register(AssistantVersion)

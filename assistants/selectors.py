@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from assistants.models import Assistant, AssistantVersion
+from assistants.models import Assistant
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
 from platform_site.core.database import IS_POSTGRES
@@ -19,8 +19,18 @@ _TIMES = ("created_at", "updated_at")
 
 
 def assistants_visible(principal: Principal) -> "QuerySet[Assistant]":
-    """Every assistant of the caller's workspace and the system's own."""
-    return Assistant.objects.filter(Q(workspace_id=principal.workspace_id) | Q(workspace_id=None))
+    """Every assistant of the caller's workspace, and the system's that it does not shadow: one row for an id."""
+    shadows = Assistant.objects.filter(workspace_id=principal.workspace_id, assistant_id=OuterRef("assistant_id"))
+    own = Q(workspace_id=principal.workspace_id, is_deleted=False)
+    return Assistant.objects.filter(own | Q(~Exists(shadows), workspace_id=None))
+
+
+def assistant_column(principal: Principal, column: str) -> Subquery:
+    """A column of the assistant that a row's `assistant_id` means to the caller, to annotate that row with.
+
+    Null where the assistant is deleted.
+    """
+    return Subquery(assistants_visible(principal).filter(assistant_id=OuterRef("assistant_id")).values(column)[:1])
 
 
 def assistant_wire(assistant: Assistant) -> dict[str, Any]:
@@ -97,9 +107,10 @@ def assistant_count(principal: Principal, query: AssistantCount) -> bytes:
 
 def version_list(principal: Principal, assistant_id: UUID, query: VersionSearch) -> bytes:
     """The versions of an assistant as JSON, newest first. Raises `NotFound`."""
-    if not assistants_visible(principal).filter(assistant_id=assistant_id).exists():
+    assistant = assistants_visible(principal).filter(assistant_id=assistant_id).only("pk").first()
+    if assistant is None:
         raise NotFound(f"Assistant {assistant_id} not found")
-    versions = AssistantVersion.objects.filter(assistant_id=assistant_id)
+    versions = assistant.versions.all()
     if query.metadata:
         versions = versions.filter(metadata__covers=query.metadata)
     return encode(

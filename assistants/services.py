@@ -1,20 +1,24 @@
-"""Writes of assistants."""
+"""Writes of assistants.
+
+A workspace changes rows of its own only: before it changes a system assistant it gets a shadow of that.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from assistants.models import Assistant, AssistantVersion
+from assistants.models import Assistant, AssistantVersion, Configuration
 from assistants.schemas import AssistantCreate, AssistantPatch
-from assistants.selectors import assistant_find, assistant_wire, assistants_visible
+from assistants.selectors import assistant_find, assistant_wire
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
 from platform_site.core.errors import BadRequest, Conflict, Forbidden, NotFound
 from platform_site.core.graphs import UnknownGraph, default_assistant_id, registry
+from platform_site.core.hooks import assistant_deleting
 from platform_site.core.wire import encode
 from threads.models import Thread
 from threads.services import delete_threads
@@ -50,11 +54,16 @@ def mirrored(config: dict[str, Any], context: dict[str, Any]) -> tuple[dict[str,
 
 def _save_version(assistant: Assistant) -> None:
     AssistantVersion.objects.create(
-        assistant=assistant,
-        version=assistant.version,
-        created_at=assistant.updated_at,
-        **{field: getattr(assistant, field) for field in _VERSIONED},
+        assistant=assistant, version=assistant.version, created_at=assistant.updated_at, **_versioned(assistant)
     )
+
+
+def _versioned(row: Configuration) -> dict[str, Any]:
+    return {field: getattr(row, field) for field in _VERSIONED}
+
+
+def _system(assistant_id: UUID) -> "QuerySet[Assistant]":
+    return Assistant.objects.filter(assistant_id=assistant_id, workspace=None)
 
 
 def _audit(principal: Principal, action: str, assistant: Assistant, **details: Any) -> None:
@@ -72,7 +81,8 @@ def assistant_create(principal: Principal, body: AssistantCreate) -> bytes:
     """Make an assistant and its first version, and give it as JSON.
 
     Raises `NotFound` for an unknown graph, `BadRequest` if both `configurable` and `context` are given, and `Conflict`
-    if the id is taken, unless it is taken by an assistant the caller may see and `if_exists` is `do_nothing`.
+    if an assistant of this id is seen in the workspace, unless `if_exists` is `do_nothing`. Raises `Forbidden` for
+    somebody who is no admin and would put an assistant in the place of a system assistant that was deleted.
     """
     require_graph(body.graph_id)
     config, context = mirrored(body.config.given(), body.context)
@@ -91,15 +101,35 @@ def assistant_create(principal: Principal, body: AssistantCreate) -> bytes:
     )
     try:
         with transaction.atomic():
+            if not _vacate(principal, assistant.assistant_id):
+                return _taken(principal, body)
             assistant.save(force_insert=True)
             _save_version(assistant)
             _audit(principal, "created", assistant, graph_id=assistant.graph_id)
             return _shown(assistant)
     except IntegrityError:
-        stored = assistant_find(principal, assistant.assistant_id)
-        if stored is None or body.if_exists == "raise":
-            raise Conflict(f"Assistant {assistant.assistant_id} already exists") from None
-        return encode(assistant_wire(stored))
+        return _taken(principal, body)
+
+
+def _vacate(principal: Principal, assistant_id: UUID) -> bool:
+    """Return whether no system assistant of this id is seen here. A shadow that hides one makes way."""
+    if not _system(assistant_id).exists():
+        return True
+    hidden = Assistant.objects.filter(assistant_id=assistant_id, workspace_id=principal.workspace_id, is_deleted=True)
+    if not hidden.exists():
+        return False
+    if principal.role is not Role.ADMIN:
+        raise Forbidden
+    hidden.delete()
+    return True
+
+
+def _taken(principal: Principal, body: AssistantCreate) -> bytes:
+    """The assistant that has the id already, as JSON. Raises `Conflict` unless that is what was asked for."""
+    stored = assistant_find(principal, body.assistant_id)
+    if stored is None or body.if_exists == "raise":
+        raise Conflict(f"Assistant {body.assistant_id} already exists")
+    return encode(assistant_wire(stored))
 
 
 def _shown(assistant: Assistant) -> bytes:
@@ -107,15 +137,52 @@ def _shown(assistant: Assistant) -> bytes:
     return encode([assistant_wire(assistant)])[1:-1]
 
 
-def _locked(principal: Principal, assistant_id: UUID, missing: str) -> Assistant:
-    """The assistant, locked until the transaction ends, if the caller may change it."""
-    assistant = assistants_visible(principal).select_for_update().filter(assistant_id=assistant_id).first()
-    if assistant is None:
+def _own(principal: Principal, assistant_id: UUID, missing: str) -> Assistant:
+    """The workspace's own row, locked until the transaction ends; a system assistant gets its shadow first.
+
+    Raises `NotFound`, and `Forbidden` for somebody who is no admin and would change a default assistant.
+    """
+    own, system = _locked(principal, assistant_id), _system(assistant_id).first()
+    if system is not None:
+        if principal.role is not Role.ADMIN:
+            # The whole workspace uses it: changing it is more than using it.
+            raise Forbidden
+        if own is None:
+            own = _shadow(principal, system)
+    if own is None or own.is_deleted:
         raise NotFound(missing)
-    if assistant.workspace_id is None and principal.role is not Role.ADMIN:
-        # Everybody sees it: changing it is more than using it.
-        raise Forbidden
-    return assistant
+    return own
+
+
+def _locked(principal: Principal, assistant_id: UUID) -> Assistant | None:
+    own = Assistant.objects.filter(assistant_id=assistant_id, workspace_id=principal.workspace_id)
+    return own.select_for_update().first()
+
+
+def _shadow(principal: Principal, system: Assistant) -> Assistant:
+    """Make the workspace's shadow of a system assistant, with a copy of its versions, and lock it.
+
+    Where two callers make one at once, the constraint keeps one of them: both get that, one after the other.
+    """
+    shadow = Assistant(
+        assistant_id=system.assistant_id,
+        workspace_id=principal.workspace_id,
+        version=system.version,
+        created_at=system.created_at,
+        updated_at=system.updated_at,
+        **_versioned(system),
+    )
+    while (own := _locked(principal, system.assistant_id)) is None:
+        # More than once only if a process that starts removes the row in between.
+        Assistant.objects.bulk_create([shadow], ignore_conflicts=True)
+    if not own.is_deleted and not own.versions.exists():
+        AssistantVersion.objects.bulk_create(
+            AssistantVersion(
+                assistant=own, version=row.version, created_at=row.created_at, note=row.note, **_versioned(row)
+            )
+            for row in system.versions.all()
+        )
+    return own
 
 
 def assistant_patch(principal: Principal, assistant_id: UUID, body: AssistantPatch) -> bytes:
@@ -128,14 +195,14 @@ def assistant_patch(principal: Principal, assistant_id: UUID, body: AssistantPat
     if "graph_id" in given:
         require_graph(body.graph_id)
     with transaction.atomic():
-        assistant = _locked(principal, assistant_id, f"Assistant {assistant_id} not found")
+        assistant = _own(principal, assistant_id, f"Assistant {assistant_id} not found")
         for field in ("graph_id", "name", "description"):
             if field in given:
                 setattr(assistant, field, getattr(body, field))
         if "metadata" in given:
             assistant.metadata = {**assistant.metadata, **body.metadata}
         _configure(assistant, body)
-        highest = AssistantVersion.objects.filter(assistant_id=assistant_id).aggregate(highest=Max("version"))
+        highest = assistant.versions.aggregate(highest=Max("version"))
         assistant.version = max(highest["highest"] or 0, assistant.version) + 1
         assistant.updated_at = timezone.now()
         assistant.save()
@@ -158,11 +225,11 @@ def _configure(assistant: Assistant, body: AssistantPatch) -> None:
 def assistant_set_version(principal: Principal, assistant_id: UUID, version: int | None) -> bytes:
     """Make a version the one in use, with everything it holds, and give the assistant as JSON. Raises `NotFound`."""
     with transaction.atomic():
-        assistant = _locked(principal, assistant_id, f"Assistant {assistant_id} not found")
+        assistant = _own(principal, assistant_id, f"Assistant {assistant_id} not found")
         stored = None
         # Larger numbers fit in no column, and no assistant has that many versions.
         if version is not None and 0 < version < 2**31:
-            stored = AssistantVersion.objects.filter(assistant_id=assistant_id, version=version).first()
+            stored = assistant.versions.filter(version=version).first()
         if stored is None:
             raise NotFound(f"Version {version} not found for assistant {assistant_id}")
         for field in _VERSIONED:
@@ -175,14 +242,20 @@ def assistant_set_version(principal: Principal, assistant_id: UUID, version: int
 
 
 def assistant_delete(principal: Principal, assistant_id: UUID, *, delete_threads_too: bool = False) -> None:
-    """Delete an assistant with its versions. Raises `NotFound`.
+    """Delete an assistant with its versions and crons. Raises `NotFound`.
 
+    A system assistant is deleted for this workspace, until the server starts again.
     Runs and threads stay, unless `delete_threads_too`: then the threads that were last used with it go as well.
     """
     with transaction.atomic():
-        assistant = _locked(principal, assistant_id, f"Assistant with ID {assistant_id} not found")
+        hold_assistant(principal.workspace_id, assistant_id, exclusive=True)
+        assistant = _own(principal, assistant_id, f"Assistant with ID {assistant_id} not found")
         _audit(principal, "deleted", assistant, delete_threads=delete_threads_too)
-        assistant.delete()
+        assistant_deleting.send(principal.workspace_id, assistant_id)
+        if _system(assistant_id).exists():
+            _hide(assistant)
+        else:
+            assistant.delete()
     if delete_threads_too:
         used = Thread.objects.filter(
             workspace_id=principal.workspace_id, metadata__covers={"assistant_id": str(assistant_id)}
@@ -190,11 +263,36 @@ def assistant_delete(principal: Principal, assistant_id: UUID, *, delete_threads
         delete_threads(list(used.values_list("thread_id", flat=True)), workspace_id=principal.workspace_id)
 
 
+def _hide(shadow: Assistant) -> None:
+    """Let the shadow say that the workspace has deleted the system assistant; of what it held nothing is kept."""
+    shadow.versions.all().delete()
+    shadow.is_deleted, shadow.description = True, None
+    shadow.config, shadow.context, shadow.metadata = {}, {}, {}
+    shadow.save()
+
+
+def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = False) -> None:
+    """Keep others from deleting the workspace's assistant until the transaction ends; `exclusive`: from holding it.
+
+    An advisory lock of PostgreSQL, because a system assistant has no row that is the workspace's own. SQLite has one
+    writer.
+    """
+    if connection.vendor == "postgresql":
+        lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {lock}(hashtextextended(%s, 0))", [f"assistant {workspace_id} {assistant_id}"])
+
+
 def ensure_default_assistants(graph_ids: Iterable[str]) -> None:
-    """Make the default assistant of every graph that has none: the system's, seen in every workspace."""
+    """Make the system assistant of every graph that has none, and show it again where a workspace has deleted it.
+
+    What a workspace has changed stays.
+    """
     wanted = {default_assistant_id(graph_id): graph_id for graph_id in graph_ids}
     with transaction.atomic():
-        present = set(Assistant.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+        known = Assistant.objects.filter(assistant_id__in=wanted)
+        known.filter(is_deleted=True).delete()
+        present = set(known.filter(workspace=None).values_list("assistant_id", flat=True))
         now = timezone.now()
         for assistant_id, graph_id in wanted.items():
             if assistant_id in present:

@@ -8,10 +8,19 @@ from platform_site.console.admin import ReadOnly
 
 @admin.register(Cron)
 class CronAdmin(ReadOnly):
-    list_display = ("cron_id", "schedule", "timezone", "assistant", "thread", "enabled", "next_run_date", "created_at")
+    list_display = (
+        "cron_id",
+        "schedule",
+        "timezone",
+        "assistant_id",
+        "thread",
+        "enabled",
+        "next_run_date",
+        "created_at",
+    )
     list_filter = ("enabled", "misfire_policy", "overlap_policy")
-    list_select_related = ("assistant", "thread")
-    search_fields = ("cron_id", "schedule", "assistant__name")
+    list_select_related = ("thread",)
+    search_fields = ("cron_id", "schedule", "assistant_id")
     readonly_fields = ("cron_id",)
     ordering = ("-created_at",)
 

@@ -4,7 +4,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
 
-from assistants.models import Assistant
 from platform_site.access.models import Workspace
 from platform_site.core.database import JSONField
 from platform_site.core.ids import uuid7
@@ -35,7 +34,9 @@ class Cron(models.Model):
 
     cron_id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="crons", db_index=False)
-    assistant = models.ForeignKey(Assistant, models.CASCADE, related_name="crons")
+    # No reference: a system assistant and the workspace's shadow of it share an id. `crons.apps` deletes the crons of
+    # an assistant that is deleted.
+    assistant_id = models.UUIDField()
     # Without a thread every run has a new one. No constraint: the thread of a stateless run is deleted by a statement
     # of its own, which would have to ask for crons every time.
     thread = models.ForeignKey(Thread, models.CASCADE, null=True, blank=True, related_name="crons", db_constraint=False)
@@ -60,6 +61,7 @@ class Cron(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["workspace", "-created_at"], name="cron_recent"),
+            models.Index(fields=["workspace", "assistant_id"], name="cron_of_assistant"),
             models.Index(fields=["next_run_date", "cron_id"], condition=Q(enabled=True), name="cron_due"),
         ]
 

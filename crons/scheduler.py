@@ -126,7 +126,7 @@ def _fire(cron: Cron, now: datetime) -> "Outcome | None":
         grace=timedelta(seconds=settings.CRON_GRACE_SECONDS),
     )
     with transaction.atomic():
-        lock_targets(cron.assistant_id, cron.thread_id)
+        lock_targets(cron.workspace_id, cron.assistant_id, cron.thread_id)
         if not _take(cron, planned.following):
             return None
         if planned.missed:

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from assistants.selectors import assistants_visible
+from assistants.services import hold_assistant
 from crons.models import Cron, CronTick
 from crons.schedule import Schedule, ScheduleError, parse
 from crons.schemas import CronCreate, CronCreateStateless, CronPatch, moment_of
@@ -18,7 +19,6 @@ from crons.selectors import cron_wire, crons_visible
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
 from platform_site.core.background import background
-from platform_site.core.database import uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
@@ -138,7 +138,7 @@ def cron_run_now(principal: Principal, cron_id: UUID) -> CreatedRun:
     if cron is None:
         raise NotFound(f"Cron '{cron_id}' not found")
     with transaction.atomic():
-        lock_targets(cron.assistant_id, cron.thread_id)
+        lock_targets(cron.workspace_id, cron.assistant_id, cron.thread_id)
         made, now = run_make(cron), timezone.now()
         CronTick.objects.create(
             cron_id=cron_id,
@@ -183,20 +183,16 @@ def next_due(schedule: Schedule, ends_at: datetime | None, after: datetime) -> d
     return None if due is None or (ends_at is not None and due > ends_at) else due
 
 
-def lock_targets(assistant_id: UUID, thread_id: UUID | None) -> None:
+def lock_targets(workspace_id: int, assistant_id: UUID, thread_id: UUID | None) -> None:
     """Keep others from deleting the assistant and the thread until the transaction ends, if they are there."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT 1 FROM assistants_assistant WHERE assistant_id = %s FOR KEY SHARE", [uuid_param(assistant_id)]
-            )
+    hold_assistant(workspace_id, assistant_id)
     if thread_id is not None:
         Thread.objects.select_for_update().filter(pk=thread_id).values_list("pk").first()
 
 
 def _require_targets(principal: Principal, named: str, assistant_id: UUID, thread_id: UUID | None) -> None:
-    lock_targets(assistant_id, thread_id)
-    if not assistants_visible(principal).filter(pk=assistant_id).exists():
+    lock_targets(principal.workspace_id, assistant_id, thread_id)
+    if not assistants_visible(principal).filter(assistant_id=assistant_id).exists():
         raise NotFound(f"Assistant '{named}' not found")
     if thread_id is None:
         return

@@ -25,9 +25,9 @@ from runs.webhooks.services import delivery_redeliver, endpoint_disable, endpoin
 
 @admin.register(Run)
 class RunAdmin(ReadOnly):
-    list_display = ("run_id", "status", "thread", "assistant", "attempt", "error_class", "created_at", "finished_at")
+    list_display = ("run_id", "status", "thread", "assistant_id", "attempt", "error_class", "created_at", "finished_at")
     list_filter = ("status",)
-    list_select_related = ("thread", "assistant")
+    list_select_related = ("thread",)
     search_fields = ("run_id", "thread__title", "error_class")
     ordering = ("-sequence",)
     readonly_fields = ("run_id", "dashboard")
@@ -57,9 +57,9 @@ class RunSpanAdmin(ReadOnly):
 
 @admin.register(PendingInterrupt)
 class PendingInterruptAdmin(ReadOnly):
-    list_display = ("thread", "node", "assistant", "assignee", "created_at", "answered_at", "answered_by")
+    list_display = ("thread", "node", "assistant_id", "assignee", "created_at", "answered_at", "answered_by")
     list_filter = (("answered_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("thread", "assistant", "assignee")
+    list_select_related = ("thread", "assignee")
     search_fields = ("node", "thread__title", "interrupt_id")
     ordering = ("-created_at",)
 

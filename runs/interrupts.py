@@ -10,7 +10,7 @@ from django.utils import timezone
 from platform_site.core.database import uuid_param
 from platform_site.core.wire import encode
 from runs.engine.queue import Claim
-from runs.models import PendingInterrupt, Run
+from runs.models import PendingInterrupt
 from threads.head import Head
 from threads.models import Thread
 
@@ -46,14 +46,12 @@ def interrupts_reconcile(claim: Claim, head: Head) -> None:
     if answered := [pk for pk, (key, value) in known.items() if key not in waiting or waiting[key] != value]:
         _answer(answered, claim.configurable.get("user_id") or "")
     if new := waiting.keys() - {key for pk, (key, _) in known.items() if pk not in answered}:
-        # As the run's row has it now: the assistant may have been deleted meanwhile.
-        assistant_id = Run.objects.values_list("assistant_id", flat=True).get(sequence=claim.sequence)
         PendingInterrupt.objects.bulk_create(
             PendingInterrupt(
                 workspace_id=claim.workspace_id,
                 thread_id=claim.thread_id,
                 run_id=claim.run_id,
-                assistant_id=assistant_id,
+                assistant_id=claim.assistant_id,
                 interrupt_id=interrupt_id,
                 task_id=task_id,
                 node=head.nodes.get(task_id, ""),

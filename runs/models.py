@@ -7,7 +7,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from assistants.models import Assistant
 from platform_site.access.models import Workspace
 from platform_site.core.database import JSONField
 from platform_site.core.ids import uuid7
@@ -47,7 +46,8 @@ class Run(models.Model):
     # Their indexes are below, each with the order that its lists have.
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="runs", db_index=False)
     thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs", db_index=False)
-    assistant = models.ForeignKey(Assistant, models.SET_NULL, null=True, related_name="runs", db_index=False)
+    # No reference: a system assistant and the workspace's shadow of it share an id, and a run outlives its assistant.
+    assistant_id = models.UUIDField()
     status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.PENDING)
     kwargs = JSONField(default=dict)
     metadata = JSONField(default=dict)
@@ -84,7 +84,7 @@ class Run(models.Model):
             models.Index(fields=["thread", "-sequence"], name="run_of_thread"),
             models.Index(fields=["workspace", "-sequence"], name="run_recent"),
             models.Index(fields=["workspace", "status", "-sequence"], name="run_status"),
-            models.Index(fields=["assistant", "-sequence"], name="run_of_assistant"),
+            models.Index(fields=["workspace", "assistant_id", "-sequence"], name="run_of_assistant"),
             models.Index(fields=["scheduled_at"], condition=Q(status=RunStatus.PENDING), name="run_due"),
             models.Index(fields=["sequence"], condition=Q(cancel_action=CancelAction.ROLLBACK), name="run_hidden"),
             models.Index(
@@ -157,7 +157,7 @@ class PendingInterrupt(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="pending_interrupts")
     thread = models.ForeignKey(Thread, models.CASCADE, related_name="pending_interrupts")
     run_id = models.UUIDField(null=True, blank=True)
-    assistant = models.ForeignKey(Assistant, models.SET_NULL, null=True, blank=True)
+    assistant_id = models.UUIDField()
     interrupt_id = models.CharField(max_length=64)
     task_id = models.CharField(max_length=64)
     node = models.CharField(max_length=200, blank=True)

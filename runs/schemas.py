@@ -99,7 +99,7 @@ class RunsCancel(Schema):
 class Run(Schema):  # type: ignore[no-redef]  # the pydantic plugin takes the field `kwargs` for **kwargs
     run_id: str
     thread_id: str
-    assistant_id: str | None
+    assistant_id: str
     created_at: str
     updated_at: str
     status: Literal["pending", "running", "error", "success", "timeout", "interrupted"]

@@ -175,14 +175,16 @@ def _assistant_id(text: str) -> UUID:
 def _assistant(principal: Principal, assistant_id: UUID) -> Configured:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT graph_id, config, context, metadata FROM assistants_assistant "
-            "WHERE assistant_id = %s AND (workspace_id = %s OR workspace_id IS NULL)",
+            # The workspace's own row comes first, for it may shadow the system's.
+            "SELECT is_deleted, graph_id, config, context, metadata FROM assistants_assistant "
+            "WHERE assistant_id = %s AND (workspace_id = %s OR workspace_id IS NULL) "
+            "ORDER BY workspace_id IS NULL LIMIT 1",
             [uuid_param(assistant_id), principal.workspace_id],
         )
         row = cursor.fetchone()
-    if row is None:
+    if row is None or row[0]:
         raise NotFound(NOT_FOUND)
-    graph_id, config, context, metadata = row
+    graph_id, config, context, metadata = row[1:]
     return Configured(assistant_id, graph_id, orjson.loads(config), orjson.loads(context), orjson.loads(metadata))
 
 

@@ -8,6 +8,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from assistants.models import Assistant
+from assistants.selectors import assistants_visible
 from platform_site.access.principal import Principal
 from platform_site.console.finding import id_contains
 from runs.models import Run
@@ -25,10 +26,9 @@ class AssistantRow:
 
 
 def _assistants(principal: Principal) -> QuerySet[Assistant]:
-    visible = Q(workspace_id=principal.workspace_id) | Q(workspace__isnull=True)
-    newest = Run.objects.filter(assistant_id=OuterRef("pk"), workspace_id=principal.workspace_id)
+    newest = Run.objects.filter(assistant_id=OuterRef("assistant_id"), workspace_id=principal.workspace_id)
     return (
-        Assistant.objects.filter(visible)
+        assistants_visible(principal)
         .defer("config", "context", "metadata")
         .annotate(last_run=Subquery(newest.order_by("-sequence").values("sequence")[:1]))
     )
@@ -65,10 +65,5 @@ def _narrowed(assistants: QuerySet[Assistant], text: str) -> QuerySet[Assistant]
 
 def assistant_choices(principal: Principal, count: int = 200) -> list[tuple[str, str]]:
     """Ids and names for a menu."""
-    found = _assistants(principal).order_by("name", "pk").values_list("pk", "name")[:count]
-    return [(str(pk), name) for pk, name in found]
-
-
-def assistant_name(principal: Principal, assistant_id: UUID) -> str:
-    """The name for a title; empty if this principal may not see it."""
-    return _assistants(principal).filter(pk=assistant_id).values_list("name", flat=True).first() or ""
+    found = assistants_visible(principal).order_by("name", "assistant_id").values_list("assistant_id", "name")[:count]
+    return [(str(assistant_id), name) for assistant_id, name in found]

@@ -14,7 +14,6 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('access', '0001_initial'),
-        ('assistants', '0001_initial'),
         ('threads', '0005_state_updated'),
     ]
 
@@ -23,6 +22,7 @@ class Migration(migrations.Migration):
             name='Cron',
             fields=[
                 ('cron_id', models.UUIDField(default=platform_site.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('assistant_id', models.UUIDField()),
                 ('user_id', models.CharField(blank=True, max_length=500)),
                 ('owner', platform_site.core.database.JSONField(default=dict, help_text='The rest of the principal that made the cron.')),
                 ('schedule', models.CharField(max_length=500)),
@@ -38,7 +38,6 @@ class Migration(migrations.Migration):
                 ('next_run_date', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('assistant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='crons', to='assistants.assistant')),
                 ('thread', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='crons', to='threads.thread')),
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='crons', to='access.workspace')),
             ],
@@ -62,6 +61,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='cron',
             index=models.Index(fields=['workspace', '-created_at'], name='cron_recent'),
+        ),
+        migrations.AddIndex(
+            model_name='cron',
+            index=models.Index(fields=['workspace', 'assistant_id'], name='cron_of_assistant'),
         ),
         migrations.AddIndex(
             model_name='cron',

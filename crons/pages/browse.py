@@ -11,6 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
+from assistants.selectors import assistant_column
 from crons.models import Cron, CronTick
 from crons.schedule import Schedule, ScheduleError, zone_of
 from crons.selectors import cron_ticks, crons_visible
@@ -96,14 +97,14 @@ def cron_name(cron: Cron) -> str:
 def _crons(principal: Principal) -> QuerySet[Cron]:
     return (
         crons_visible(principal)
-        .select_related("assistant", "thread")
-        .defer("assistant__config", "assistant__context", "assistant__metadata")
+        .annotate(assistant_name=assistant_column(principal, "name"))
+        .select_related("thread")
         .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
     )
 
 
 def find_cron(principal: Principal, cron_id: UUID) -> Cron | None:
-    """The cron with assistant and thread, or None if this principal may not see it."""
+    """The cron with its thread and its assistant's name, or None if this principal may not see it."""
     return _crons(principal).filter(cron_id=cron_id).first()
 
 
@@ -120,7 +121,7 @@ def _narrowed(crons: QuerySet[Cron], state: str, assistant: str, text: str) -> Q
         crons = crons.filter(assistant_id=whole) if whole else crons.none()
     if text:
         annotation, condition = id_contains("cron_id", text)
-        named = Q(metadata__name__icontains=text) | Q(schedule__icontains=text) | Q(assistant__name__icontains=text)
+        named = Q(metadata__name__icontains=text) | Q(schedule__icontains=text) | Q(assistant_name__icontains=text)
         crons = crons.annotate(**annotation).filter(condition | named)
     return crons
 

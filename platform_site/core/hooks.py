@@ -29,6 +29,8 @@ class Hook(Generic[P]):
 
 # Sent inside the transaction that deletes the threads, before their rows go: delete what belongs to them.
 threads_deleting: Hook[[list[UUID]]] = Hook()
+# Sent inside the transaction that deletes an assistant, in one workspace: that and its `assistant_id`.
+assistant_deleting: Hook[[int, UUID]] = Hook()
 # Sent after a thread's state was changed by a person or a program, not by a run.
 state_updated: Hook[[UUID]] = Hook()
 # Sent when a change of a thread's state was asked for and made: its workspace, its id, and what gives the new state as

@@ -10,7 +10,6 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.core.database import IS_POSTGRES, moment_param, uuid_param
-from platform_site.core.ids import parse_uuid
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
 from runs.interrupts import interrupts_reconcile, interrupts_restore
@@ -234,7 +233,6 @@ def bucket(seconds: float) -> int:
 
 def _count(claim: Claim, ending: Ending, now: datetime) -> None:
     """Add the run to the statistics of this minute: one upsert."""
-    assistant_id = claim.assistant_id or parse_uuid(str(claim.configurable.get("assistant_id")))
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO runs_runstatistic (workspace_id, assistant_id, minute, status, error_class, wait_bucket, "
@@ -245,7 +243,7 @@ def _count(claim: Claim, ending: Ending, now: datetime) -> None:
             "output_tokens = runs_runstatistic.output_tokens + excluded.output_tokens",
             [
                 claim.workspace_id,
-                uuid_param(assistant_id) if assistant_id else None,
+                uuid_param(claim.assistant_id),
                 moment_param(now.replace(second=0, microsecond=0)),
                 ending.status.value,
                 (ending.error or {}).get("error", "")[:200],

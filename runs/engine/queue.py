@@ -30,7 +30,7 @@ class Claim:
     run_id: UUID
     thread_id: UUID
     workspace_id: int
-    assistant_id: UUID | None
+    assistant_id: UUID
     kwargs: dict[str, Any]
     attempt: int
     lease_owner: str
@@ -135,7 +135,7 @@ def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Clai
         run_id=_uuid(run_id),
         thread_id=_uuid(thread_id),
         workspace_id=workspace_id,
-        assistant_id=_uuid(assistant_id) if assistant_id else None,
+        assistant_id=_uuid(assistant_id),
         kwargs=orjson.loads(kwargs),
         attempt=attempts + 1,
         lease_owner=lease_owner(worker, _uuid(run_id), attempts + 1),

@@ -85,7 +85,7 @@ class AttemptTrace:
 
 
 def _attributes(claim: Claim) -> "Attributes":
-    assistant_id = str(claim.assistant_id or claim.configurable.get("assistant_id"))
+    assistant_id = str(claim.assistant_id)
     waited = claim.attempt_started_at - claim.scheduled_at
     return {
         "gen_ai.operation.name": "invoke_agent",

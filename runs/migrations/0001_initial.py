@@ -15,7 +15,6 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('access', '0001_initial'),
-        ('assistants', '0001_initial'),
         ('threads', '0002_search_metadata'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -26,6 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('sequence', models.BigAutoField(primary_key=True, serialize=False)),
                 ('run_id', models.UUIDField(default=platform_site.core.ids.uuid7, editable=False, unique=True)),
+                ('assistant_id', models.UUIDField()),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('success', 'Success'), ('error', 'Error'), ('timeout', 'Timeout'), ('interrupted', 'Interrupted')], default='pending', max_length=12)),
                 ('kwargs', platform_site.core.database.JSONField(default=dict)),
                 ('metadata', platform_site.core.database.JSONField(default=dict)),
@@ -47,7 +47,6 @@ class Migration(migrations.Migration):
                 ('error_traceback', models.TextField(blank=True)),
                 ('input_tokens', models.PositiveBigIntegerField(default=0)),
                 ('output_tokens', models.PositiveBigIntegerField(default=0)),
-                ('assistant', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='assistants.assistant')),
                 ('thread', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='threads.thread')),
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='access.workspace')),
             ],
@@ -109,6 +108,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('run_id', models.UUIDField(blank=True, null=True)),
+                ('assistant_id', models.UUIDField()),
                 ('interrupt_id', models.CharField(max_length=64)),
                 ('task_id', models.CharField(max_length=64)),
                 ('node', models.CharField(blank=True, max_length=200)),
@@ -117,7 +117,6 @@ class Migration(migrations.Migration):
                 ('answered_at', models.DateTimeField(blank=True, null=True)),
                 ('answered_by', models.CharField(blank=True, max_length=200)),
                 ('assignee', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='assigned_interrupts', to=settings.AUTH_USER_MODEL)),
-                ('assistant', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to='assistants.assistant')),
                 ('thread', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pending_interrupts', to='threads.thread')),
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pending_interrupts', to='access.workspace')),
             ],
@@ -140,7 +139,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(fields=['assistant', '-sequence'], name='run_of_assistant'),
+            index=models.Index(fields=['workspace', 'assistant_id', '-sequence'], name='run_of_assistant'),
         ),
         migrations.AddIndex(
             model_name='run',

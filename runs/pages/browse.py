@@ -9,6 +9,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from assistants.selectors import assistant_column
 from platform_site.access.principal import Principal
 from platform_site.console.finding import as_uuid, id_contains
 from runs import status
@@ -57,11 +58,10 @@ def _runs(principal: Principal) -> QuerySet[Run]:
     )
     return (
         runs_visible(principal)
-        .annotate(waits=Exists(asked))
-        .select_related("thread", "assistant")
+        .annotate(waits=Exists(asked), assistant_name=assistant_column(principal, "name"))
+        .select_related("thread")
         .defer("kwargs", "metadata", "baseline", "error_text", "error_traceback")
         .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
-        .defer("assistant__config", "assistant__context", "assistant__metadata")
     )
 
 
@@ -132,8 +132,9 @@ def runs_found(principal: Principal, text: str, count: int) -> list[RunRow]:
 
 
 def find_run(principal: Principal, run_id: UUID) -> Run | None:
-    """The whole run with thread and assistant, or None if this principal may not see it."""
+    """The whole run with its thread and its assistant's name and graph, or None if this principal may not see it."""
     runs = _runs(principal).defer(None).defer("thread__values", "baseline")
+    runs = runs.annotate(assistant_graph=assistant_column(principal, "graph_id"))
     return runs.filter(run_id=run_id).first()
 
 
@@ -160,7 +161,8 @@ def questions_waiting(principal: Principal, count: int) -> list[PendingInterrupt
     """The longest waiting open questions of the workspace."""
     return list(
         PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at__isnull=True)
-        .select_related("thread", "assistant")
+        .annotate(assistant_name=assistant_column(principal, "name"))
+        .select_related("thread")
         .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
         .order_by("created_at", "pk")[:count]
     )

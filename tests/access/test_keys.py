@@ -187,8 +187,9 @@ async def test_workspaces_do_not_see_each_other(api: ApiClient) -> None:
     assert await status(api, ours, "GET", path) == 200
     for method in ("GET", "PATCH", "DELETE"):
         assert await status(api, theirs, method, path) == 404
-    taken = {"graph_id": "chat", "assistant_id": made.json()["assistant_id"], "if_exists": "do_nothing"}
-    assert (await api.post("/assistants", json=taken, headers={"X-Api-Key": theirs})).status_code == 409
+    same = {"graph_id": "chat", "assistant_id": made.json()["assistant_id"], "name": "Theirs"}
+    assert (await api.post("/assistants", json=same, headers={"X-Api-Key": theirs})).json()["name"] == "Theirs"
+    assert (await api.get(path, headers={"X-Api-Key": ours})).json() == made.json()
 
 
 async def test_host_and_origin_are_free_with_keys(api: ApiClient) -> None:

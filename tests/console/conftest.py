@@ -62,8 +62,16 @@ class Yard:
     def thread(self, title: str = "A lamp", **fields: Any) -> Thread:
         return Thread.objects.create(workspace=self.workspace, title=title, **fields)
 
-    def run(self, thread: Thread | None = None, status: str = RunStatus.SUCCESS, **fields: Any) -> Run:
+    def run(
+        self,
+        thread: Thread | None = None,
+        status: str = RunStatus.SUCCESS,
+        assistant: Assistant | None = None,
+        **fields: Any,
+    ) -> Run:
+        """A run of an assistant; without one, of one that is deleted."""
         thread = thread or self.thread()
+        fields["assistant_id"] = assistant.assistant_id if assistant else uuid4()
         fields.setdefault("created_at", self.now - timedelta(seconds=10))
         fields.setdefault("scheduled_at", fields["created_at"])
         if status != RunStatus.PENDING:
@@ -76,8 +84,8 @@ class Yard:
     def question(self, run: Run, value: Any = "Go on?", **fields: Any) -> PendingInterrupt:
         Thread.objects.filter(pk=run.thread_id).update(status=ThreadStatus.INTERRUPTED)
         return PendingInterrupt.objects.create(
-            workspace=self.workspace, thread=run.thread, run_id=run.run_id, value=value, node="review",
-            interrupt_id=uuid4().hex, task_id=uuid4().hex, **fields,
+            workspace=self.workspace, thread=run.thread, run_id=run.run_id, assistant_id=run.assistant_id, value=value,
+            node="review", interrupt_id=uuid4().hex, task_id=uuid4().hex, **fields,
         )  # fmt: skip
 
 

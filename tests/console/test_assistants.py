@@ -37,7 +37,7 @@ def test_assistants_of_other_workspaces_are_not_listed(elsewhere, yard, member):
 def test_they_are_found_by_name_graph_and_parts_of_the_id(yard, member):
     helper = yard.assistant("Refund agent")
     yard.assistant("Invoice reader")
-    for text in ("refund", str(helper.pk), str(helper.pk)[-6:]):
+    for text in ("refund", str(helper.assistant_id), str(helper.assistant_id)[-6:]):
         page = shown(member, q=text)
         assert "Refund agent" in page
         assert "Invoice reader" not in page

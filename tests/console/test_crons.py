@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from assistants.models import Assistant
 from crons.models import Cron, CronTick
 from crons.pages.browse import PER_PAGE, TICKS_PER_PAGE
 from platform_site.console.shell import VIEWER_SENTENCE
@@ -24,12 +25,12 @@ MakeCron = Callable[..., Cron]
 
 @pytest.fixture
 def cron(yard: Yard) -> MakeCron:
-    def make(name: str = "digest", of: Yard = yard, **fields: Any) -> Cron:
-        fields.setdefault("assistant", of.assistant("Nightly"))
+    def make(name: str = "digest", of: Yard = yard, assistant: Assistant | None = None, **fields: Any) -> Cron:
+        fields["assistant_id"] = (assistant or of.assistant("Nightly")).assistant_id
         fields.setdefault("schedule", "0 9 * * *")
         fields.setdefault("next_run_date", of.now + timedelta(hours=2))
         fields.setdefault("metadata", {"name": name})
-        fields.setdefault("payload", {"assistant_id": str(fields["assistant"].pk)})
+        fields.setdefault("payload", {"assistant_id": str(fields["assistant_id"])})
         return Cron.objects.create(workspace=of.workspace, **fields)
 
     return make
@@ -183,9 +184,8 @@ def test_the_page_tells_the_next_five_due_times_on_both_clocks(cron, member):
 
 
 def test_the_page_tells_input_webhook_and_options(cron, member):
-    assistant = cron().assistant
-    made = cron(assistant=assistant, payload={
-        "assistant_id": str(assistant.pk), "input": {"queue": "new"}, "webhook": "https://hooks.example/in",
+    made = cron(payload={
+        "assistant_id": str(cron().assistant_id), "input": {"queue": "new"}, "webhook": "https://hooks.example/in",
         "durability": "exit", "config": {"configurable": {"cron_id": "x", "tone": "dry"}},
     })  # fmt: skip
     page = read(member, f"/dashboard/crons/{made.pk}")
@@ -287,8 +287,8 @@ def test_acts_are_posts_with_a_token(cron, member):
 
 
 def test_the_form_makes_a_cron(yard, member):
-    assistant = yard.assistant()
-    sent = {"name": "digest", "assistant": str(assistant.pk), "schedule": "30 8 * * *", "zone": "Europe/Berlin",
+    assistant = str(yard.assistant().assistant_id)
+    sent = {"name": "digest", "assistant": assistant, "schedule": "30 8 * * *", "zone": "Europe/Berlin",
             "input": '{"queue": "new"}', "on_run_completed": "keep", "misfire_policy": "skip", "overlap_policy": "skip",
             "ends": "2099-01-01T10:00", "webhook": ""}  # fmt: skip
     answer = member.post("/dashboard/crons/new", sent)
@@ -303,7 +303,7 @@ def test_the_form_makes_a_cron(yard, member):
 
 def test_a_cron_on_a_thread(yard, member):
     thread = yard.thread()
-    sent = {"assistant": str(yard.assistant().pk), "schedule": "@daily", "thread": str(thread.pk)}
+    sent = {"assistant": str(yard.assistant().assistant_id), "schedule": "@daily", "thread": str(thread.pk)}
     member.post("/dashboard/crons/new", sent)
     assert Cron.objects.get().thread_id == thread.pk
 
@@ -320,7 +320,7 @@ def test_a_cron_on_a_thread(yard, member):
      ({"webhook": "ftp://x"}, "notice-bad"), ({"webhook": "http://127.0.0.1/"}, "notice-bad")],
 )  # fmt: skip
 def test_what_is_wrong_is_said_and_nothing_is_lost(yard, member, change, sentence):
-    sent = {"name": "kept name", "assistant": str(yard.assistant().pk), "schedule": "@daily", "input": "[1]"}
+    sent = {"name": "kept name", "assistant": str(yard.assistant().assistant_id), "schedule": "@daily", "input": "[1]"}
     answer = member.post("/dashboard/crons/new", sent | change)
     page = answer.content.decode()
     assert answer.status_code == 422
@@ -331,7 +331,7 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(yard, member, change, sentenc
 
 @pytest.mark.parametrize("text", ['"\\u0000"', "[" * 400 + "]" * 400])
 def test_what_cannot_be_stored_is_refused(yard, member, text):
-    sent = {"assistant": str(yard.assistant().pk), "schedule": "@daily", "input": text, "name": "nul\x00"}
+    sent = {"assistant": str(yard.assistant().assistant_id), "schedule": "@daily", "input": text, "name": "nul\x00"}
     assert member.post("/dashboard/crons/new", sent).status_code == 422
     assert not Cron.objects.exists()
 

@@ -28,7 +28,7 @@ def statistic(
 ) -> RunStatistic:
     minute = (yard.now - timedelta(minutes=minutes_ago)).replace(second=0, microsecond=0)
     return RunStatistic.objects.create(
-        workspace=yard.workspace, assistant_id=assistant.pk, minute=minute, runs=runs,
+        workspace=yard.workspace, assistant_id=assistant.assistant_id, minute=minute, runs=runs,
         wait_bucket=bucket(wait), run_bucket=bucket(time), **{"status": RunStatus.SUCCESS, **fields},
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_one_assistant_can_be_looked_at_alone(yard, member):
     one, other = yard.assistant("One"), yard.assistant("Other")
     statistic(yard, one, runs=3)
     statistic(yard, other, runs=4)
-    page = member.get("/dashboard/", {"assistant": str(one.pk)}).content.decode()
+    page = member.get("/dashboard/", {"assistant": str(one.assistant_id)}).content.decode()
     assert "3 in 24 hours" in page
 
 

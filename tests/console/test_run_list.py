@@ -52,7 +52,7 @@ def test_they_are_filtered_by_assistant_error_and_thread(yard, member):
     helper, lamp = yard.assistant(), yard.thread("Lamp")
     yard.run(lamp, assistant=helper)
     yard.run(yard.thread("Chair"), RunStatus.ERROR, error_class="ValueError")
-    assert titles(member, assistant=str(helper.pk)) == ["Lamp"]
+    assert titles(member, assistant=str(helper.assistant_id)) == ["Lamp"]
     assert titles(member, assistant="nonsense") == []
     assert titles(member, error="ValueError") == ["Chair"]
     assert titles(member, thread=str(lamp.pk)) == ["Lamp"]

@@ -205,7 +205,10 @@ def test_looking_does_not_cancel(queued, member):
 def test_a_run_that_a_cron_made_links_to_it(yard, elsewhere, member):
     def cron_of(where: Yard) -> Cron:
         return Cron.objects.create(
-            workspace=where.workspace, assistant=where.assistant(), schedule="@daily", metadata={"name": "night watch"}
+            workspace=where.workspace,
+            assistant_id=where.assistant().assistant_id,
+            schedule="@daily",
+            metadata={"name": "night watch"},
         )
 
     ours, theirs = cron_of(yard), cron_of(elsewhere)

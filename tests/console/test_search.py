@@ -37,7 +37,10 @@ def test_without_words_it_says_what_it_can_find(member):
 def test_crons_and_items_of_the_store_are_found_too(yard, elsewhere, put, member):
     for where in (yard, elsewhere):
         Cron.objects.create(
-            workspace=where.workspace, assistant=where.assistant(), schedule="@daily", metadata={"name": "night watch"}
+            workspace=where.workspace,
+            assistant_id=where.assistant().assistant_id,
+            schedule="@daily",
+            metadata={"name": "night watch"},
         )
         put(f"users.{where.workspace.slug}", "note", {"text": "Likes the night"}, of=where)
     page = shown(member, "night")

@@ -95,7 +95,11 @@ def test_a_thread_that_is_pruned_says_so(yard, member):
 def test_the_page_names_the_crons_that_run_on_it(yard, member):
     thread = yard.thread()
     cron = Cron.objects.create(
-        workspace=yard.workspace, assistant=yard.assistant(), thread=thread, schedule="@daily", enabled=False
+        workspace=yard.workspace,
+        assistant_id=yard.assistant().assistant_id,
+        thread=thread,
+        schedule="@daily",
+        enabled=False,
     )
     page = member.get(f"/dashboard/threads/{thread.pk}").content.decode()
     assert f"/dashboard/crons/{cron.pk}" in page

@@ -193,7 +193,7 @@ async def test_threads_and_assistants_of_others_are_not_found(principal: Princip
 
 
 async def test_an_assistant_that_is_gone_is_not_found(api: ApiClient, principal: Principal) -> None:
-    await in_db(Assistant.objects.filter(pk=LOG).delete)
+    await in_db(Assistant.objects.filter(assistant_id=LOG).delete)
     answer = await api.post("/runs/crons", json=BODY)
     assert (answer.status_code, answer.json()["detail"]) == (404, "Assistant 'log' not found")
 

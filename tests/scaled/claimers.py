@@ -30,10 +30,14 @@ def prepare() -> None:
 
     workspace = Workspace.objects.get()
     threads = Thread.objects.bulk_create([Thread(workspace=workspace) for _ in range(THREADS)])
-    configurable = {"graph_id": "none", "assistant_id": str(uuid4())}
+    assistant_id = uuid4()
+    configurable = {"graph_id": "none", "assistant_id": str(assistant_id)}
     kwargs = {"temporary": False, "config": {"configurable": configurable}}
     Run.objects.bulk_create(
-        [Run(workspace=workspace, thread=threads[number % THREADS], kwargs=kwargs) for number in range(RUNS)]
+        [
+            Run(workspace=workspace, assistant_id=assistant_id, thread=threads[number % THREADS], kwargs=kwargs)
+            for number in range(RUNS)
+        ]
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from datetime import timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -30,6 +31,7 @@ def add_run(
     due = timezone.now() - timedelta(seconds=waited)
     return Run.objects.create(
         workspace_id=workspace_id,
+        assistant_id=uuid4(),
         thread=thread or Thread.objects.create(workspace_id=workspace_id),
         status=status,
         scheduled_at=due,
