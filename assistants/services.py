@@ -120,8 +120,8 @@ def _vacate(principal: Principal, assistant_id: UUID) -> bool:
         return False
     if principal.role is not Role.ADMIN:
         raise Forbidden
-    hidden.delete()
-    return True
+    # None if somebody else was faster.
+    return bool(hidden.delete()[0])
 
 
 def _taken(principal: Principal, body: AssistantCreate) -> bytes:
@@ -143,15 +143,18 @@ def _own(principal: Principal, assistant_id: UUID, missing: str) -> Assistant:
     Raises `NotFound`, and `Forbidden` for somebody who is no admin and would change a default assistant.
     """
     own, system = _locked(principal, assistant_id), _system(assistant_id).first()
-    if system is not None:
-        if principal.role is not Role.ADMIN:
-            # The whole workspace uses it: changing it is more than using it.
-            raise Forbidden
-        if own is None:
-            own = _shadow(principal, system)
-    if own is None or own.is_deleted:
+    seen = own or system
+    if seen is None or seen.is_deleted:
         raise NotFound(missing)
-    return own
+    if system is not None and principal.role is not Role.ADMIN:
+        # The whole workspace uses it: changing it is more than using it.
+        raise Forbidden
+    if seen.workspace_id is None:
+        seen = _shadow(principal, seen)
+        if seen.is_deleted:
+            # Somebody else has deleted it since the first look.
+            raise NotFound(missing)
+    return seen
 
 
 def _locked(principal: Principal, assistant_id: UUID) -> Assistant | None:
