@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from assistants.models import Assistant
 from assistants.selectors import assistants_visible
@@ -26,11 +26,13 @@ class AssistantRow:
 
 
 def _assistants(principal: Principal) -> QuerySet[Assistant]:
+    """Those that the workspace sees, with `last_run`; `is_default` also where the workspace has changed it."""
     newest = Run.objects.filter(assistant_id=OuterRef("assistant_id"), workspace_id=principal.workspace_id)
+    system = Assistant.objects.filter(assistant_id=OuterRef("assistant_id"), workspace=None)
     return (
         assistants_visible(principal)
         .defer("config", "context", "metadata")
-        .annotate(last_run=Subquery(newest.order_by("-sequence").values("sequence")[:1]))
+        .annotate(last_run=Subquery(newest.order_by("-sequence").values("sequence")[:1]), is_default=Exists(system))
     )
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from crons import retention
 from crons.models import Cron, CronTick
 from crons.scheduler import Scheduler
-from platform_site.access.models import AuditEntry
+from platform_site.access.models import AuditEntry, Workspace
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
 from runs.models import Run
@@ -62,6 +62,14 @@ async def test_an_assistant_takes_its_crons_along(api: ApiClient, principal: Pri
     await in_db(create, principal)
     assert (await api.delete(f"/assistants/{assistant}")).status_code == 204
     assert await rows() == (1, 0)
+
+
+async def test_a_default_assistant_takes_the_workspaces_own_crons_along(api: ApiClient, principal: Principal) -> None:
+    stranger = Principal((await in_db(Workspace.objects.create, slug="other")).pk)
+    theirs = await in_db(create, stranger)
+    await fired_cron(principal)
+    assert (await api.delete(f"/assistants/{theirs.assistant_id}")).status_code == 204
+    assert await in_db(lambda: list(Cron.objects.values_list("cron_id", flat=True))) == [theirs.cron_id]
 
 
 def _make_ticks(cron: Cron, *days_ago: float) -> None:

@@ -4,13 +4,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from assistants.schemas import AssistantPatch
+from assistants.services import assistant_delete, assistant_patch
+from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
+from platform_site.core.errors import NotFound
 from platform_site.core.graphs import default_assistant_id
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import api as api
+from tests.runs.conftest import create
 from threads.models import Thread, ThreadTombstone
 
 pytestmark = pytest.mark.usefixtures("principal")
@@ -24,6 +31,45 @@ async def thread(api: ApiClient) -> str:
 async def post(api: ApiClient, thread: str | None, **body: Any) -> Any:
     path = f"/threads/{thread}/runs" if thread else "/runs"
     return await api.post(path, json={"assistant_id": "log"} | body)
+
+
+async def test_the_workspaces_own_default_assistant_is_taken(api: ApiClient, thread: str) -> None:
+    log = default_assistant_id("log")
+    changed = {"context": {"tone": "dry"}, "metadata": {"team": "a"}}
+    assert (await api.patch(f"/assistants/{log}", json=changed)).status_code == 200
+    for place in (thread, None):
+        for name in ("log", str(log)):
+            run = (await post(api, place, assistant_id=name)).json()
+            assert run["assistant_id"] == str(log)
+            assert run["kwargs"]["config"]["configurable"]["tone"] == run["kwargs"]["context"]["tone"] == "dry"
+            assert run["metadata"]["team"] == "a"
+
+
+def test_a_default_assistant_of_another_workspace_is_not_taken(principal: Principal) -> None:
+    log = default_assistant_id("log")
+    stranger = Principal(Workspace.objects.create(slug="other").pk)
+    assistant_patch(stranger, log, AssistantPatch(context={"tone": "dry"}))
+    assert "tone" not in create(principal).kwargs["config"]["configurable"]
+    assistant_delete(stranger, log)
+    assert create(principal).assistant_id == log
+    with pytest.raises(NotFound, match="Thread or assistant not found"):
+        create(stranger)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_one_statement_finds_the_assistant(principal: Principal, is_changed: bool) -> None:
+    if is_changed:
+        assistant_patch(principal, default_assistant_id("log"), AssistantPatch(name="Mine"))
+    with CaptureQueriesContext(connection) as statements:
+        create(principal)
+    assert len([one for one in statements if "assistants_assistant" in one["sql"]]) == 1
+
+
+async def test_a_run_keeps_the_id_of_an_assistant_that_is_deleted(api: ApiClient, thread: str) -> None:
+    made = (await api.post("/assistants", json={"graph_id": "log"})).json()["assistant_id"]
+    run = (await post(api, thread, assistant_id=made)).json()
+    assert (await api.delete(f"/assistants/{made}")).status_code == 204
+    assert (await api.get(f"/threads/{thread}/runs/{run['run_id']}")).json() == run
 
 
 async def test_run_is_pending_and_says_where_it_is(api: ApiClient, thread: str) -> None:
