@@ -55,6 +55,8 @@ class LiveServer:
     port: int = field(default_factory=free_port)
     # `http.mount_prefix` of the config.
     prefix: str = ""
+    # What `wait_ready` sends along: a key, where the server asks for one.
+    headers: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -102,7 +104,7 @@ class LiveServer:
     def wait_ready(self, timeout: float = 60) -> None:
         """Wait until `/ok` answers and the graphs are loaded; a server that ends instead is an error with its log."""
         deadline = time.monotonic() + timeout
-        with httpx.Client(base_url=self.url + self.prefix, timeout=timeout) as http:
+        with httpx.Client(base_url=self.url + self.prefix, timeout=timeout, headers=self.headers) as http:
             while True:
                 if self.process is not None and self.process.poll() is not None:
                     raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log[-6000:]}")
