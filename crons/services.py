@@ -1,6 +1,6 @@
 """Writes of crons, and the runs that they make. Everything here runs in a database thread.
 
-Rows are locked assistant first, then thread, then cron: whoever deletes one of the first two deletes its crons next.
+Locks are taken assistant first, then thread, then cron: whoever deletes one of the first two deletes its crons next.
 """
 
 from datetime import datetime
