@@ -60,6 +60,11 @@ async def ran(http: httpx.AsyncClient) -> dict[str, Any]:
     return {"injected": configurable.get("injected"), "values": answer.json()}
 
 
+async def threads(http: httpx.AsyncClient) -> int:
+    found: int = (await http.post("/threads/count", json={})).json()
+    return found
+
+
 async def at_once(*calls: Any) -> list[int]:
     return sorted(answer.status_code for answer in await asyncio.gather(*calls))
 
@@ -73,7 +78,8 @@ async def test_what_an_admin_does_to_a_default_assistant_ends_at_the_workspace(p
     await asyncio.to_thread(server.restart)
     assert (await ran(evil))["injected"] == "by evil"
     assert ((await victim.get(PATH)).json(), await ran(victim)) == (before, plain)
-    assert (await evil.delete(PATH)).status_code == 204
+    assert (await evil.delete(PATH + "?delete_threads=true")).status_code == 204
+    assert (await threads(evil), await threads(victim)) == (0, 3)
     assert (await evil.post("/runs/wait", json={"assistant_id": "counter"})).status_code == 404
     assert ((await victim.get(PATH)).json(), await ran(victim)) == (before, plain)
     await asyncio.to_thread(server.restart)

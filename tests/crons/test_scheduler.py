@@ -8,12 +8,15 @@ import pytest
 from django.db import OperationalError
 from django.db.models import Count
 
+from assistants.schemas import AssistantPatch
+from assistants.services import assistant_patch
 from crons import scheduler as module
 from crons import services
 from crons.models import Cron, CronTick
 from crons.schedule import parse
 from crons.scheduler import Scheduler, fire
 from crons.schemas import CronPatch
+from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal, Role
 from platform_site.core.database import in_db
 from platform_site.core.errors import NotFound
@@ -50,6 +53,16 @@ async def test_the_run_is_what_the_cron_asks_for(principal: Principal) -> None:
     assert run.kwargs["config"]["configurable"]["cron_id"] == str(cron.cron_id)
     assert run.kwargs["context"] == {"tone": "warm"}
     assert (run.workspace_id, run.assistant_id) == (cron.workspace_id, cron.assistant_id)
+
+
+async def test_the_run_is_made_with_the_assistant_as_the_workspace_has_changed_it_since(principal: Principal) -> None:
+    stranger = Principal((await in_db(Workspace.objects.create, slug="other")).pk)
+    ours, theirs = [await in_db(create, who, due=NOON, on_run_completed="keep") for who in (principal, stranger)]
+    await in_db(assistant_patch, principal, ours.assistant_id, AssistantPatch(context={"tone": "dry"}))
+    assert await fire_at(NOON) == [2]
+    [own], [foreign] = await in_db(runs_of, ours), await in_db(runs_of, theirs)
+    assert (own.kwargs["context"], foreign.kwargs["context"]) == ({"tone": "dry"}, {})
+    assert own.assistant_id == foreign.assistant_id == ours.assistant_id
 
 
 async def test_the_run_belongs_to_whoever_made_the_cron(principal: Principal) -> None:

@@ -51,6 +51,15 @@ async def test_filters(api: ApiClient, crons: list[Cron]) -> None:
     assert ids(await search(api, metadata={"a": {"b": "1"}})) == []
 
 
+async def test_a_cron_from_before_a_change_of_its_default_assistant_is_found_by_it(
+    api: ApiClient, crons: list[Cron]
+) -> None:
+    scripted = str(crons[2].assistant_id)
+    assert (await api.patch(f"/assistants/{scripted}", json={"name": "Mine"})).status_code == 200
+    made = (await api.post("/runs/crons", json={"assistant_id": "scripted", "schedule": "@daily"})).json()
+    assert ids(await search(api, assistant_id=scripted)) == [made["cron_id"], str(crons[2].cron_id)]
+
+
 async def test_count_takes_the_same_filters(api: ApiClient, crons: list[Cron]) -> None:
     async def count(**query: Any) -> int:
         return int((await api.post("/runs/crons/count", json=query)).text)
