@@ -120,12 +120,12 @@ def _vacate(principal: Principal, assistant_id: UUID) -> bool:
         return False
     if principal.role is not Role.ADMIN:
         raise Forbidden
-    # None if somebody else was faster.
+    # Zero rows if somebody else was faster.
     return bool(hidden.delete()[0])
 
 
 def _taken(principal: Principal, body: AssistantCreate) -> bytes:
-    """The assistant that has the id already, as JSON. Raises `Conflict` unless that is what was asked for."""
+    """Return the assistant that has the id already, as JSON. Raises `Conflict` if `if_exists` is `raise`."""
     stored = assistant_find(principal, body.assistant_id)
     if stored is None or body.if_exists == "raise":
         raise Conflict(f"Assistant {body.assistant_id} already exists")
@@ -138,7 +138,7 @@ def _shown(assistant: Assistant) -> bytes:
 
 
 def _own(principal: Principal, assistant_id: UUID, missing: str) -> Assistant:
-    """The workspace's own row, locked until the transaction ends; a system assistant gets its shadow first.
+    """Return the workspace's own row, locked until the transaction ends. A system assistant gets its shadow first.
 
     Raises `NotFound`, and `Forbidden` for somebody who is no admin and would change a default assistant.
     """
@@ -275,10 +275,10 @@ def _hide(shadow: Assistant) -> None:
 
 
 def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = False) -> None:
-    """Keep others from deleting the workspace's assistant until the transaction ends; `exclusive`: from holding it.
+    """Keep others from deleting the workspace's assistant until the transaction ends.
 
-    An advisory lock of PostgreSQL, because a system assistant has no row that is the workspace's own. SQLite has one
-    writer.
+    With `exclusive`, which a delete asks for, others cannot hold the assistant either. PostgreSQL takes an advisory
+    lock, because a system assistant may have no row in the workspace. SQLite has one writer and needs no lock.
     """
     if connection.vendor == "postgresql":
         lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
