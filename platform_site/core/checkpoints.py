@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 # The place of resume values among the writes of a task (`WRITES_IDX_MAP` of LangGraph).
 RESUME_INDEX = -4
+# The place of an interrupt.
+INTERRUPT_INDEX = -3
 
 Allowlist = Collection[tuple[str, ...]]
 
@@ -71,8 +73,8 @@ class Checkpoints(ABC):
         return InMemorySaver(serde=_serde(frozenset(allowlist)))
 
     @abstractmethod
-    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
-        """Whether the run saved a checkpoint on the thread, in any namespace."""
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
+        """Whether the run saved a checkpoint on the thread, in any namespace or, `of_root`, of the root graph."""
 
     @abstractmethod
     async def head(self, thread_id: UUID) -> str | None:
@@ -84,6 +86,10 @@ class Checkpoints(ABC):
 
         `namespace|checkpoint_id|task_id|index|channel` -> a digest of the value.
         """
+
+    @abstractmethod
+    async def questions_of_run(self, thread_id: UUID, run_id: UUID) -> set[str]:
+        """The tasks of the root graph that asked something in this run, by an interrupt."""
 
     @abstractmethod
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:

@@ -10,6 +10,7 @@ from psycopg.rows import DictRow
 
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
+    INTERRUPT_INDEX,
     NULL_TASK_ID,
     RESUME_INDEX,
     Allowlist,
@@ -52,9 +53,11 @@ class PostgresCheckpoints(Checkpoints):
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> PooledPostgresSaver:
         return PooledPostgresSaver(self._pools, serde=serializer(allowlist), fence=fence)
 
-    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
+        root = " AND checkpoint_ns = ''" if of_root else ""
         statement = (
-            "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = %s AND metadata ->> 'run_id' = %s) AS value"
+            "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = %s AND metadata ->> 'run_id' = %s"
+            f"{root}) AS value"
         )
         async with self._pools.connection() as connection:
             return bool(await _value(connection, statement, str(thread_id), str(run_id)))
@@ -73,6 +76,15 @@ class PostgresCheckpoints(Checkpoints):
                 (str(thread_id), NULL_TASK_ID, RESUME_INDEX),
             )
             return command_write_digests([tuple(row.values()) for row in await rows.fetchall()])
+
+    async def questions_of_run(self, thread_id: UUID, run_id: UUID) -> set[str]:
+        async with self._pools.connection() as connection:
+            rows = await connection.execute(
+                "SELECT task_id FROM checkpoint_writes WHERE thread_id = %s AND checkpoint_ns = '' AND idx = %s"
+                " AND run_id = %s",
+                (str(thread_id), INTERRUPT_INDEX, str(run_id)),
+            )
+            return {row["task_id"] for row in await rows.fetchall()}
 
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]

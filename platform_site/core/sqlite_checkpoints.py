@@ -10,6 +10,7 @@ from platform_site.core.checkpoint_file import CheckpointFile
 from platform_site.core.checkpoint_rows import delete_run, delete_threads, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
+    INTERRUPT_INDEX,
     NULL_TASK_ID,
     RESUME_INDEX,
     Allowlist,
@@ -37,9 +38,10 @@ class SqliteCheckpoints(Checkpoints):
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> GroupCommitSaver:
         return GroupCommitSaver(self._file, serde=serializer(allowlist), fence=fence)
 
-    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID) -> bool:
+    async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
         def found(connection: sqlite3.Connection) -> bool:
-            statement = "SELECT 1 FROM checkpoints WHERE run_id = ? AND thread_id = ? LIMIT 1"
+            root = "AND checkpoint_ns = '' " if of_root else ""
+            statement = f"SELECT 1 FROM checkpoints WHERE run_id = ? AND thread_id = ? {root}LIMIT 1"
             return connection.execute(statement, (str(run_id), str(thread_id))).fetchone() is not None
 
         return await self._file.read(found)
@@ -62,6 +64,15 @@ class SqliteCheckpoints(Checkpoints):
             return command_write_digests(connection.execute(statement, (str(thread_id), NULL_TASK_ID, RESUME_INDEX)))
 
         return await self._file.read(digests)
+
+    async def questions_of_run(self, thread_id: UUID, run_id: UUID) -> set[str]:
+        def tasks(connection: sqlite3.Connection) -> set[str]:
+            statement = (
+                "SELECT task_id FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND idx = ? AND run_id = ?"
+            )
+            return {task for (task,) in connection.execute(statement, (str(thread_id), INTERRUPT_INDEX, str(run_id)))}
+
+        return await self._file.read(tasks)
 
     async def delete_threads(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]

@@ -4,6 +4,9 @@ All attempts of a run carry one `metadata.run_id`. An attempt after the first go
 input if a checkpoint of this run is there. If none is, its input had not been stored and is applied. A command stores
 its writes on the checkpoint it found, before it makes one of its own: what of it is stored there counts as applied,
 because a resume value that is applied again would answer the next interrupt, and an update would count twice.
+
+An attempt may also find that the one before it had come to the run's end, which was not written any more. Then the
+graph is not run again (`breakpoints.py`).
 """
 
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, checkpoints
 from platform_site.core.database import IS_POSTGRES, in_db
+from runs.engine.breakpoints import continued, where_it_stopped
 from runs.engine.queue import Claim, save_baseline
 from threads.state import AnyPregel
 
@@ -34,18 +38,27 @@ class Start:
 
     input: Any
     from_fork_point: bool
+    # Where the run had come to its end before, if it had: then nothing is to be run.
+    stopped_at: StateSnapshot | None = None
 
 
 async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: RunnableConfig) -> Start:
     """How this attempt begins. Raises `LeaseLost` if the run was taken away meanwhile."""
     command = claim.kwargs.get("command")
     if claim.was_begun and not claim.is_temporary:
-        if await checkpoints().has_checkpoint_of_run(claim.thread_id, claim.run_id):
-            return Start(None, from_fork_point=False)
+        graph.checkpointer = continued(graph, claim.run_id)
+        run = claim.thread_id, claim.run_id
+        # With `exit` a subgraph may have stored where it stopped, and the root graph not even what it was given.
+        of_root = claim.kwargs["durability"] == "exit"
+        if await checkpoints().has_checkpoint_of_run(*run, of_root=of_root):
+            return await _going_on(claim, graph, config)
         if command and claim.baseline is not None:
             command = await _not_yet_applied(claim, command, graph, config)
+            if of_root and await checkpoints().has_checkpoint_of_run(*run):
+                # What that subgraph was told is not told again: it might answer the next question.
+                command.pop("resume", None)
             if not command:
-                return Start(None, from_fork_point=False)
+                return await _going_on(claim, graph, config)
     if not command:
         return Start(claim.kwargs.get("input"), from_fork_point=True)
     if not claim.is_temporary and claim.baseline is None:
@@ -56,6 +69,13 @@ async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: Runnabl
     # LangGraph has no empty command; one that asks for nothing goes on where the thread stands.
     asks = prepared.resume is not None or prepared.update or prepared.goto
     return Start(prepared if asks else None, from_fork_point=True)
+
+
+async def _going_on(claim: Claim, graph: AnyPregel, config: RunnableConfig) -> Start:
+    """From the thread's head, without anything that an earlier attempt has applied already."""
+    head, after = without_fork_point(config), claim.kwargs["interrupt_after"]
+    stopped_at = await where_it_stopped(graph, head, claim.thread_id, claim.run_id, after)
+    return Start(None, from_fork_point=False, stopped_at=stopped_at)
 
 
 async def in_db_for_run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
 
 from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
 from platform_site.core.database import in_db
@@ -31,7 +32,7 @@ from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunStatus
-from runs.streaming.modes import EventEncoder, graph_modes
+from runs.streaming.modes import INTERRUPT, EventEncoder, graph_modes
 from runs.streaming.thread_stream import feed_of
 from runs.webhooks.outbox import cancelled_error
 from threads.head import head_of
@@ -236,11 +237,25 @@ class Attempt:
     async def _stream(self, graph: AnyPregel, config: RunnableConfig) -> None:
         kwargs = self.claim.kwargs
         start = await start_of(self.claim, self.lease, graph, config)
+        if start.stopped_at is not None:
+            self._show_stop(start.stopped_at)
+            return
         if not start.from_fork_point:
             config = without_fork_point(config)
         async for namespace, mode, chunk in _chunks(graph, start.input, config, self._context, kwargs):
             for name, data in self._encoder.events(namespace, mode, chunk):
                 self._emit(name, data)
+
+    def _show_stop(self, stopped_at: StateSnapshot) -> None:
+        """Tell readers once more where the run stopped: what an attempt before this one told them may be lost."""
+        asked = tuple(stopped_at.interrupts)
+        values = stopped_at.values
+        chunks: list[tuple[str, Any]] = [("updates", {INTERRUPT: asked})]
+        chunks.append(("values", {**values, INTERRUPT: asked} if asked and isinstance(values, dict) else values))
+        for mode, chunk in chunks:
+            if mode in graph_modes(self.claim.kwargs["stream_mode"]):
+                for name, data in self._encoder.events((), mode, chunk):
+                    self._emit(name, data)
 
     @contextlib.asynccontextmanager
     async def _graph(self) -> AsyncIterator[tuple[AnyPregel, RunnableConfig]]:

@@ -1,5 +1,6 @@
 """Graphs for the tests of runs: what their nodes do is said by the test."""
 
+import itertools
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,65 @@ ask_below = _graph(
     ("after", _says("after")),
     edges=[(START, "before"), ("before", "child"), ("child", "after"), ("after", END)],
 ).compile()
+
+
+# What a node of these graphs does is counted where no checkpoint is: its starts, by thread.
+STARTS: dict[str, list[str]] = {}
+
+
+def _counted(name: str) -> Any:
+    async def node(state: Log, config: RunnableConfig) -> Log:
+        STARTS.setdefault(config["configurable"]["thread_id"], []).append(name)
+        return {"log": [name]}
+
+    return node
+
+
+def _chain(*names: str, **breakpoints: Any) -> Any:
+    edges = [(START, names[0]), *itertools.pairwise(names), (names[-1], END)]
+    return _graph(*((name, _counted(name)) for name in names), edges=edges).compile(**breakpoints)
+
+
+# Breakpoints that are compiled into the graph.
+stops_before = _chain("one", "two", "three", interrupt_before=["two", "three"])
+stops_after = _chain("one", "two", "three", interrupt_after=["one", "two"])
+# No breakpoints but those of the request.
+chain = _chain("one", "two", "three")
+
+
+def _looping(**breakpoints: Any) -> Any:
+    builder = StateGraph(Log).add_node("turn", _counted("turn")).add_edge(START, "turn")
+    builder.add_conditional_edges("turn", lambda state: "turn" if len(state["log"]) < 3 else END)
+    return builder.compile(**breakpoints)
+
+
+# One node, three times.
+loops_before = _looping(interrupt_before=["turn"])
+loops_after = _looping(interrupt_after="*")
+
+
+def _above(child: Any, *beside: tuple[str, Any]) -> Any:
+    nodes = [("before", _counted("before")), ("child", child), *beside, ("last", _counted("last"))]
+    edges = [(START, "before"), *(("before", name) for name, _ in nodes[1:-1])]
+    builder = _graph(*nodes, edges=edges)
+    builder.add_edge([name for name, _ in nodes[1:-1]], "last")
+    return builder.compile()
+
+
+# The breakpoints are those of a subgraph, and of one beside which another node works.
+below_before = _above(_chain("one", "two", "three", interrupt_before=["two", "three"]))
+below_after = _above(_chain("one", "two", "three", interrupt_after=["one", "two"]))
+beside_before = _above(_chain("one", "two", interrupt_before=["two"]), ("beside", _counted("beside")))
+beside_after = _above(_chain("one", "two", interrupt_after=["one"]), ("beside", _counted("beside")))
+
+
+async def _counts_and_asks(state: Log, config: RunnableConfig) -> Log:
+    STARTS.setdefault(config["configurable"]["thread_id"], []).append("ask")
+    return {"log": [interrupt("first?"), interrupt("second?")]}
+
+
+# A node that asks twice and whose starts are counted.
+counted_questions = _graph(("ask", _counts_and_asks), edges=[(START, "ask"), ("ask", END)]).compile()
 
 
 class Scripted(TypedDict, total=False):
