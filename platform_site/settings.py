@@ -120,6 +120,8 @@ DRAIN_SECONDS = _env_number("DRAIN_SECONDS", 30)
 MAX_ATTEMPTS = _env_int("MAX_ATTEMPTS", 3, 1)
 # Longest time a run may take, in seconds, before it ends with `timeout`.
 RUN_TIME_LIMIT_SECONDS = _env_number("RUN_TIME_LIMIT_SECONDS", 3600, 0.1)
+# Seconds that a run may go on after it was to end, before others may use its slot.
+STOP_GRACE_SECONDS = _env_number("STOP_GRACE_SECONDS", 30)
 # Runs that one process executes at the same time.
 CONCURRENCY = _env_int("CONCURRENCY", 500, 1)
 # File that workers and beat touch every few seconds while they are well, for health checks; empty for none.

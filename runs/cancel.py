@@ -41,16 +41,25 @@ NOTHING_TO_CANCEL = (
 def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str = "interrupt") -> None:
     """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`.
 
-    The run shows `interrupted` from now on, or is gone if it is rolled back.
+    The run shows `interrupted` from now on, or is gone if it is rolled back. While it has not let go the same may be
+    asked again, and more: after an interrupt a rollback.
     """
     with transaction.atomic():
         _lock_threads([thread_id])
-        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
+        run = _cancellable(principal, action).filter(run_id=run_id, thread_id=thread_id).first()
         if run is None:
             raise NotFound(NO_RUNS)
-        if run.status in FINISHED:
+        if run.status in FINISHED and (run.cancel_action is None or run.finished_at is not None):
             raise NotFound(NOTHING_TO_CANCEL)
         runs_end([run], CancelAction(action))
+
+
+def _cancellable(principal: Principal, action: str) -> "QuerySet[Run]":
+    """The runs that a caller may name, locked: for a rollback also those that are being rolled back."""
+    runs = runs_visible(principal)
+    if action == CancelAction.ROLLBACK:
+        runs |= Run.objects.filter(workspace_id=principal.workspace_id, cancel_action=action, finished_at=None)
+    return runs.select_for_update()
 
 
 def runs_cancel(principal: Principal, body: RunsCancel, action: str) -> None:

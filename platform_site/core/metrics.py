@@ -64,6 +64,10 @@ QUEUE_OLDEST_UNBLOCKED_SECONDS = Gauge(
 )
 LEASES_OVERDUE = Gauge("switchyard_leases_overdue", "Runs whose lease has expired and that nobody has taken back yet.")
 RUNS_RUNNING = Gauge("switchyard_runs_running", "Runs in work, in any process.")
+SLOTS_GIVEN_UP = Counter(
+    "switchyard_slots_given_up", "Slots that were taken from runs which should have been over and could not be stopped."
+)
+RUNS_STUCK = Gauge("switchyard_runs_stuck", "Runs without a slot that still work in this process.")
 WORKERS_MAX = Gauge("switchyard_workers_max", "Runs this process executes at the same time, at most.")
 WORKERS_ACTIVE = Gauge("switchyard_workers_active", "Runs this process executes now.")
 DATABASE_POOL_SIZE = Gauge(

@@ -9,7 +9,7 @@ An attempt may also find that the one before it had come to the run's end, which
 graph is not run again (`breakpoints.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, check
 from platform_site.core.database import IS_POSTGRES, in_db
 from runs.engine.breakpoints import continued, where_it_stopped
 from runs.engine.queue import Claim, save_baseline
+from runs.streaming.modes import graph_modes
 from threads.state import AnyPregel
 
 P = ParamSpec("P")
@@ -29,6 +30,8 @@ T = TypeVar("T")
 RESUME_CHANNEL = "__resume__"
 # By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
 _STRICT_RESUME = "__pregel_strict_resume"
+# Stream modes in which checkpoints are seen.
+_SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 _FORK_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -185,3 +188,33 @@ def without_fork_point(config: RunnableConfig) -> RunnableConfig:
     """The configuration that addresses the thread's head."""
     configurable = {key: value for key, value in config["configurable"].items() if key not in _FORK_KEYS}
     return {**config, "configurable": configurable}
+
+
+async def chunks_of(
+    graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
+) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+    """What the graph streams, as (namespace, mode, chunk)."""
+    asked = kwargs["stream_mode"]
+    durability = kwargs["durability"]
+    if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
+        # Nobody can read the checkpoints of a stateless run; it makes only the last.
+        durability = "exit"
+    options: dict[str, Any] = {
+        "stream_mode": graph_modes(asked),
+        "subgraphs": kwargs["subgraphs"],
+        "context": context,
+        "durability": durability,
+        "interrupt_before": kwargs["interrupt_before"],
+        "interrupt_after": kwargs["interrupt_after"],
+    }
+    if "events" not in asked:
+        async for item in graph.astream(start, config, **options):
+            yield item if kwargs["subgraphs"] else ((), *item)
+        return
+    root = str(config["run_id"])
+    async for event in graph.astream_events(start, config, version="v2", **options):
+        if event["event"] == "on_chain_stream" and event["run_id"] == root:
+            item = event["data"]["chunk"]
+            yield item if kwargs["subgraphs"] else ((), *item)
+        else:
+            yield (), "events", event

@@ -61,6 +61,8 @@ class Engine:
         )
         self._lock = threading.Lock()
         self._attempts: dict[UUID, Attempt] = {}
+        # How many of them have given up their slot.
+        self._stuck = 0
         # Until the next heartbeat, which reads what was asked for from the runs themselves.
         self._early_cancels: dict[UUID, str] = {}
         self._started = False
@@ -133,6 +135,11 @@ class Engine:
         """How many runs this process works on."""
         return len(self._attempts)
 
+    @property
+    def _taken(self) -> int:
+        """How many slots are taken."""
+        return len(self._attempts) - self._stuck
+
     # --- from services ---------------------------------------------------------------------------
 
     def has_room(self, taken: int = 0) -> bool:
@@ -140,7 +147,7 @@ class Engine:
 
         Those of one group of writes may overshoot together.
         """
-        return self._started and not self._draining and len(self._attempts) + taken < self.capacity
+        return self._started and not self._draining and self._taken + taken < self.capacity
 
     def accept(self, claim: Claim) -> None:
         """Execute a claimed run."""
@@ -208,7 +215,7 @@ class Engine:
 
     def room(self) -> int:
         """How many more runs this process would take now."""
-        return self.capacity - len(self._attempts) if self._started and not self._draining else 0
+        return self.capacity - self._taken if self._started and not self._draining else 0
 
     async def take(self, run_ids: list[UUID]) -> None:
         """Claim those of these runs that are to be had, in the order of the queue."""
@@ -251,7 +258,7 @@ class Engine:
     # --- on the run loop --------------------------------------------------------------------------
 
     def _register(self, claim: Claim) -> Attempt:
-        attempt = Attempt(claim, self._next_worker)
+        attempt = Attempt(claim, self._next_worker, self._slot_given_up)
         self._attempts[claim.run_id] = attempt
         if action := self._early_cancels.pop(claim.run_id, None):
             attempt.claim.cancel_action, attempt.stopped_by = action, Stop.CANCEL
@@ -260,9 +267,22 @@ class Engine:
     def _unregister(self, attempt: Attempt) -> None:
         if self._attempts.get(attempt.claim.run_id) is attempt:
             del self._attempts[attempt.claim.run_id]
+        if not attempt.holds_slot:
+            self._stuck -= 1
+            metrics.RUNS_STUCK.dec()
         attempt.over.set_result(None)
         if self._peers is not None and attempt.stopped_by is not None:
             self._peers.released(attempt.claim.run_id)
+
+    def _slot_given_up(self) -> None:
+        self._stuck += 1
+        metrics.RUNS_STUCK.inc()
+        self._room_again()
+
+    def _room_again(self) -> None:
+        self._dispatcher.wake()
+        if self._peers is not None:
+            self._peers.has_room_again()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[Any]]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -282,15 +302,13 @@ class Engine:
                 "run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id
             )
         finally:
-            was_full = len(self._attempts) >= self.capacity
+            was_full = self._taken >= self.capacity
             self._unregister(attempt)
         self._take(claims)
         if attempt.given_back:
             self.wake(attempt.claim.run_id)
         if was_full:
-            self._dispatcher.wake()
-            if self._peers is not None:
-                self._peers.has_room_again()
+            self._room_again()
 
     def _take(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -319,7 +337,7 @@ class Engine:
             self._has_recovered = True
         now = timezone.now()
         while not self._draining:
-            free = self.capacity - len(self._attempts)
+            free = self.capacity - self._taken
             if free <= 0:
                 return None
             recoveries = 0 if self._recovery_lane else 1

@@ -20,18 +20,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
+from platform_site.core import metrics
 from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode, error_body
-from runs.engine.attempt import attempt_config, in_db_for_run, start_of, without_fork_point
-from runs.engine.finish import Ending, finish, flush_spans, show_state
+from runs.engine.attempt import attempt_config, chunks_of, in_db_for_run, start_of, without_fork_point
+from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
+from runs.engine.stopping import Stopper
 from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
-from runs.models import CancelAction, RunAttempt, RunStatus
+from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
 from runs.streaming.modes import INTERRUPT, EventEncoder, graph_modes
 from runs.streaming.thread_stream import feed_of
 from runs.webhooks.outbox import cancelled_error
@@ -43,7 +45,6 @@ logger = logging.getLogger("switchyard.runs")
 T = TypeVar("T")
 
 RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
-_SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
@@ -80,8 +81,13 @@ class Lease:
 class Attempt:
     """An attempt in progress. `execute` on the run loop; `stop` from the run loop too."""
 
-    def __init__(self, claim: Claim, next_worker: Callable[[], str | None]) -> None:
-        """`next_worker` is asked at the end who claims the thread's next run; None leaves it pending."""
+    def __init__(
+        self, claim: Claim, next_worker: Callable[[], str | None], slot_given_up: Callable[[], None] = lambda: None
+    ) -> None:
+        """`next_worker` is asked at the end who claims the thread's next run; None leaves it pending.
+
+        `slot_given_up` is called when the attempt, which should be over, holds its slot no longer.
+        """
         self.claim = claim
         self.lease = Lease(claim)
         self.stopped_by: Stop | None = None
@@ -89,12 +95,15 @@ class Attempt:
         self.given_back = False
         # Done when nothing of the attempt is left, in whatever way it ended.
         self.over: Future[None] = Future()
+        # False once it could not be stopped in time: others may use its slot, its run and thread stay its own.
+        self.holds_slot = True
+        self._slot_given_up = slot_given_up
         self._next_worker = next_worker
         self._name = str(claim.run_id)
         self._log = event_log()
         self._work = Work()
-        # What a stop cancels, while there is something to stop.
-        self._task: asyncio.Task[Any] | None = None
+        # From the attempt's begin on.
+        self._stopper: Stopper | None = None
         self._telemetry = Telemetry(claim)
         self._recorder = self._telemetry.recorder
         self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
@@ -105,8 +114,8 @@ class Attempt:
             self.lease.lose()
         if self.stopped_by is None or reason is Stop.LOST:
             self.stopped_by = reason
-        if self._task is not None:
-            self._task.cancel()
+        if self._stopper is not None:
+            self._stopper.ask()
 
     async def execute(self) -> list[Claim]:
         """Run the attempt to its end; the claims that its end made on the thread's next run."""
@@ -115,11 +124,20 @@ class Attempt:
 
     async def _execute(self) -> list[Claim]:
         current_work.set(self._work)
-        self._deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
+        deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
+        self._stopper = stopper = Stopper(deadline, settings.STOP_GRACE_SECONDS, self._give_up_slot)
+        if self.stopped_by is not None:
+            stopper.ask()
+        try:
+            return await self._execute_until_stopped(stopper)
+        finally:
+            stopper.over()
+
+    async def _execute_until_stopped(self, stopper: Stopper) -> list[Claim]:
         self._begin_stream()
         self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
         try:
-            ending = await self._attempt()
+            ending = await self._attempt(stopper)
         except LeaseLost as error:
             logger.warning("gave up: %s", error)
             return []
@@ -165,12 +183,12 @@ class Attempt:
         self._telemetry.event(len(data))
         self._log.append(self._name, name, data)
 
-    async def _attempt(self) -> Ending | None:
+    async def _attempt(self, stopper: Stopper) -> Ending | None:
         """Open and stream the graph; how it ended. None: stopped without an end of the run."""
         try:
             async with contextlib.AsyncExitStack() as stack:
-                opened = await self._opened(stack)
-                ending = opened if isinstance(opened, Ending) else await self._streamed(*opened)
+                opened = await self._opened(stack, stopper)
+                ending = opened if isinstance(opened, Ending) else await self._streamed(*opened, stopper)
                 if self.stopped_by is Stop.LOST:
                     logger.info("gave up: the run was deleted or taken away")
                     return None
@@ -189,50 +207,49 @@ class Attempt:
             # The graph could not be opened or closed, or its state not be read.
             return self._failed(error)
 
-    async def _opened(self, stack: contextlib.AsyncExitStack) -> tuple[AnyPregel, RunnableConfig] | Ending:
+    async def _opened(
+        self, stack: contextlib.AsyncExitStack, stopper: Stopper
+    ) -> tuple[AnyPregel, RunnableConfig] | Ending:
         """The graph, open until `stack` closes; or how the run ended while its graph was being made."""
-        self._task = task = asyncio.current_task()
+        task = asyncio.current_task()
         assert task is not None
-        try:
-            async with asyncio.timeout_at(self._deadline) as limit:
-                if self.stopped_by is not None:
-                    return self.cancelled()
-                return await stack.enter_async_context(self._graph())
-        except asyncio.CancelledError:
-            if self.stopped_by is None:
-                raise
-            task.uncancel()
+        if self.stopped_by is not None:
             return self.cancelled()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return self._timed_out()
-        finally:
-            self._task = None
-
-    async def _streamed(self, graph: AnyPregel, config: RunnableConfig) -> Ending:
-        limit = asyncio.timeout_at(self._deadline)
         try:
-            async with limit:
-                self._task = asyncio.create_task(self._stream(graph, config))
-                if self.stopped_by is not None:
-                    self._task.cancel()
-                await self._task
-            return Ending(RunStatus.SUCCESS)
+            with stopper.watching(task):
+                return await stack.enter_async_context(self._graph())
+        except BaseException:
+            if (ending := self._stopped(stopper)) is None:
+                raise
+            return ending
+        finally:
+            while task.cancelling():
+                task.uncancel()
+
+    async def _streamed(self, graph: AnyPregel, config: RunnableConfig, stopper: Stopper) -> Ending:
+        task = asyncio.create_task(self._stream(graph, config))
+        try:
+            with stopper.watching(task):
+                await task
+            # A drain is content with a graph that came to its end; a cancel and the time limit stand all the same.
+            stopped = self._stopped(stopper) if self.stopped_by is not Stop.DRAIN or stopper.timed_out else None
+            return stopped or Ending(RunStatus.SUCCESS)
         except (LeaseLost, DatabaseAway):
             raise
-        except SystemExit as error:
-            return self._failed(RuntimeError(f"The graph called sys.exit({error.code!r})"))
         except BaseException as error:
-            if self.stopped_by is not None:
-                # However the graph took it: a node may turn its cancellation into an exception of its own.
-                return self.cancelled()
-            if limit.expired():
-                return self._timed_out()
-            # Of any kind: a node may raise `CancelledError` or `KeyboardInterrupt` by itself.
-            return self._failed(error)
+            # Of any kind: a node may turn its cancellation into an exception of its own, and raise `CancelledError`,
+            # `KeyboardInterrupt` or `SystemExit` by itself.
+            if isinstance(error, SystemExit):
+                error = RuntimeError(f"The graph called sys.exit({error.code!r})")
+            return self._stopped(stopper) or self._failed(error)
         finally:
-            await self._threads_done()
+            await self._threads_done(stopper)
+
+    def _stopped(self, stopper: Stopper) -> Ending | None:
+        """The end of an attempt that was stopped, however the graph took it; None if it was not."""
+        if stopper.timed_out and self.stopped_by in (None, Stop.DRAIN):
+            return self._timed_out()
+        return self.cancelled() if self.stopped_by is not None else None
 
     async def _stream(self, graph: AnyPregel, config: RunnableConfig) -> None:
         kwargs = self.claim.kwargs
@@ -242,7 +259,7 @@ class Attempt:
             return
         if not start.from_fork_point:
             config = without_fork_point(config)
-        async for namespace, mode, chunk in _chunks(graph, start.input, config, self._context, kwargs):
+        async for namespace, mode, chunk in chunks_of(graph, start.input, config, self._context, kwargs):
             for name, data in self._encoder.events(namespace, mode, chunk):
                 self._emit(name, data)
 
@@ -286,13 +303,25 @@ class Attempt:
             graph, config = opened
             ending.head = head_of(await graph.aget_state(without_fork_point(config)))
 
-    async def _threads_done(self) -> None:
+    def _give_up_slot(self) -> None:
+        """Leave the slot to others: what cannot be stopped may take for ever. The run goes on to hold its thread."""
+        self.holds_slot = False
+        nodes = self._work.give_up_threads() or self._recorder.open_nodes() or ["unknown"]
+        message = "run %s should be over and still works in node %s; its slot is given to others, not its thread"
+        logger.warning(message, self.claim.run_id, ", ".join(nodes))
+        metrics.SLOTS_GIVEN_UP.inc()
+        self._slot_given_up()
+
+    async def _threads_done(self, stopper: Stopper) -> None:
         """Wait for synchronous nodes that a cancelled or timed out attempt left behind: they still own the thread."""
         loop, idle = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
             loop.call_soon_threadsafe(idle.set)
 
+        if self._work.is_idle:
+            return
+        stopper.is_to_end()
         self._work.when_idle(wake)
         while not idle.is_set():
             with contextlib.suppress(asyncio.CancelledError):
@@ -337,16 +366,19 @@ class Attempt:
             self._log.leave(self._name, "error", encode(INTERRUPTED), encode({"__error__": INTERRUPTED}))
 
     async def _finish(self, ending: Ending) -> list[Claim]:
-        ending.spans = self._telemetry.take_spans()
-        ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
-        finished = await _in_db_when_back(lambda: finish(self.claim, ending, self._next_worker()))
-        if not finished.written and (action := await in_db(cancel_asked, self.claim)):
+        spans: list[RunSpan] = []
+        while True:
+            spans += self._telemetry.take_spans()
+            ending.spans = spans
+            ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
+            finished = await _in_db_when_back(partial(self._write_end, ending))
+            if finished.written or not (action := await in_db(cancel_asked, self.claim)):
+                break
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
             ending = self.cancelled()
             async with self._graph() as opened:
                 await self._settle(ending, opened)
-            return await self._finish(ending)
         self.lease.lose()
         if not finished.written:
             logger.warning("the end of the run was refused: its lease is lost")
@@ -357,6 +389,9 @@ class Attempt:
             self._emit("error", encode(ending.error))
         self._log.close(self._name, outcome)
         return finished.next_claims
+
+    def _write_end(self, ending: Ending) -> Finished:
+        return finish(self.claim, ending, self._next_worker())
 
     def _outcome(self, ending: Ending) -> bytes:
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
@@ -375,33 +410,3 @@ async def _in_db_when_back(write: Callable[[], T]) -> T:
             logger.exception("the end of the attempt could not be written; trying again in %g s", pause)
             await asyncio.sleep(pause)
     return await in_db(write)
-
-
-async def _chunks(
-    graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
-) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-    """What the graph streams, as (namespace, mode, chunk)."""
-    asked = kwargs["stream_mode"]
-    durability = kwargs["durability"]
-    if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
-        # Nobody can read the checkpoints of a stateless run; it makes only the last.
-        durability = "exit"
-    options: dict[str, Any] = {
-        "stream_mode": graph_modes(asked),
-        "subgraphs": kwargs["subgraphs"],
-        "context": context,
-        "durability": durability,
-        "interrupt_before": kwargs["interrupt_before"],
-        "interrupt_after": kwargs["interrupt_after"],
-    }
-    if "events" not in asked:
-        async for item in graph.astream(start, config, **options):
-            yield item if kwargs["subgraphs"] else ((), *item)
-        return
-    root = str(config["run_id"])
-    async for event in graph.astream_events(start, config, version="v2", **options):
-        if event["event"] == "on_chain_stream" and event["run_id"] == root:
-            item = event["data"]["chunk"]
-            yield item if kwargs["subgraphs"] else ((), *item)
-        else:
-            yield (), "events", event

@@ -58,6 +58,10 @@ class SpanRecorder(BaseCallbackHandler):
         ended, self._ended = self._ended, []
         return ended
 
+    def open_nodes(self) -> list[str]:
+        """The nodes that work now, by name."""
+        return sorted({span.name for span in list(self._open.values()) if span.kind == RunSpan.Kind.NODE})
+
     @property
     def has_ended_spans(self) -> bool:
         return bool(self._ended)

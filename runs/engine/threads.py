@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
+from langchain_core.runnables.config import var_child_runnable_config
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -13,23 +15,38 @@ current_work: ContextVar["Work | None"] = ContextVar("current_work", default=Non
 
 
 class Work:
-    """Counts the synchronous calls that one attempt has in the pool."""
+    """The synchronous calls that one attempt has in the pool, each by the node that makes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running = 0
+        self._running: dict[object, str] = {}
         self._when_idle: list[Callable[[], None]] = []
+        self._pool: NodeThreads | None = None
+        # The calls whose threads were given up.
+        self._given_up: set[object] = set()
 
-    def begin(self) -> None:
+    def begin(self, pool: "NodeThreads", node: str) -> object:
+        """Count a call; what `end` is told."""
+        call = object()
         with self._lock:
-            self._running += 1
+            self._pool = pool
+            self._running[call] = node
+        return call
 
-    def end(self) -> None:
+    def end(self, call: object) -> None:
         with self._lock:
-            self._running -= 1
-            callbacks, self._when_idle = (self._when_idle, []) if self._running == 0 else ([], self._when_idle)
+            del self._running[call]
+            was_given_up = call in self._given_up
+            self._given_up.discard(call)
+            callbacks, self._when_idle = ([], self._when_idle) if self._running else (self._when_idle, [])
+        if was_given_up and self._pool is not None:
+            self._pool.shrink()
         for callback in callbacks:
             callback()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back, in any thread, once no call of the attempt is left."""
@@ -39,20 +56,51 @@ class Work:
                 return
         callback()
 
+    def give_up_threads(self) -> list[str]:
+        """Let others have as many more threads as the attempt still holds, for as long as it does; in which nodes."""
+        with self._lock:
+            given_up = [call for call in self._running if call not in self._given_up]
+            self._given_up.update(given_up)
+            nodes, pool = sorted(set(self._running.values())), self._pool
+        for _ in given_up:
+            assert pool is not None
+            pool.grow()
+        return nodes
+
 
 class NodeThreads(ThreadPoolExecutor):
     """The run loop's default executor."""
+
+    _size_lock = threading.Lock()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         work = current_work.get()
         if work is None:
             return super().submit(function, *args, **kwargs)
-        work.begin()
+        call = work.begin(self, _current_node())
         try:
             future = super().submit(function, *args, **kwargs)
         except RuntimeError:
             # The pool is shutting down.
-            work.end()
+            work.end(call)
             raise
-        future.add_done_callback(lambda _: work.end())
+        future.add_done_callback(lambda _: work.end(call))
         return future
+
+    def grow(self) -> None:
+        """One thread more: one of them works for a run that gave up its slot."""
+        with self._size_lock:
+            self._max_workers += 1
+        # Whatever waits for a thread waits no longer.
+        self._adjust_thread_count()
+
+    def shrink(self) -> None:
+        """The thread that `grow` made up for is back."""
+        with self._size_lock:
+            self._max_workers -= 1
+
+
+def _current_node() -> str:
+    """The node whose function is about to be called in a thread, as LangGraph names it for the function itself."""
+    config = var_child_runnable_config.get() or {}
+    return str((config.get("metadata") or {}).get("langgraph_node") or "unknown")

@@ -88,6 +88,45 @@ async def test_second_cancel_finds_nothing(api: ApiClient, principal: Any) -> No
     assert (await cancel(api, run)).status_code == 404
 
 
+@pytest.mark.parametrize("query", [{}, {"action": "rollback"}])
+async def test_cancel_may_be_repeated_until_the_run_has_let_go(
+    api: ApiClient, principal: Any, query: dict[str, str]
+) -> None:
+    run = await in_db(create, principal)
+    claimed = await in_db(claim, run)
+    answers = [await cancel(api, run, **query) for _ in range(3)]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(202, b"")] * 3
+    await in_db(run.refresh_from_db)
+    assert (run.lease_owner, run.cancel_action) == (claimed.lease_owner, query.get("action", "interrupt"))
+
+
+async def test_run_that_is_being_cancelled_may_be_rolled_back(api: ApiClient, principal: Any) -> None:
+    run = await in_db(create, principal)
+    await in_db(claim, run)
+    await cancel(api, run)
+    assert (await cancel(api, run, action="rollback")).status_code == 202
+    await in_db(run.refresh_from_db)
+    assert run.cancel_action == "rollback"
+
+
+@pytest.mark.usefixtures("engine")
+async def test_repeated_cancel_with_wait_answers_when_the_run_has_ended(
+    api: ApiClient, principal: Any, gate: Gate
+) -> None:
+    import asyncio
+
+    with script("hold", gate.wait):
+        run = await in_db(create, principal, "scripted_thread", input={"do": "hold"})
+        assert await asyncio.to_thread(gate.reached.wait, 10)
+        await cancel(api, run)
+        waiting = asyncio.ensure_future(cancel(api, run, wait="true"))
+        await cancel(api, run)
+        gate.open.set()
+        answer = await waiting
+        assert (answer.status_code, answer.json()) == (200, {})
+        assert (await in_db(ended, run)).status == "interrupted"
+
+
 async def test_unknown_run(api: ApiClient, principal: Any) -> None:
     answer = await api.post(f"/threads/{uuid4()}/runs/{uuid4()}/cancel")
     assert (answer.status_code, answer.json()["detail"]) == (404, "No runs found to cancel.")
