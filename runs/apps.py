@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.hooks import state_posted, state_updated, threads_deleting
+from platform_site.core.hooks import state_posted, state_updated, thread_freed, threads_deleting
 
 
 def _stop_runs(thread_ids: list[UUID]) -> None:
@@ -28,6 +28,12 @@ def _close_interrupts(thread_id: UUID) -> None:
     interrupts_close_stale(thread_id)
 
 
+def _begin_runs(thread_id: UUID) -> None:
+    from runs.engine.embedded import wake_thread
+
+    wake_thread(thread_id)
+
+
 def _stream_state(workspace_id: int, thread_id: UUID, state: Callable[[], dict[str, Any]]) -> None:
     from runs.streaming.thread_stream import state_posted as stream_state
 
@@ -48,4 +54,5 @@ class RunsConfig(AppConfig):
         threads_deleting.connect(_end_streams)
         threads_deleting.connect(_forget_webhooks)
         state_updated.connect(_close_interrupts)
+        thread_freed.connect(_begin_runs)
         state_posted.connect(_stream_state)

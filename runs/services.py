@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import json_param, moment_param, uuid_param
+from platform_site.core.database import json_param, moment, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
@@ -50,6 +50,8 @@ class _ThreadRow:
     metadata: dict[str, Any]
     config: dict[str, Any]
     is_idle: bool
+    # Whether somebody changes its state by hand.
+    is_edited: bool
     has_title: bool
     # Messages that wait for a run.
     messages: list[dict[str, Any]]
@@ -98,6 +100,8 @@ def _accept(
             own_thread, thread = uuid7(), None
         else:
             own_thread, thread = thread_id, _thread(principal, thread_id, body)
+        # A run that is made while the state is changed by hand waits until that is done.
+        is_edited = thread is not None and thread.is_edited
         is_free = thread is None or thread.is_idle
         if not is_free:
             is_free = _make_way(own_thread, body.multitask_strategy, now)
@@ -111,7 +115,8 @@ def _accept(
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
-        owner = lease_owner(engine.worker, run_id, 1) if is_free and due <= now and engine.has_room(taken) else None
+        may_begin = is_free and not is_edited and due <= now
+        owner = lease_owner(engine.worker, run_id, 1) if may_begin and engine.has_room(taken) else None
         sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
@@ -194,7 +199,7 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', t.messages, t.status <> 'busy', "
-            f"{_IS_IDLE} FROM threads_thread t WHERE t.thread_id = %s{lock}",
+            f"{_IS_IDLE}, t.edited_until FROM threads_thread t WHERE t.thread_id = %s{lock}",
             [uuid_param(thread_id)],
         )
         row = cursor.fetchone()
@@ -212,6 +217,7 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
         orjson.loads(row[1]),
         orjson.loads(row[2]),
         is_idle=is_idle,
+        is_edited=row[7] is not None and moment(row[7]) > timezone.now(),
         has_title=bool(row[3]),
         messages=orjson.loads(row[4]) if row[4] else [],
     )

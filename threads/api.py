@@ -15,6 +15,7 @@ from platform_site.core.openapi import declared, header, query
 from platform_site.core.wire import encode
 from threads import schemas, selectors, services
 from threads.copying import thread_copy
+from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.messages import message_add, messages_list
 from threads.pruning import threads_prune
@@ -197,12 +198,13 @@ async def patch_state(request: ApiRequest, thread_id: str, body: schemas.StatePa
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
     """Write a checkpoint as if a node had returned these values; with a checkpoint named, fork from there."""
     thread = await _thread(request, thread_id)
-    await read_db(services.thread_require_idle, thread.thread_id)
     ref = body.checkpoint
     if body.checkpoint_id and (ref is None or not ref.checkpoint_id):
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
-    configurable, snapshot = await state_loop().run(state_update(thread, ref, body.values, body.as_node))
-    await in_db(thread_state_changed, thread.thread_id, head_of(snapshot))
+    async with editing(thread.thread_id) as edit:
+        changing = state_update(edit, thread, ref, body.values, body.as_node)
+        configurable, snapshot = await state_loop().run(changing)
+        await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
     checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
     answer = {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}

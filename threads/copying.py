@@ -13,6 +13,7 @@ from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import Conflict
 from platform_site.core.loops import state_loop
+from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import ThreadStatus, ThreadTombstone
 from threads.selectors import thread_for_state, thread_get, threads_visible
@@ -95,9 +96,14 @@ def _insert_row(principal: Principal, source: UUID, target: UUID, now: datetime)
 async def _show_own_state(principal: Principal, target: UUID) -> None:
     """The row of a busy thread shows the state before its run; the copy shows the state that was copied."""
     thread = await read_db(thread_for_state, principal, target)
-    snapshot = await state_loop().run(snapshot_of(thread))
-    if snapshot is not None:
-        await in_db(thread_state_changed, target, head_of(snapshot))
+    try:
+        async with editing(target) as edit:
+            snapshot = await state_loop().run(snapshot_of(thread))
+            if snapshot is not None:
+                await in_db(thread_state_changed, edit, head_of(snapshot))
+    except Conflict:
+        # Somebody uses it already: what they do is shown.
+        return
 
 
 def _answer(thread: bytes) -> bytes:

@@ -9,10 +9,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints import checkpoints
+from platform_site.core.checkpoints import EditLease, LeaseLost, checkpoints
 from platform_site.core.database import moment_param, storable, uuid_param
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode
+from threads.editing import edit_over
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_not_found
 from threads.state import interrupts_by_task
@@ -43,13 +44,15 @@ def head_of(snapshot: StateSnapshot) -> Head:
     )
 
 
-def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any = None, busy: bool = False) -> None:
+def thread_mirror(
+    thread_id: UUID, head: Head | None, *, status: str, error: Any = None, busy: bool = False, edited: bool = False
+) -> None:
     """Write the thread's status and error, and its values and interrupts where a head is given.
 
-    A `busy` thread has the status once nothing is in flight any more.
+    A `busy` thread has the status once nothing is in flight any more. `edited`: whose lease it was gives it back.
     """
     now = moment_param(timezone.now())
-    columns = {
+    columns: dict[str, Any] = {
         "status": ThreadStatus.BUSY.value if busy else status,
         "settled_status": status,
         "error": storable(encode(error)).decode() if error is not None else None,
@@ -57,6 +60,8 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
     if head is not None:
         values = None if head.values == b"null" else head.values.decode()
         columns |= {"values": values, "interrupts": encode(head.interrupts).decode(), "state_updated_at": now}
+    if edited:
+        columns |= {"editor": None, "edited_until": None}
     assignments = ", ".join(f'"{column}" = %s' for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -65,17 +70,24 @@ def thread_mirror(thread_id: UUID, head: Head | None, *, status: str, error: Any
         )
 
 
-def thread_state_changed(thread_id: UUID, head: Head) -> None:
-    """Mirror a change of state that a person or program made, and announce it. A busy thread stays busy.
+def thread_state_changed(edit: EditLease, head: Head) -> None:
+    """Mirror a change of state that a person or program made, announce it, and let others change the thread.
 
-    Raises `NotFound` if the thread was deleted meanwhile; then the change is gone with it.
+    A thread on which a run waits meanwhile stays busy. Raises `NotFound` if the thread was deleted meanwhile; then the
+    change is gone with it.
     """
+    thread_id = edit.thread_id
     with transaction.atomic():
         locked = Thread.objects.select_for_update().filter(thread_id=thread_id)
-        status = locked.values_list("status", flat=True).first()
-        if status is not None:
-            thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)
+        found = locked.values_list("status", "editor").first()
+        if found is not None:
+            status, editor = found
+            if editor != edit.lease_owner:
+                raise LeaseLost(edit)
+            thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY, edited=True)
             state_updated.send(thread_id)
+            edit_over(thread_id, status)
+            transaction.on_commit(edit.end)
             return
     # Its checkpoint may have come after those of the thread were deleted.
     checkpoints().delete_threads_sync([thread_id])

@@ -16,11 +16,11 @@ from platform_site.access.principal import Principal
 from platform_site.core.database import in_db, read_db
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
+from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.schemas import MessageCreate
 from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
-from threads.services import thread_require_idle
 from threads.state import messages_append, snapshot_of, state_wire
 
 Message = dict[str, Any]
@@ -68,9 +68,9 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
 
 
 async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
-    await read_db(thread_require_idle, thread.thread_id)
-    snapshot = await state_loop().run(messages_append(thread, [message]))
-    await in_db(thread_state_changed, thread.thread_id, head_of(snapshot))
+    async with editing(thread.thread_id) as edit:
+        snapshot = await state_loop().run(messages_append(edit, thread, [message]))
+        await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
 
 

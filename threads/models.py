@@ -43,6 +43,9 @@ class Thread(models.Model):
     ttl_strategy = models.CharField(max_length=12, choices=TTLStrategy, default=TTLStrategy.DELETE)
     # When the sweep looks at the thread, see `time_to_live`.
     expires_at = models.DateTimeField(null=True, blank=True)
+    # Who changes the state by hand, and until when nobody else may (`threads.editing`).
+    editor = models.CharField(max_length=32, null=True, blank=True)
+    edited_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     state_updated_at = models.DateTimeField(default=timezone.now)

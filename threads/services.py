@@ -14,7 +14,7 @@ from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting
 from platform_site.core.ids import uuid7
 from platform_site.core.wire import encode, timestamp
-from threads.models import Thread, ThreadStatus, ThreadTombstone
+from threads.models import Thread, ThreadTombstone
 from threads.schemas import ThreadCreate, ThreadPatch
 from threads.selectors import thread_get, thread_not_found, threads_visible
 from threads.time_to_live import time_to_live, ttl_of, ttl_params, ttl_wire
@@ -140,12 +140,6 @@ def finish_deletes(thread_ids: list[UUID] | None = None) -> None:
         if doomed:
             checkpoints().delete_threads_sync(doomed)
             ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
-
-
-def thread_require_idle(thread_id: UUID) -> None:
-    """Raises `Conflict` while a run of the thread is pending or running."""
-    if Thread.objects.filter(thread_id=thread_id, status=ThreadStatus.BUSY).exists():
-        raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them to finish or cancel them first.")
 
 
 def title_of(payload: Any) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.last_value import LastValue
@@ -12,7 +12,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
-from platform_site.core.checkpoints import checkpoints
+from platform_site.core.checkpoints import EditLease, checkpoints
 from platform_site.core.database import is_storable, json_contains
 from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
@@ -43,18 +43,17 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 
 
 @asynccontextmanager
-async def _graph_of(
-    thread: ThreadForState, graph_id: str, access: Literal["read", "update"] = "read"
-) -> AsyncIterator[AnyPregel]:
-    graphs = registry()
+async def _graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
+    graphs, allowlist = registry(), registry().allowlist(graph_id)
+    saver = checkpoints().saver(allowlist) if edit is None else checkpoints().saver_for_run(edit, allowlist)
     configurable = dict(thread.config.get("configurable") or {})
     configurable |= {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
     async with graphs.open(
         graph_id,
         {"configurable": configurable},
-        checkpointer=checkpoints().saver(graphs.allowlist(graph_id)),
+        checkpointer=saver,
         store=store_for(thread.workspace_id),
-        access=access,
+        access="read" if edit is None else "update",
     ) as graph:
         yield graph
 
@@ -147,7 +146,7 @@ def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def state_update(
-    thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
+    edit: EditLease, thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
 ) -> tuple[dict[str, Any], StateSnapshot]:
     """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
 
@@ -158,7 +157,7 @@ async def state_update(
     _require_storable(values)
     config = config_at(thread.thread_id, ref)
     config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, "update") as graph:
+    async with _graph_of(thread, graph_id, edit) as graph:
         if as_node is not None:
             _require_node(graph, as_node, "__start__")
         with _refusals():
@@ -167,7 +166,7 @@ async def state_update(
     return dict(updated["configurable"]), snapshot
 
 
-async def state_bulk_update(thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
+async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
     """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
 
     Raises as `state_update` does.
@@ -176,7 +175,7 @@ async def state_bulk_update(thread: ThreadForState, supersteps: Sequence[Superst
     _require_storable(supersteps)
     config = config_at(thread.thread_id)
     config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, "update") as graph:
+    async with _graph_of(thread, graph_id, edit) as graph:
         for update in (update for superstep in supersteps for update in superstep.updates):
             _require_node(graph, update.as_node, "__start__", "__input__", "__copy__")
         steps = [[StateUpdate(_returned(update), update.as_node) for update in step.updates] for step in supersteps]
@@ -195,7 +194,7 @@ def _returned(update: SuperstepUpdate) -> Any:
     return Command(update=command.update, resume=command.resume, goto=goto)
 
 
-async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
+async def messages_append(edit: EditLease, thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
     """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
 
     Raises as `state_update` does, and `BadRequest` where the graph's state has no messages.
@@ -204,7 +203,7 @@ async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]
     _require_storable(messages)
     config = config_at(thread.thread_id)
     config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, "update") as graph:
+    async with _graph_of(thread, graph_id, edit) as graph:
         if "messages" not in graph.channels:
             raise BadRequest(f"The state of graph '{graph_id}' has no messages")
         head = await graph.aget_state(config)

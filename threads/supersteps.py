@@ -5,6 +5,7 @@ from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import ApiError
 from platform_site.core.loops import state_loop
 from platform_site.core.wire import encode
+from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.schemas import ThreadCreate
 from threads.selectors import thread_for_state, thread_get
@@ -28,8 +29,9 @@ async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, 
         problem = f"Thread {made.thread_id} was created, but there were problems updating the state: {error.detail}"
         return 201, encode({"detail": problem})
     try:
-        snapshot = await state_loop().run(state_bulk_update(thread, body.supersteps))
-        await in_db(thread_state_changed, made.thread_id, head_of(snapshot))
+        async with editing(made.thread_id) as edit:
+            snapshot = await state_loop().run(state_bulk_update(edit, thread, body.supersteps))
+            await in_db(thread_state_changed, edit, head_of(snapshot))
     except BaseException:
         await in_db(delete_threads, [made.thread_id], workspace_id=principal.workspace_id)
         raise

@@ -33,6 +33,8 @@ threads_deleting: Hook[[list[UUID]]] = Hook()
 assistant_deleting: Hook[[int, UUID]] = Hook()
 # Sent after a thread's state was changed by a person or a program, not by a run.
 state_updated: Hook[[UUID]] = Hook()
+# Sent in the transaction after which a thread's pending runs may begin that a change of its state kept waiting.
+thread_freed: Hook[[UUID]] = Hook()
 # Sent when a change of a thread's state was asked for and made: its workspace, its id, and what gives the new state as
 # the wire shows it. Unlike the hooks above it is sent on the caller's event loop, outside a transaction.
 state_posted: Hook[[int, UUID, Callable[[], dict[str, Any]]]] = Hook()

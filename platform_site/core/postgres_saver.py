@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple, cast
 
 import django.db
 from langchain_core.runnables import RunnableConfig
@@ -13,7 +13,7 @@ from psycopg import AsyncCursor
 from psycopg.errors import DataError, DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
-from platform_site.core.checkpoints import Fence, LeaseLost
+from platform_site.core.checkpoints import EditLease, Fence, LeaseLost
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
 from platform_site.core.postgres_pool import LoopPools, Pool, told_if_away
 
@@ -21,6 +21,12 @@ from platform_site.core.postgres_pool import LoopPools, Pool, told_if_away
 # The lock keeps the lease where it is until the commit.
 _FENCE = """
 SELECT 1 / count(*) FROM (SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR SHARE) AS held
+"""
+
+
+# The same for a change of a thread's state by hand.
+_EDIT_FENCE = """
+SELECT 1 / count(*) FROM (SELECT 1 FROM threads_thread WHERE thread_id = %s AND editor = %s FOR SHARE) AS held
 """
 
 
@@ -54,6 +60,12 @@ INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}
 
 # Bytes of writes on a checkpoint that are not unpacked on the event loop.
 _LARGE_WRITES = 65536
+
+
+def _fence_statement(fence: Fence) -> tuple[LiteralString, tuple[Any, ...]]:
+    if isinstance(fence, EditLease):
+        return _EDIT_FENCE, (fence.thread_id, fence.lease_owner)
+    return _FENCE, (fence.run_id, fence.lease_owner)
 
 
 class _Text(NamedTuple):
@@ -103,7 +115,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 # One transaction: without a BEGIN a pipeline commits at its end, or nothing of it.
                 async with connection.pipeline(), connection.cursor(binary=True, row_factory=dict_row) as cursor:
                     if fence is not None:
-                        await cursor.execute(_FENCE, (fence.run_id, fence.lease_owner))
+                        await cursor.execute(*_fence_statement(fence))
                     yield cursor
             except (DivisionByZero, PipelineAborted) as error:
                 if fence is None:
@@ -155,7 +167,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         task_path: str,
         writes: Sequence[tuple[str, Any]],
     ) -> list[tuple[Any, ...]]:
-        run_id = str(self._fence.run_id) if self._fence is not None else None
+        run_id = str(self._fence.run_id) if self._fence is not None and self._fence.run_id is not None else None
         rows = super()._dump_writes(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, writes)
         return [(*row, run_id) for row in rows]
 

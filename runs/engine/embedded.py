@@ -17,11 +17,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from platform_site.core import metrics
@@ -403,6 +404,12 @@ class Engine:
     def _held(self) -> list[Attempt]:
         self._early_cancels.clear()
         return list(self._attempts.values())
+
+
+def wake_thread(thread_id: UUID) -> None:
+    """Begin what waits on the thread once the caller's transaction is committed."""
+    for run_id in queue.pending_of(thread_id):
+        transaction.on_commit(partial(engine().wake, run_id), robust=True)
 
 
 @cache

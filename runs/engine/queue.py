@@ -75,13 +75,15 @@ def lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-# The thread's runs that come before `r` or hold it: none may be there when `r` is claimed.
+# The thread's runs that come before `r` or hold it, and who changes its state by hand: none may be there when `r` is
+# claimed.
 _NEXT_OF_ITS_THREAD = """
     NOT EXISTS (SELECT 1 FROM runs_run o WHERE o.thread_id = r.thread_id AND o.lease_owner IS NOT NULL)
     AND NOT EXISTS (
         SELECT 1 FROM runs_run e WHERE e.thread_id = r.thread_id AND e.status = 'pending'
         AND e.sequence < r.sequence AND e.scheduled_at <= %s
     )
+    AND NOT EXISTS (SELECT 1 FROM threads_thread t WHERE t.thread_id = r.thread_id AND t.edited_until > %s)
 """
 _CLAIM_COLUMNS = """
     r.sequence, r.run_id, r.thread_id, r.workspace_id, r.assistant_id, r.kwargs, r.attempt, r.scheduled_at,
@@ -115,7 +117,7 @@ def _claim(worker: str, wanted: str, params: list[Any], *, limit: int, recoverie
         cursor.execute(
             f"SELECT {_CLAIM_COLUMNS} FROM runs_run r WHERE {wanted} AND {due} AND {_NEXT_OF_ITS_THREAD} "
             "ORDER BY r.sequence LIMIT %s" + (" FOR UPDATE OF r SKIP LOCKED" if IS_POSTGRES else ""),
-            [*params, moment_param(now), moment_param(now), limit],
+            [*params, *[moment_param(now)] * 3, limit],
         )
         for row in cursor.fetchall():
             is_recovery = row[6] > 0
@@ -182,6 +184,12 @@ def ending_run(run_id: UUID) -> Run | None:
 def is_held(run_id: UUID) -> bool:
     """Whether an attempt holds the run."""
     return Run.objects.filter(run_id=run_id, lease_owner__isnull=False).exists()
+
+
+def pending_of(thread_id: UUID) -> list[UUID]:
+    """The thread's runs that wait, the earliest first."""
+    waiting = Run.objects.filter(thread_id=thread_id, status=RunStatus.PENDING).order_by("sequence")
+    return list(waiting.values_list("run_id", flat=True))
 
 
 def next_due(after: datetime) -> datetime | None:

@@ -8,6 +8,7 @@ import pytest
 from tests.api_client import ApiClient
 from tests.runs.conftest import _test_graphs as _test_graphs
 from tests.runs.conftest import api as api
+from tests.runs.conftest import engine as engine
 from tests.runs.conftest import idle_engine as idle_engine
 from tests.runs.conftest import principal as principal
 from tests.runs.conftest import registry as registry

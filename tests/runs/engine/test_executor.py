@@ -271,6 +271,17 @@ async def test_cancel_that_comes_when_the_graph_has_ended_stands(
     assert found == left
 
 
+async def test_cancel_that_comes_when_the_graph_has_ended_keeps_the_spans(principal: Principal, gate: Gate) -> None:
+    with script("pause", gate.pause):
+        attempt, execution = await paused(principal, gate)
+        await in_db(run_cancel, principal, attempt.claim.thread_id, attempt.claim.run_id)
+        gate.open.set()
+        await execution
+    run = await row(attempt)
+    spans = await in_db(lambda: list(run.spans.order_by("started_at").values_list("name", flat=True)))
+    assert (run.status, spans) == ("interrupted", ["begin", "work"])
+
+
 async def test_cancel_that_comes_during_a_drain_stands(principal: Principal, gate: Gate) -> None:
     with script("pause", gate.pause):
         attempt, execution = await paused(principal, gate)

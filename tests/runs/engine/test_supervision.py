@@ -12,7 +12,7 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core import rounds
 from platform_site.core.background import BackgroundTasks, Status, background
-from platform_site.core.checkpoints import checkpoints
+from platform_site.core.checkpoints import EditLease, checkpoints
 from platform_site.core.database import in_db
 from runs.engine import embedded, queue, sweep
 from runs.engine.embedded import Engine
@@ -195,8 +195,10 @@ def hidden(principal: Principal, **fields: Any) -> Thread:
 
 async def write_checkpoint(principal: Principal, thread: Thread) -> None:
     found = await in_db(thread_for_state, principal, thread.pk)
-    _, snapshot = await state_update(found, None, {"log": ["left behind"]}, None)
-    await in_db(thread_state_changed, thread.pk, head_of(snapshot))
+    lease = EditLease(thread.pk, "somebody")
+    await in_db(Thread.objects.filter(pk=thread.pk).update, editor=lease.lease_owner)
+    _, snapshot = await state_update(lease, found, None, {"log": ["left behind"]}, None)
+    await in_db(thread_state_changed, lease, head_of(snapshot))
 
 
 async def test_hidden_thread_without_a_run_is_deleted_with_its_checkpoints(principal: Principal) -> None:

@@ -1,0 +1,96 @@
+"""The right to change a thread's state by hand: held by one at a time, in all processes, and never beside a run.
+
+It is a lease in the thread's row. Who comes second waits a moment for it. A run that is made meanwhile waits as pending
+until it is given back or has expired: it begins on the state that was made. What is written under a lease that does not
+hold any more is refused, as for runs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from platform_site.core.checkpoints import EditLease, LeaseLost
+from platform_site.core.database import in_db, moment_param, uuid_param
+from platform_site.core.errors import Conflict
+from platform_site.core.hooks import thread_freed
+from threads.models import Thread, ThreadStatus
+from threads.selectors import thread_not_found
+
+# How long a change waits for another one, and how often it looks, in seconds.
+PATIENCE_SECONDS = 5.0
+PAUSE_SECONDS = 0.02
+
+
+@asynccontextmanager
+async def editing(thread_id: UUID) -> AsyncIterator[EditLease]:
+    """Change the thread's state in this block, alone.
+
+    Raises `NotFound`, and `Conflict` while a run of the thread is in flight, while another change takes long, or if
+    this one takes longer than its lease.
+    """
+    edit = EditLease(thread_id, uuid4().hex)
+    await _begin(edit)
+    try:
+        async with asyncio.timeout(settings.LEASE_SECONDS / 2) as limit:
+            yield edit
+    except (TimeoutError, LeaseLost) as error:
+        if isinstance(error, TimeoutError) and not limit.expired():
+            raise
+        raise Conflict(f"Thread {thread_id} could not be changed in time: its graph takes too long for it.") from error
+    finally:
+        if edit.holds():
+            edit.end()
+            await in_db(_give_back, edit)
+
+
+async def _begin(edit: EditLease) -> None:
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while not await in_db(_take, edit):
+        if asyncio.get_running_loop().time() > deadline:
+            raise Conflict(f"Thread {edit.thread_id} is being changed by somebody else: try again.")
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _take(edit: EditLease) -> bool:
+    """Take the lease; False if somebody has it."""
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE threads_thread SET editor = %s, edited_until = %s "
+            "WHERE thread_id = %s AND status <> 'busy' AND (edited_until IS NULL OR edited_until <= %s)",
+            [
+                edit.lease_owner,
+                moment_param(now + timedelta(seconds=settings.LEASE_SECONDS)),
+                uuid_param(edit.thread_id),
+                moment_param(now),
+            ],
+        )
+        if cursor.rowcount:
+            return True
+    status = Thread.objects.filter(thread_id=edit.thread_id).values_list("status", flat=True).first()
+    if status is None:
+        raise thread_not_found(edit.thread_id)
+    if status == ThreadStatus.BUSY:
+        raise Conflict(f"Thread {edit.thread_id} has in-flight runs: wait for them to finish or cancel them first.")
+    return False
+
+
+def _give_back(edit: EditLease) -> None:
+    with transaction.atomic():
+        held = Thread.objects.select_for_update().filter(thread_id=edit.thread_id, editor=edit.lease_owner)
+        status = held.values_list("status", flat=True).first()
+        if status is not None:
+            held.update(editor=None, edited_until=None)
+            edit_over(edit.thread_id, status)
+
+
+def edit_over(thread_id: UUID, status: str) -> None:
+    """Tell, in the transaction that gives the lease back, that runs which came meanwhile may begin."""
+    if status == ThreadStatus.BUSY:
+        thread_freed.send(thread_id)
