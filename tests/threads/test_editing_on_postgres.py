@@ -52,7 +52,7 @@ async def test_change_and_run_at_once_fit_together(servers: list[LiveServer]) ->
             given = {"values": {"seen": [str(number)]}, "as_node": "warm"}
             change, run = await asyncio.gather(
                 http.post(f"{servers[0].url}{place}/state", json=given),
-                http.post(f"{servers[1].url}{place}/runs/wait", json=body),
+                http.post(f"{servers[0].url}{place}/runs/wait", json=body),
             )
             assert (change.status_code in (200, 409), run.status_code) == (True, 200)
             made += change.status_code == 200
