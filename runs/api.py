@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import NotFound, Unprocessable
 from platform_site.core.events import BEGIN, Subscription, event_log
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
+from platform_site.core.ids import uuid7
 from platform_site.core.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.wire import encode
 from runs import cancel, schemas, selectors, services
@@ -46,10 +48,26 @@ RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
 _background: set[asyncio.Task[None]] = set()
 
 
-async def _create(request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate) -> CreatedRun:
+async def _create(
+    request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate, run_id: UUID | None = None
+) -> CreatedRun:
     if body.webhook is not None:
         await webhooks_admit([body.webhook])
-    return await in_db(services.run_create, request.principal, thread_id, body, request.request_id, request.run_headers)
+    create = partial(services.run_create, run_id=run_id)
+    return await in_db(create, request.principal, thread_id, body, request.request_id, request.run_headers)
+
+
+async def _create_followed(
+    request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate, after: str | None
+) -> tuple[CreatedRun, Subscription]:
+    """A run, and a reader of its events who was there before it: it may end, and be forgotten, at once."""
+    run_id = uuid7()
+    subscription = event_log().subscribe(str(run_id), after)
+    try:
+        return await _create(request, thread_id, body, run_id), subscription
+    except BaseException:
+        event_log().withdraw(str(run_id))
+        raise
 
 
 def _path(thread_id: UUID | None, run_id: UUID) -> str:
@@ -86,19 +104,21 @@ async def create_batch(request: ApiRequest, body: Body[schemas.RunBatch]) -> Htt
 @router.post("/threads/{thread_id}/runs/stream", openapi_extra=_STREAMS)
 async def stream(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
     """Begin a run on the thread and stream its events."""
-    run = await _create(request, path_uuid(thread_id, "thread"), body)
-    return _stream_created(request, run, body, _path(run.thread_id, run.run_id))
+    run, events = await _create_followed(request, path_uuid(thread_id, "thread"), body, BEGIN)
+    return _stream_created(request, run, events, body, _path(run.thread_id, run.run_id))
 
 
 @router.post("/runs/stream", openapi_extra=_STREAMS)
 async def stream_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     """Begin a run on a thread of its own and stream its events."""
-    run = await _create(request, None, body)
-    return _stream_created(request, run, body, _path(None, run.run_id))
+    run, events = await _create_followed(request, None, body, BEGIN)
+    return _stream_created(request, run, events, body, _path(None, run.run_id))
 
 
-def _stream_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreate, path: str) -> HttpResponseBase:
-    events = follow(event_log().subscribe(str(run.run_id), BEGIN), with_ids=body.stream_resumable)
+def _stream_created(
+    request: ApiRequest, run: CreatedRun, subscription: Subscription, body: schemas.RunCreate, path: str
+) -> HttpResponseBase:
+    events = follow(subscription, with_ids=body.stream_resumable)
     if body.on_disconnect == "cancel":
         events = _cancelling(events, request, run.thread_id, run.run_id)
     return stream_response(events, headers=_locations(path, "stream"))
@@ -107,17 +127,19 @@ def _stream_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreat
 @router.post("/threads/{thread_id}/runs/wait", openapi_extra=_WAITS)
 async def wait(request: ApiRequest, thread_id: str, body: schemas.RunCreate) -> HttpResponseBase:
     """Begin a run on the thread and answer with its final values. A failed run answers 200 with `__error__`."""
-    return _wait_created(request, await _create(request, path_uuid(thread_id, "thread"), body), body)
+    return _wait_created(request, *await _create_followed(request, path_uuid(thread_id, "thread"), body, None), body)
 
 
 @router.post("/runs/wait", openapi_extra=_WAITS)
 async def wait_stateless(request: ApiRequest, body: schemas.RunCreateStateless) -> HttpResponseBase:
     """Begin a run on a thread of its own and answer with its final values, or with `__error__`."""
-    return _wait_created(request, await _create(request, None, body), body)
+    return _wait_created(request, *await _create_followed(request, None, body, None), body)
 
 
-def _wait_created(request: ApiRequest, run: CreatedRun, body: schemas.RunCreate) -> HttpResponseBase:
-    answer = _outcome(event_log().subscribe(str(run.run_id), None))
+def _wait_created(
+    request: ApiRequest, run: CreatedRun, subscription: Subscription, body: schemas.RunCreate
+) -> HttpResponseBase:
+    answer = _outcome(subscription)
     if body.on_disconnect == "cancel":
         answer = _cancelling(answer, request, run.thread_id, run.run_id)
     return stream_response(answer, "application/json", _locations(_path(run.thread_id, run.run_id), "join"))
@@ -224,10 +246,12 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
     """Stream a run's events from now on; with `Last-Event-ID`, a resumable run's from there on."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
     headers = _locations(_path(*ids), "stream")
+    # Before the look at the run, as in `join`; where to go on applies to resumable runs only.
+    from_now, from_last = event_log().subscribe(str(ids[1]), None), _subscribed(request, str(ids[1]))
     outcome = await read_db(selectors.run_outcome, request.principal, *ids)
     if outcome is None:
         return stream_response(_error_event(RUN_NOT_FOUND), headers=headers)
-    subscription = _subscribed(request, str(ids[1]), outcome.resumable)
+    subscription = from_last if outcome.resumable else from_now
     if subscription is None or (outcome.is_finished and not await event_log().is_closed(str(ids[1]))):
         return stream_response(_nothing(), headers=headers)
     modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
@@ -237,10 +261,10 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
     return stream_response(events, headers=headers)
 
 
-def _subscribed(request: ApiRequest, run_id: str, resumable: bool) -> Subscription | None:
+def _subscribed(request: ApiRequest, run_id: str) -> Subscription | None:
     """A reader from where the client left off: from now on without `Last-Event-ID`. None for an id that is none."""
     last = request.headers.get("Last-Event-ID")
-    if last is None or not resumable:
+    if last is None:
         return event_log().subscribe(run_id, None)
     try:
         return event_log().subscribe(run_id, BEGIN if last in ("-1", "0") else last)

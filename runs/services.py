@@ -16,7 +16,7 @@ from platform_site.core.database import json_param, moment, moment_param, uuid_p
 from platform_site.core.errors import Conflict, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
-from platform_site.core.wire import encode, timestamp
+from platform_site.core.wire import encode, keep, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
 from runs.engine import embedded
@@ -65,21 +65,24 @@ def run_create(
     headers: Mapping[str, str] = NO_HEADERS,
     *,
     taken: int = 0,
+    run_id: UUID | None = None,
 ) -> CreatedRun:
     """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
 
-    The run sees `headers` of the request. `taken` slots of the engine are promised to others. Raises `NotFound` for the
+    The run sees `headers` of the request. `taken` slots of the engine are promised to others. `run_id` is for those who
+    listen already, and must be new. Raises `NotFound` for the
     thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
     be asked.
     """
     check_run(body, has_thread=thread_id is not None)
+    run_id = run_id or uuid7()
     try:
-        return _accept(principal, thread_id, body, request_id, headers, taken)
+        return _accept(principal, thread_id, body, request_id, headers, taken, run_id)
     except IntegrityError:
         if thread_id is None:
             raise
         # Somebody made the thread, or claimed a run of it, at the same moment: now that is to be seen.
-        return _accept(principal, thread_id, body, request_id, headers, taken)
+        return _accept(principal, thread_id, body, request_id, headers, taken, run_id)
 
 
 def _accept(
@@ -89,11 +92,11 @@ def _accept(
     request_id: str,
     headers: Mapping[str, str],
     taken: int,
+    run_id: UUID,
 ) -> CreatedRun:
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
-    run_id = uuid7()
     with transaction.atomic():
         assistant = _assistant(principal, assistant_id)
         if thread_id is None:
@@ -370,7 +373,8 @@ def _insert(
 def _wire(
     run_id: UUID, thread_id: UUID, assistant_id: UUID, plan: RunPlan, body: RunCreate, now: datetime, due: datetime
 ) -> bytes:
-    return encode(
+    # It waits for the commit of its group.
+    shown = encode(
         {
             "run_id": run_id,
             "thread_id": thread_id,
@@ -384,3 +388,4 @@ def _wire(
             "langsmith_session_name": None,
         }
     )
+    return keep(shown)

@@ -69,6 +69,9 @@ class EventLog(Protocol):
         is not there either: subscribe first, then look at the run, and wait only for runs that have not ended.
         """
 
+    def withdraw(self, run_id: str) -> None:
+        """The run that somebody subscribed to was not made after all."""
+
     async def is_closed(self, run_id: str) -> bool:
         """Whether the log has ended and is still kept."""
 

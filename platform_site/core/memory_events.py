@@ -13,6 +13,7 @@ from platform_site.core.events import BEGIN, FeedReader, Subscription
 from platform_site.core.memory_feeds import Feeds
 from platform_site.core.memory_log import Log, MemorySubscription, position_of
 from platform_site.core.rounds import Task
+from platform_site.core.wire import keep
 
 # What a log weighs without its events.
 _LOG_OVERHEAD = 1000
@@ -137,7 +138,7 @@ class MemoryEventLog:
                 if newly:
                     log.closed, log.done = True, done
                     log.end_id = log.next_id()
-                    log.outcome = outcome
+                    log.outcome = None if outcome is None else keep(outcome)
                     log.expires_at = now + (self._resumable_ttl if log.resumable else self._ttl)
                 if forget:
                     log.forget_events()
@@ -166,6 +167,12 @@ class MemoryEventLog:
 
     def _subscription(self, run_id: str, log: Log, position: int) -> MemorySubscription:
         return MemorySubscription(log, position, lambda: self.open(run_id), self.clock)
+
+    def withdraw(self, run_id: str) -> None:
+        with self._lock:
+            log = self._logs.get(run_id)
+            if log is not None and not log.closed and not log.events:
+                self._remove(run_id, log)
 
     async def is_closed(self, run_id: str) -> bool:
         log = self._logs.get(run_id)
@@ -254,7 +261,8 @@ class MemoryEventLog:
             with log.lock:
                 keeps = bool(log.events) or log.resumable
                 idle = now - log.touched_at
-                if log.closed or log.waiting or idle < (self._abandoned_after if keeps else self._ttl):
+                # Without events it may be that of a run which is just being made.
+                if log.closed or log.waiting or idle < (self._abandoned_after if keeps else max(self._ttl, 10)):
                     continue
                 log.dropped = True
             self._remove(run_id, log)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Self
 
 from platform_site.core.events import BEGIN, Event
+from platform_site.core.wire import keep
 
 # What one kept event weighs in memory besides its data: a tuple and two short strings.
 EVENT_OVERHEAD = 200
@@ -87,7 +88,7 @@ class Log:
         return f"{self.last_ms}-{self.last_n}"
 
     def add(self, name: str, data: bytes, max_bytes: int) -> None:
-        self.events.append(Event(self.next_id(), name, data))
+        self.events.append(Event(self.next_id(), name, keep(data)))
         self.size += len(data) + EVENT_OVERHEAD
         if self.size > max_bytes:
             self._trim(max_bytes)

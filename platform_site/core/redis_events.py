@@ -23,6 +23,7 @@ from platform_site.core.redis_scripts import (
     unpack,
 )
 from platform_site.core.redis_writer import Lines, RedisWriter
+from platform_site.core.wire import keep
 
 logger = logging.getLogger("switchyard.redis")
 
@@ -122,6 +123,10 @@ class RedisEventLog:
     def subscribe(self, run_id: str, after: str | None) -> "RedisSubscription":
         return RedisSubscription(self.reader, run_id, after)
 
+    def withdraw(self, run_id: str) -> None:
+        # A subscription begins when it is entered.
+        pass
+
     def awaited_runs(self) -> dict[str, set[str | None]]:
         """The runs that somebody in this process waits for, each with how far its readers are."""
         prefix = stream_key("")
@@ -135,7 +140,7 @@ class RedisEventLog:
         """End this process's readers of a run whose end never reached Redis, or was lost there."""
         for reader in self.reader.readers():
             if reader.key == stream_key(run_id):
-                reader.end(("", b"", outcome))
+                reader.end(("", b"", None if outcome is None else keep(outcome)))
 
     async def is_closed(self, run_id: str) -> bool:
         return await asyncio.wrap_future(self.link.submit(self._is_closed(run_id)))

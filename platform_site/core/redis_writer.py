@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, Red
 from platform_site.core import metrics
 from platform_site.core.redis_link import Outage, RedisLink
 from platform_site.core.redis_scripts import APPEND, Script, pack
+from platform_site.core.wire import keep
 
 logger = logging.getLogger("switchyard.redis")
 
@@ -89,7 +90,7 @@ class RedisWriter:
 
     def call(self, script: Script, keys: list[str], args: list[Any]) -> None:
         """Run a script."""
-        self._put(Call(script, keys, args))
+        self._put(Call(script, keys, [keep(arg) if isinstance(arg, bytes) else arg for arg in args]))
 
     async def flushed(self) -> None:
         """Wait until Redis has answered everything that was given before. On the link's loop."""

@@ -35,6 +35,7 @@ from platform_site.core.checkpoint_rows import (
 )
 from platform_site.core.checkpoints import Fence, LeaseLost, serializer
 from platform_site.core.sqlite_maintenance import copy_thread, prune
+from platform_site.core.wire import keep
 
 _PUT = """
 INSERT INTO checkpoints
@@ -276,7 +277,7 @@ def _run_id(value: Any) -> str | None:
 
 def _json(metadata: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(metadata, option=orjson.OPT_NON_STR_KEYS)
+        return keep(orjson.dumps(metadata, option=orjson.OPT_NON_STR_KEYS))
     except TypeError:
         # Lone surrogates and integers beyond 64 bits.
         return json.dumps(metadata, ensure_ascii=False).encode("utf-8", "ignore")

@@ -88,8 +88,8 @@ async def _rows(run: Run, subscription: Subscription, finished: bool) -> AsyncIt
                 # Also a batch without a row of its own tells how far the reader has come.
                 yield f"id: {events[-1].id}\nevent: rows\ndata: {rows.batch(events)}\n\n"
                 await asyncio.sleep(GATHER_SECONDS)
-            elif finished:
-                # The log of a run that had ended is silent: it went with a restart.
+            elif finished or await read_db(_is_over, run.run_id):
+                # The log of a run that had ended is silent: it went with a restart, or before it was listened to.
                 return
             else:
                 yield ": heartbeat\n\n"

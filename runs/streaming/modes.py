@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.messages import BaseMessageChunk, message_chunk_to_message
 from langgraph.types import StreamMode
 
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, keep
 
 Named = tuple[str, bytes]
 INTERRUPT = "__interrupt__"
@@ -64,7 +64,8 @@ class EventEncoder:
         earlier = self._values.get(INTERRUPT, ()) if isinstance(self._values, dict) else ()
         if earlier and isinstance(chunk, dict) and INTERRUPT in chunk:
             chunk, encoded = {**chunk, INTERRUPT: (*earlier, *chunk[INTERRUPT])}, None
-        self.has_values, self._values, self._encoded_values = True, chunk, encoded
+        self.has_values, self._values = True, chunk
+        self._encoded_values = None if encoded is None else keep(encoded)
 
     def _message_events(self, chunk: Any, suffix: str) -> Iterator[Named]:
         message, metadata = chunk
