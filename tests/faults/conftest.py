@@ -24,7 +24,7 @@ def start_victim(server_mode: str, tmp_path_factory: pytest.TempPathFactory) -> 
     def start(**environment: str) -> Victim:
         directory = tmp_path_factory.mktemp("victim")
         trail = directory / "trail"
-        environment = {**QUICK, "TRAIL": str(trail), **environment}
+        environment = {**QUICK, "TRAIL": str(trail), "LAST_BREATH": str(directory / "last_breath"), **environment}
         if server_mode == "scaled":
             worker = DyingWorker(ScaledStack(CONFIG, **environment).start())
             started.append(worker)

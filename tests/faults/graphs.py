@@ -12,6 +12,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from tests.faults import last_breath
+
+last_breath.install()
+
 
 def mark(config: RunnableConfig, node: str) -> None:
     """Write that a node starts, so that a kill in the next instant does not lose it."""

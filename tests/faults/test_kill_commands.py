@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.victim import HUMAN, NODES, REPEATS, Run, Victim, kill_among
+from tests.faults.victim import HUMAN, MOMENTS, NODES, Run, Victim, kill_among, seed_of
 
 pytestmark = pytest.mark.fault
 
@@ -40,7 +40,7 @@ def finished(victim: Victim) -> tuple[str, str]:
     return thread, next(state["checkpoint"]["checkpoint_id"] for state in history if state["next"] == ["n3"])
 
 
-@pytest.fixture(scope="module", params=range(REPEATS))
+@pytest.fixture(scope="module", params=MOMENTS)
 def killed(request: pytest.FixtureRequest, victim: Victim) -> Killed:
     def on(thread: str, graph: str, **body: object) -> Callable[[], tuple[str, str]]:
         return lambda: victim.start(graph, thread, durability="sync", **body)
@@ -56,7 +56,7 @@ def killed(request: pytest.FixtureRequest, victim: Victim) -> Killed:
         for _ in range(2):
             thread, checkpoint = finished(victim)
             starters.append(on(thread, "six", checkpoint_id=checkpoint, **body))
-    runs = kill_among(victim, starters, WINDOW, 3000 + request.param)
+    runs = kill_among(victim, starters, WINDOW, seed_of(request.param, 3000))
     return Killed({"two_nodes": runs[:3], "one_node": runs[3:6]}, runs[6:8], runs[8:10], runs[10:12], runs[12:14])
 
 

@@ -1,10 +1,11 @@
 """SIGKILL while six nodes run one after the other: what runs again, by durability."""
 
 import itertools
+from typing import Literal
 
 import pytest
 
-from tests.faults.victim import HUMAN, NODES, REPEATS, Run, Victim, kill_among
+from tests.faults.victim import HUMAN, MOMENTS, NODES, Run, Victim, kill_among, seed_of
 
 pytestmark = pytest.mark.fault
 
@@ -12,26 +13,26 @@ pytestmark = pytest.mark.fault
 AT_ONCE = 4
 
 
-def killed(victim: Victim, durability: str, seed: int) -> list[Run]:
+def killed(victim: Victim, durability: str, seed: int | Literal["end"]) -> list[Run]:
     def start() -> tuple[str, str]:
         return victim.start("six", input=HUMAN, durability=durability)
 
     return kill_among(victim, [start] * AT_ONCE, 0.35, seed)
 
 
-@pytest.fixture(scope="module", params=range(REPEATS))
+@pytest.fixture(scope="module", params=MOMENTS)
 def sync_runs(request: pytest.FixtureRequest, victim: Victim) -> list[Run]:
     return killed(victim, "sync", request.param)
 
 
-@pytest.fixture(scope="module", params=range(REPEATS))
+@pytest.fixture(scope="module", params=MOMENTS)
 def async_runs(request: pytest.FixtureRequest, victim: Victim) -> list[Run]:
-    return killed(victim, "async", 1000 + request.param)
+    return killed(victim, "async", seed_of(request.param, 1000))
 
 
-@pytest.fixture(scope="module", params=range(REPEATS))
+@pytest.fixture(scope="module", params=MOMENTS)
 def exit_runs(request: pytest.FixtureRequest, victim: Victim) -> list[Run]:
-    return killed(victim, "exit", 2000 + request.param)
+    return killed(victim, "exit", seed_of(request.param, 2000))
 
 
 def after(victim: Victim, run: Run) -> list[str]:

@@ -33,7 +33,8 @@ def start(place: Path | str, tmp_path: Path) -> Iterator[Callable[[Path], Victim
 
     def start(config: Path) -> Victim:
         database = {"DATABASE_URL": place} if isinstance(place, str) else {}
-        server = LiveServer(config, tmp_path, {**QUICK, "TRAIL": str(tmp_path / "trail"), **database})
+        files = {"TRAIL": str(tmp_path / "trail"), "LAST_BREATH": str(tmp_path / "last_breath")}
+        server = LiveServer(config, tmp_path, {**QUICK, **files, **database})
         started.append(server)
         return Victim(server.start(), tmp_path / "trail")
 
@@ -76,6 +77,16 @@ def test_stateless_runs_of_a_killed_server_leave_nothing(start: Callable[[Path],
     victim.until(lambda: len(victim.starts("")) >= 12)
     assert rows_of_threads(place)["threads_thread"] == 6
     victim.server.kill()
+    victim.server.start()
+    victim.until(lambda: rows_of_threads(place) == {})
+
+
+def test_stateless_run_whose_process_died_before_its_end_leaves_nothing(
+    start: Callable[[Path], Victim], place: Path | str
+) -> None:
+    victim = start(CONFIG)
+    victim.client.runs.create(None, "six", input=HUMAN | {"delay": 0.1})
+    victim.die_before_the_end([found["thread_id"] for found in victim.client.threads.search()])
     victim.server.start()
     victim.until(lambda: rows_of_threads(place) == {})
 

@@ -77,6 +77,19 @@ def test_every_run_is_told_of_whenever_the_server_is_killed(
     assert len(told) == len(runs), "one webhook for each run, however often it is sent"
 
 
+def test_run_whose_process_died_before_its_end_is_told_of_once(
+    start_victim: Callable[..., Victim], receiver: Receiver
+) -> None:
+    victim = start_victim(**ENVIRONMENT)
+    thread, run = victim.start("six", input={**HUMAN, "delay": 0.05}, webhook=receiver.url)
+    victim.die_before_the_end([thread])
+    assert receiver.received == []
+    victim.server.start()
+    assert victim.until_over(thread, run) == "success"
+    [told] = receiver.wait(1)
+    assert (told.body["run_id"], told.body["status"]) == (run, "success")
+
+
 def test_server_that_is_told_to_end_lets_requests_under_way_arrive(
     start_victim: Callable[..., Victim], receiver: Receiver
 ) -> None:

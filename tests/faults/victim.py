@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langgraph_sdk import get_sync_client
 
@@ -18,6 +18,13 @@ NODES = ["n1", "n2", "n3", "n4", "n5", "n6"]
 HUMAN = {"messages": [{"role": "user", "content": "hello"}]}
 # How often each fault is tried, at other moments each time: `FAULT_REPEATS=50 pytest tests/faults`.
 REPEATS = int(os.environ.get("FAULT_REPEATS", "2"))
+# The moments at which a process is killed: at random, and between the last write of a run and its end.
+MOMENTS: list[int | Literal["end"]] = [*range(REPEATS), "end"]
+
+
+def seed_of(moment: int | Literal["end"], story: int) -> int | Literal["end"]:
+    """The seed of a story's moment; each story has others."""
+    return moment if moment == "end" else story + moment
 
 
 @dataclass
@@ -28,6 +35,19 @@ class Victim:
     trail: Path
     # Whether a worker dies, behind a web process that lives on.
     is_scaled: bool = False
+
+    def die_before_the_end(self, threads: list[str]) -> None:
+        """Wait until the process has died in the place of the end of a run on one of these threads."""
+        process = self.server.process
+        assert process is not None
+        self.last_breath.write_text(" ".join(threads))
+        self.until(lambda: process.poll() is not None)
+        # Whatever it had started goes with it.
+        self.server.kill()
+
+    @property
+    def last_breath(self) -> Path:
+        return self.trail.with_name("last_breath")
 
     @property
     def client(self) -> SyncClient:
@@ -81,16 +101,24 @@ class Run:
     before: list[str]
 
 
-def kill_among(victim: Victim, starters: list[Callable[[], tuple[str, str]]], window: float, seed: int) -> list[Run]:
-    """Start runs at random moments of a window, kill the server at its end, start it again and wait for all runs."""
+def kill_among(
+    victim: Victim, starters: list[Callable[[], tuple[str, str]]], window: float, seed: int | Literal["end"]
+) -> list[Run]:
+    """Start runs at random moments of a window, kill the server at its end, start it again and wait for all runs.
+
+    With `end` for a seed it dies when the first of the runs is about to write its end.
+    """
     dice = random.Random(seed)
     begin = time.monotonic()
     started = []
     for moment, starter in sorted((dice.uniform(0, window), index) for index in range(len(starters))):
         time.sleep(max(0.0, begin + moment - time.monotonic()))
         started.append((starter, starters[starter]()))
-    time.sleep(max(0.0, begin + window + dice.uniform(0, 0.05) - time.monotonic()))
-    victim.server.kill()
+    if seed == "end":
+        victim.die_before_the_end([thread for _, (thread, _) in started])
+    else:
+        time.sleep(max(0.0, begin + window + dice.uniform(0, 0.05) - time.monotonic()))
+        victim.server.kill()
     runs = [Run(thread, run, victim.starts(thread)) for _, (thread, run) in sorted(started)]
     victim.server.start()
     for run in runs:
