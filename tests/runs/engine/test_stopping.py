@@ -94,7 +94,7 @@ def test_run_that_was_cancelled_is_asked_until_it_lets_go(
     node = Stubborn(5)
     with script("stubborn", node):
         run = create(principal, "scripted", input={"do": "stubborn"})
-        assert node.entered.wait(10)
+        assert node.entered.wait(30)
         run_cancel(principal, run.thread_id, run.run_id)
         assert ended(run).status == "interrupted"
     assert node.left == 0
@@ -108,7 +108,7 @@ def test_node_that_cannot_be_stopped_leaves_its_slot_to_others(
     caplog: pytest.LogCaptureFixture,
     graph_id: str,
 ) -> None:
-    settings.RUN_TIME_LIMIT_SECONDS = 0.1
+    settings.RUN_TIME_LIMIT_SECONDS = 3600
     engine = small_engine(grace=0.1)
     release, entered = threading.Event(), threading.Event()
     given_up = metrics.SLOTS_GIVEN_UP._value.get()
@@ -119,8 +119,8 @@ def test_node_that_cannot_be_stopped_leaves_its_slot_to_others(
 
     with script("stuck", stuck), caplog.at_level(logging.WARNING, "switchyard.runs"):
         run = create(principal, graph_id, input={"do": "stuck"})
-        assert entered.wait(10)
-        settings.RUN_TIME_LIMIT_SECONDS = 3600
+        assert entered.wait(30)
+        run_cancel(principal, run.thread_id, run.run_id)
         follower = create(principal, graph_id, run.thread_id, input={"do": "pass"})
         eventually(engine.has_room)
         with script("pass", lambda *_: "passed"):
@@ -129,7 +129,7 @@ def test_node_that_cannot_be_stopped_leaves_its_slot_to_others(
             held, waits = Run.objects.get(pk=run.pk), Run.objects.get(pk=follower.pk)
             assert (held.finished_at, held.lease_owner is not None, waits.status) == (None, True, "pending")
             release.set()
-            assert ended(run).status == "timeout"
+            assert ended(run).status == "interrupted"
             assert ended(follower).status == "success"
     assert metrics.SLOTS_GIVEN_UP._value.get() == given_up + 1
     assert metrics.RUNS_STUCK._value.get() == 0
