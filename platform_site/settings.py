@@ -120,6 +120,8 @@ DRAIN_SECONDS = _env_number("DRAIN_SECONDS", 30)
 MAX_ATTEMPTS = _env_int("MAX_ATTEMPTS", 3, 1)
 # Longest time a run may take, in seconds, before it ends with `timeout`.
 RUN_TIME_LIMIT_SECONDS = _env_number("RUN_TIME_LIMIT_SECONDS", 3600, 0.1)
+# Most supersteps of a run: a larger `recursion_limit` is refused, a run without one has at most so many.
+RECURSION_LIMIT_MAX = _env_int("RECURSION_LIMIT_MAX", 10_000, 1)
 # Runs that one process executes at the same time.
 CONCURRENCY = _env_int("CONCURRENCY", 500, 1)
 # File that workers and beat touch every few seconds while they are well, for health checks; empty for none.

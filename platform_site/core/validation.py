@@ -108,8 +108,23 @@ def _alternatives_value(body: Any, location: Sequence[str | int], kind: str) -> 
 
 
 def validation_detail(errors: Sequence[Mapping[str, Any]], body: Any) -> str:
-    """The sentence for the first of `errors` (as django-ninja collects them), `body` being the decoded request body."""
+    """The sentence for the first of `errors` (as django-ninja collects them), `body` being the decoded request body.
+
+    Where the wrong value is a field of an object inside the body, a trailer names the field: the sentence does not.
+    """
     error = errors[0]
+    return _sentence(error, body) + _trailer(error)
+
+
+def _trailer(error: Mapping[str, Any]) -> str:
+    location = error["loc"]
+    if location[:1] != ("body",) or not all(isinstance(step, str) for step in location[-2:]) or len(location) < 4:
+        return ""
+    place = "".join(f'["{step}"]' if isinstance(step, str) else f"[{step}]" for step in location[2:])
+    return f"\n\nFailed validating the request\n\nOn instance{place}:\n    {_quoted(error.get('input'))}"
+
+
+def _sentence(error: Mapping[str, Any], body: Any) -> str:
     kind, value = error["type"], error.get("input")
     context: Mapping[str, Any] = error.get("ctx") or {}
     location: tuple[str | int, ...] = tuple(error["loc"])
