@@ -37,7 +37,6 @@ async def run(principal: Principal) -> Run:
         ("POST", "history", {}),
         ("POST", "state/checkpoint", {"checkpoint": {"thread_id": THEIRS}}),
         ("POST", "state", {"values": {"log": ["mine"]}, "as_node": "two"}),
-        ("POST", "copy", None),
     ],
 )
 async def test_a_factory_is_called_with_the_servers_keys(
@@ -52,8 +51,7 @@ async def test_a_factory_is_called_with_the_servers_keys(
     forged = {**FORGED, "factory": "make", "user_id": "bob"}
 
     def store(run: Run) -> None:
-        columns = {"config": {**FORGED, "configurable": forged}, "status": "busy" if path == "copy" else "idle"}
-        Thread.objects.filter(pk=run.thread_id).update(**columns)
+        Thread.objects.filter(pk=run.thread_id).update(config={**FORGED, "configurable": forged})
 
     with script("make", make):
         run = await run_to_end(principal, "made", input={"log": []}, config={"configurable": {"factory": "make"}})
@@ -61,10 +59,6 @@ async def test_a_factory_is_called_with_the_servers_keys(
         seen.clear()
         answer = await api.request(method, f"/threads/{run.thread_id}/{path}", json=body)
         assert answer.status_code == 200, answer.text
-    if path == "copy":
-        # A copy has no configuration of its own yet, and its factory is called with its own id.
-        assert seen == []
-        return
     assert seen
     for config in seen:
         assert config.keys() == {"configurable", "metadata"}
