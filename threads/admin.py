@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from platform_site.console.admin import ReadOnly, on_dashboard
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.loops import state_loop
-from platform_site.core.scope import Scope
 from threads.models import Thread, ThreadTombstone
 from threads.services import delete_threads
 from threads.time_to_live import ttl_end, ttl_of
@@ -88,6 +87,9 @@ class ThreadAdmin(ReadOnly):
 
 async def _checkpoints(workspace_id: int, thread_id: UUID) -> list[tuple[str, ...]]:
     """The newest checkpoints of a thread in all namespaces; values are left where they are."""
+    # LangGraph takes a second to import, and commands load the admin.
+    from platform_site.core.scope import Scope
+
     await checkpoints().setup()
     saver = Scope(workspace_id=workspace_id, thread_id=thread_id).saver()
     rows: list[tuple[str, ...]] = []

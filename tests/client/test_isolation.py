@@ -3,19 +3,20 @@
 from typing import Any
 
 import pytest
-from langgraph_sdk.client import LangGraphClient
+
+from tests.live import Client
 
 SECRET = "SECRET-CANARY-42"
 WHO = "langgraph_auth_user_id"
 
 
-async def thread_with_a_secret(client: LangGraphClient) -> str:
+async def thread_with_a_secret(client: Client) -> str:
     thread: str = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "reports", input={"said": [SECRET]})
     return thread
 
 
-async def test_an_assistant_that_names_another_thread_does_not_reach_it(other: LangGraphClient) -> None:
+async def test_an_assistant_that_names_another_thread_does_not_reach_it(other: Client) -> None:
     victim = await thread_with_a_secret(other)
     before = await other.threads.get_state(victim)
     forged = {"thread_id": victim, WHO: "eve", "__pregel_checkpointer": "x", "checkpoint_id": "x", "anything": 1}
@@ -37,7 +38,7 @@ async def test_an_assistant_that_names_another_thread_does_not_reach_it(other: L
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_node_that_invokes_a_graph_with_its_own_saver_on_another_thread_fails(
-    kept: bool, other: LangGraphClient
+    kept: bool, other: Client
 ) -> None:
     victim = await thread_with_a_secret(other)
     before = await other.threads.get_history(victim)
@@ -59,7 +60,7 @@ async def test_a_node_that_invokes_a_graph_with_its_own_saver_on_another_thread_
     ("inner", "config"),
     [("without", "the node's"), ("without", "own"), ("of its own", "own"), ("inherits", "none"), ("inherits", "own")],
 )
-async def test_what_the_refusal_proposes_works(inner: str, config: str, kept: bool, other: LangGraphClient) -> None:
+async def test_what_the_refusal_proposes_works(inner: str, config: str, kept: bool, other: Client) -> None:
     victim = await thread_with_a_secret(other)
     before = await other.threads.get_history(victim)
     own = (await other.threads.create())["thread_id"] if kept else None

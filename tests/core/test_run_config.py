@@ -64,16 +64,22 @@ def test_no_source_sets_a_counter_of_langgraphs_checkpoints() -> None:
     assert found == {"configurable": {}, "metadata": {}}
 
 
+VALUES: dict[str, list[Any]] = {
+    "recursion_limit": [0, -1, 1.5, 25.0, "25", True, [], {}, 1e300],
+    "max_concurrency": [0, -5, 1.5, "5", False, [], {}, 2**31, 1e300],
+    "metadata": [5, "x", [], True],
+    "run_name": [5, [], {}, True],
+    "tags": [5, "x", {}, [5], [None]],
+    "configurable": [5, "x", []],
+}
+COORDINATES: dict[str, list[Any]] = {
+    "checkpoint_map": [5, "x", [], {"": 5}, {"": None}],
+    "checkpoint_id": [5, [], {}, True],
+    "checkpoint_ns": [5, [], {}, True],
+}
 WRONG: list[tuple[dict[str, Any], str]] = [
-    *[({"recursion_limit": value}, "recursion_limit") for value in (0, -1, 1.5, 25.0, "25", True, [], {}, 1e300)],
-    *[({"max_concurrency": value}, "max_concurrency") for value in (0, -5, 1.5, "5", False, [], {}, 2**31, 1e300)],
-    *[({"metadata": value}, "metadata") for value in (5, "x", [], True)],
-    *[({"run_name": value}, "run_name") for value in (5, [], {}, True)],
-    *[({"tags": value}, "tags") for value in (5, "x", {}, [5], [None])],
-    *[({"configurable": value}, "configurable") for value in (5, "x", [])],
-    *[({"configurable": {"checkpoint_map": value}}, "configurable") for value in (5, "x", [], {"": 5}, {"": None})],
-    *[({"configurable": {"checkpoint_id": value}}, "configurable") for value in (5, [], {}, True)],
-    *[({"configurable": {"checkpoint_ns": value}}, "configurable") for value in (5, [], {}, True)],
+    *(({name: value}, name) for name, values in VALUES.items() for value in values),
+    *(({"configurable": {name: value}}, "configurable") for name, values in COORDINATES.items() for value in values),
 ]
 
 

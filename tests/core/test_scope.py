@@ -24,7 +24,7 @@ METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
 def scope(request: pytest.FixtureRequest, store: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> Scope:
     """The scope of an attempt, of one whose thread is not kept, and of a call of the state API."""
     monkeypatch.setattr(scope_module, "checkpoints", lambda: store)
-    own = {"workspace_id": WORKSPACE, "thread_id": uuid4(), "graph_id": "agent"}
+    own: dict[str, Any] = {"workspace_id": WORKSPACE, "thread_id": uuid4(), "graph_id": "agent"}
     if request.param == "state":
         return Scope(**own)
     lease = leased(store)

@@ -7,6 +7,7 @@ import pytest
 
 from crons.models import Cron, CronTick
 from crons.scheduler import Scheduler
+from crons.services import cron_run_now
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
 from runs.models import Run
@@ -114,7 +115,7 @@ async def test_what_is_accepted_makes_runs_that_succeed(
         used = {"assistant_id": answer.json()["assistant_id"], "input": {"log": []}}
         assert (await api.post(path, json=used)).status_code == 200
     if operation.endswith("crons"):
-        await in_db(lambda: crons.services.cron_run_now(things["principal"], answer.json()["cron_id"]))
+        await in_db(lambda: cron_run_now(things["principal"], answer.json()["cron_id"]))
     for run in await in_db(lambda: list(Run.objects.filter(status="pending").order_by("sequence"))):
         await execute(await in_db(claim, run))
     for run in await in_db(lambda: list(Run.objects.all())):

@@ -25,6 +25,7 @@ from runs.models import Run
 from runs.schemas import RunCreate, RunCreateStateless
 from runs.services import run_create, runs_create
 from tests.api_client import ApiClient, client, make_key
+from tests.api_client import api as api
 from tests.runs.conftest import claim, execute, run_to_end
 from tests.runs.graphs import script
 from threads.models import Thread
@@ -386,3 +387,31 @@ async def test_a_factory_gets_the_servers_keys(ada: Principal) -> None:
     assert seen["configurable"]["thread_id"] == str(run.thread_id)
     assert seen["configurable"]["langgraph_auth_user"] == CALLER
     assert seen.keys() <= set(CONFIG_KEYS)
+
+
+@pytest.mark.parametrize("path", ["graph", "schemas", "subgraphs"])
+async def test_a_factory_that_is_looked_at_gets_the_servers_keys(path: str, ada: Principal, api: ApiClient) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def make(config: Any) -> Any:
+        from tests.runs.graphs import log
+
+        seen.append(config)
+        return log
+
+    config = {**TOP_LEVEL, "configurable": {**NAMES, "factory": "make", "user_id": "bob"}, "metadata": NAMES}
+    assistant = await in_db(lambda: assistant_of(ada, graph_id="made", config=config))
+    with script("make", make):
+        answer = await api.get(f"/assistants/{assistant}/{path}")
+    assert answer.status_code == 200, answer.text
+    assert seen
+    assert seen[0].keys() == {"configurable", "metadata"}
+    assert seen[0]["configurable"] == {
+        "factory": "make",
+        "user_id": "bob",
+        "graph_id": "made",
+        "assistant_id": assistant,
+        "langgraph_auth_user": None,
+        "langgraph_auth_user_id": "",
+        "langgraph_auth_permissions": [],
+    }
