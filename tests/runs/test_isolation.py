@@ -160,6 +160,10 @@ SOURCES: dict[str, Make] = {
     "assistant switched back: config": lambda ada: run_of(
         ada, assistant_id=assistant_switched_back(ada, config={**TOP_LEVEL, "configurable": NAMES})
     ),
+    # LangChain's own merge comes first where these are streamed.
+    "assistant: config, events": lambda ada: run_of(
+        ada, assistant_id=assistant_of(ada, config={**TOP_LEVEL, "configurable": NAMES}), stream_mode="events"
+    ),
     "request: config": lambda ada: run_of(ada, config=TOP_LEVEL),
     "request: configurable": lambda ada: run_of(ada, config={"configurable": RESERVED}),
     "request: context": lambda ada: run_of(ada, context=NAMES),
@@ -353,6 +357,12 @@ async def test_a_graph_that_is_bound_to_a_configuration_runs_on_the_threads_of_i
     run, seen = await reported(await in_db(lambda: run_of(ada)))
     require_the_servers(run, seen)
     assert seen["configurable"]["mine"] == 1
+
+
+async def test_a_run_for_which_nobody_gives_a_limit_shows_none(ada: Principal) -> None:
+    assert pregel.ensure_config()["recursion_limit"] == 10_000  # type: ignore[attr-defined]
+    _, seen = await reported(await in_db(lambda: run_of(ada)))
+    assert "recursion_limit" not in seen
 
 
 @pytest.mark.parametrize("bound", [None, 30])
