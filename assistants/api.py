@@ -1,7 +1,7 @@
 """REST operations on assistants."""
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -17,6 +17,9 @@ from platform_site.core.loops import state_loop
 from platform_site.core.openapi import declared
 from platform_site.core.paging import MOST_ROWS, Limit, Offset
 from platform_site.core.wire import encode
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
 
 router = Router(tags=["assistants"])
 # The graph may not be importable.
@@ -108,15 +111,15 @@ async def assistant_graph(request: ApiRequest, assistant_id: str, xray: schemas.
         found = default_assistant_id(assistant_id)
     else:
         found = path_uuid(assistant_id, "assistant")
-    assistant = await _assistant(request, found)
-    return await _from_graph(registry().drawing(assistant.graph_id, assistant.config, depth))
+    assistant, config = await _assistant(request, found)
+    return await _from_graph(registry().drawing(assistant.graph_id, config, depth))
 
 
 @router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas, openapi_extra=_FROM_GRAPH)
 async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpResponse:
     """Get the JSON schemas of an assistant's graph."""
-    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().schemas(assistant.graph_id, assistant.config))
+    assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().schemas(assistant.graph_id, config))
 
 
 @router.get(
@@ -126,8 +129,8 @@ async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpRespo
 )
 async def assistant_subgraphs(request: ApiRequest, assistant_id: str, recurse: bool = False) -> HttpResponse:
     """Get the subgraphs of an assistant's graph and their schemas."""
-    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().subgraphs(assistant.graph_id, assistant.config, None, recurse))
+    assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().subgraphs(assistant.graph_id, config, None, recurse))
 
 
 @router.get(
@@ -139,12 +142,14 @@ async def assistant_subgraphs_in(
     request: ApiRequest, assistant_id: str, namespace: str, recurse: bool = False
 ) -> HttpResponse:
     """Get the subgraph of this namespace and its schemas."""
-    assistant = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().subgraphs(assistant.graph_id, assistant.config, namespace, recurse))
+    assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
+    return await _from_graph(registry().subgraphs(assistant.graph_id, config, namespace, recurse))
 
 
-async def _assistant(request: ApiRequest, assistant_id: UUID) -> Assistant:
-    return await read_db(selectors.assistant_require, request.principal, assistant_id)
+async def _assistant(request: ApiRequest, assistant_id: UUID) -> "tuple[Assistant, RunnableConfig]":
+    """The assistant, and the configuration with which its graph is looked at."""
+    assistant = await read_db(selectors.assistant_require, request.principal, assistant_id)
+    return assistant, cast("RunnableConfig", selectors.assistant_config(request.principal, assistant))
 
 
 async def _from_graph(reading: Coroutine[Any, Any, Any]) -> HttpResponse:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 
 from platform_site.core.openapi import every_field_optional
 from platform_site.core.paging import Limit, Offset
+from platform_site.core.run_config import Configurable, RecursionLimit, RunConfig
 from platform_site.core.validation import AssistantId
 from platform_site.core.wire import Schema
 
@@ -42,14 +43,14 @@ COLUMNS: tuple[str, ...] = (
 Xray = Annotated[str, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1}]})]
 
 
-class Config(Schema):
-    """A LangGraph config: what is checked is named here, everything else is kept as it was sent."""
+class Config(RunConfig):
+    """A LangGraph config. Keys that are not named here are kept for the wire, and no run is given them."""
 
     model_config = ConfigDict(extra="allow")
 
     tags: list[str] = []
-    recursion_limit: int = 25
-    configurable: dict[str, Any] = {}
+    recursion_limit: RecursionLimit = 25
+    configurable: Configurable = {}
 
     def given(self) -> dict[str, Any]:
         """The config as it was sent."""

@@ -10,9 +10,11 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from assistants.models import Assistant
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
+from platform_site.core.config import config
 from platform_site.core.database import IS_POSTGRES
 from platform_site.core.errors import NotFound
 from platform_site.core.paging import Page
+from platform_site.core.run_config import langgraph_config
 from platform_site.core.wire import encode, timestamp
 
 _TIMES = ("created_at", "updated_at")
@@ -59,6 +61,12 @@ def assistant_require(principal: Principal, assistant_id: UUID) -> Assistant:
     if (assistant := assistant_find(principal, assistant_id)) is None:
         raise NotFound
     return assistant
+
+
+def assistant_config(principal: Principal, assistant: Assistant) -> dict[str, Any]:
+    """Return the configuration with which the assistant's graph is looked at."""
+    identity = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
+    return langgraph_config([config().run_defaults, assistant.config], principal.configurable | identity)
 
 
 def assistant_get(principal: Principal, assistant_id: UUID) -> bytes:

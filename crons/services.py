@@ -22,6 +22,7 @@ from platform_site.core.background import background
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
+from platform_site.core.run_config import require_valid
 from platform_site.core.wire import encode
 from runs.configuration import BOTH_GIVEN, check_run
 from runs.schemas import RunCreate, RunCreateStateless, RunOptions
@@ -155,13 +156,11 @@ def cron_run_now(principal: Principal, cron_id: UUID) -> CreatedRun:
 
 def run_make(cron: Cron) -> CreatedRun:
     """A run as the cron asks for it, in the name of who made the cron. Raises what `run_create` raises."""
-    cron_id = str(cron.cron_id)
     body = _run_body(cron.payload, has_thread=cron.thread_id is not None)
-    body.metadata = {**body.metadata, "cron_id": cron_id}
+    body.metadata = {**body.metadata, "cron_id": str(cron.cron_id)}
     if isinstance(body, RunCreateStateless) and cron.on_run_completed == "keep":
         body.on_completion = "keep"
-    # Beside what was configured, as headers are: a configurable of its own would stand against a context.
-    return run_create(owner_of(cron), cron.thread_id, body, uuid4().hex, {"cron_id": cron_id})
+    return run_create(owner_of(cron), cron.thread_id, body, uuid4().hex, cron_id=cron.cron_id)
 
 
 def owner_of(cron: Cron) -> Principal:
@@ -236,11 +235,15 @@ def _with_cron_id(payload: dict[str, Any], cron_id: UUID) -> dict[str, Any]:
 
 
 def _run_body(payload: dict[str, Any], *, has_thread: bool) -> RunCreate:
-    """What a payload asks of a run, without the cron's own mark."""
+    """What a payload asks of a run, without the cron's own mark.
+
+    Raises `Unprocessable` for a stored payload that is beyond what the server allows now.
+    """
     asked = {name: payload[name] for name in RunOptions.model_fields if name in payload}
     config = asked.get("config", {})
     configurable = {name: value for name, value in (config.get("configurable") or {}).items() if name != "cron_id"}
     asked["config"] = {**config, "configurable": configurable}
+    require_valid(asked["config"], "The config of the cron")
     schema = RunCreate if has_thread else RunCreateStateless
     return schema(assistant_id=payload["assistant_id"], **asked)
 

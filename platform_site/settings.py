@@ -122,6 +122,10 @@ MAX_ATTEMPTS = _env_int("MAX_ATTEMPTS", 3, 1)
 RUN_TIME_LIMIT_SECONDS = _env_number("RUN_TIME_LIMIT_SECONDS", 3600, 0.1)
 # Seconds that a run may go on after it was to end, before others may use its slot.
 STOP_GRACE_SECONDS = _env_number("STOP_GRACE_SECONDS", 30)
+# Most supersteps of a run: a larger `recursion_limit` is refused, a run without one has at most so many.
+RECURSION_LIMIT_MAX = _env_int("RECURSION_LIMIT_MAX", 10_000, 1)
+# LangGraph reads this when it is first imported: how many a run has for which nobody gives a number.
+os.environ.setdefault("LANGGRAPH_DEFAULT_RECURSION_LIMIT", str(min(10_000, RECURSION_LIMIT_MAX)))
 # Runs that one process executes at the same time.
 CONCURRENCY = _env_int("CONCURRENCY", 500, 1)
 # File that workers and beat touch every few seconds while they are well, for health checks; empty for none.

@@ -1,7 +1,7 @@
 """What a run is started with: the assistant's configuration and the request's, merged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from platform_site.access.principal import Principal
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
+from platform_site.core.run_config import fork_point, langgraph_config, own_configurable, require_valid
 from runs.schemas import RunCreate
 from runs.webhooks.policy import webhook_check
 
@@ -18,6 +19,7 @@ BOTH_GIVEN = (
     "0.6.0 and is the long term planned replacement for configurable."
 )
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 # Fields of the contract that are refused by name when they ask for something, and why.
 REFUSED = {
     "feedback_keys": "it asks for feedback URLs of LangSmith, which Switchyard does not talk to",
@@ -36,7 +38,7 @@ def check_run(body: RunCreate, *, has_thread: bool) -> None:
         return
     if body.command is not None and body.command.model_dump(exclude_none=True):
         raise BadRequest("You must provide a thread_id when resuming.")
-    if body.checkpoint_id or (body.checkpoint is not None and body.checkpoint.checkpoint_id):
+    if _fork_point(body).get("checkpoint_id"):
         raise Unprocessable("`checkpoint_id` names a checkpoint of a thread, and a stateless run has a new thread")
 
 
@@ -68,34 +70,51 @@ def plan_run(
     run_id: UUID,
     thread_id: UUID,
     thread_metadata: Mapping[str, Any],
+    thread_config: Mapping[str, Any] = NO_CONFIG,
     request_id: str,
     headers: Mapping[str, str] = NO_HEADERS,
+    cron_id: UUID | None = None,
     temporary: bool,
 ) -> RunPlan:
-    """Merge the server's defaults, the assistant and the request. `headers` are those that a run is to see.
+    """Merge the server's defaults, the assistant and the request.
 
-    Raises `BadRequest` if both `configurable` and `context` are given.
+    `headers` are those that the run is to see, `cron_id` is the cron that makes it. Raises `BadRequest` if both
+    `configurable` and `context` are given, and `Unprocessable` for an assistant whose config no run may have.
     """
-    assistant = _over_defaults(assistant)
-    asked = body.config.model_dump(exclude_none=True)
-    configurable, context = _parameters(asked.get("configurable"), body.context, assistant)
-    asked_metadata = {**assistant.config.get("metadata", {}), **asked.get("metadata", {}), **body.metadata}
-    metadata = {**assistant.metadata, **thread_metadata, **asked_metadata}
-    metadata["assistant_id"] = str(assistant.assistant_id)
-    server = {**_own(headers), **_server_keys(principal, assistant, run_id, thread_id, request_id)}
-    config = {
-        **{key: value for key, value in assistant.config.items() if key not in ("configurable", "metadata")},
-        **{key: value for key, value in asked.items() if key not in ("configurable", "metadata")},
-        "metadata": metadata,
-        "configurable": {**configurable, **_checkpoint(body), **server},
-    }
+    require_valid(assistant.config, f"The config of assistant {assistant.assistant_id}")
+    defaults, asked = server_config().run_defaults, body.config.model_dump(exclude_none=True)
+    given = _given(asked.get("configurable"), body.context)
+    metadata = {**assistant.metadata, **thread_metadata}
+    for source in (defaults, assistant.config, asked):
+        metadata |= source.get("metadata") or {}
+    metadata |= {**body.metadata, "assistant_id": str(assistant.assistant_id)}
+    remembered = _user_of(thread_config)
+    config = langgraph_config(
+        [
+            defaults,
+            assistant.config,
+            {"configurable": remembered},
+            {**asked, "configurable": given},
+            {"configurable": headers, "metadata": metadata},
+        ],
+        server={
+            **_fork_point(body),
+            **principal.configurable,
+            "langgraph_request_id": request_id,
+            "run_id": str(run_id),
+            "thread_id": str(thread_id),
+            "graph_id": assistant.graph_id,
+            "assistant_id": str(assistant.assistant_id),
+            **({"cron_id": str(cron_id)} if cron_id else {}),
+        },
+    )
     modes = body.stream_mode if isinstance(body.stream_mode, list) else [body.stream_mode]
     durability = body.durability or ("exit" if body.checkpoint_during is False else "async")
     kwargs = {
         "input": body.input,
         "command": (body.command and body.command.model_dump(exclude_none=True)) or None,
         "config": config,
-        "context": context,
+        "context": {**assistant.context, **given},
         "stream_mode": list(dict.fromkeys(modes)) or ["values"],
         "interrupt_before": body.interrupt_before,
         "interrupt_after": body.interrupt_after,
@@ -111,61 +130,33 @@ def plan_run(
         kwargs["strict_resume"] = True
     if trace := tracing.kept(headers):
         kwargs["trace"] = trace
-    thread_config = {**asked, "configurable": _own(asked.get("configurable"))}
-    return RunPlan(kwargs=kwargs, metadata=metadata, thread_config=thread_config)
+    kept = {**remembered, **own_configurable(asked.get("configurable") or {})}
+    return RunPlan(kwargs=kwargs, metadata=metadata, thread_config={**asked, "configurable": kept})
 
 
-def _over_defaults(assistant: Configured) -> Configured:
-    """The assistant with the default config of the server (`LANGGRAPH_CONFIG`) below its own."""
-    defaults = server_config().run_defaults
-    if not defaults:
-        return assistant
-    merged = {**defaults, **assistant.config}
-    for part in ("configurable", "metadata"):
-        merged[part] = {**defaults.get(part, {}), **assistant.config.get(part, {})}
-    return replace(assistant, config=merged)
+def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the request's `configurable` or its `context`: one given alone stands for both.
 
-
-def _own(configurable: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A client's configurable without the keys by which LangGraph steers itself."""
-    return {key: value for key, value in (configurable or {}).items() if not key.startswith("__")}
-
-
-def _parameters(
-    configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | None, assistant: Configured
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`configurable` and `context`, each per key over the assistant's; one given alone stands for both."""
+    Names by which LangGraph steers itself are left out.
+    """
     if configurable and context:
         raise BadRequest(BOTH_GIVEN)
-    given = _own(configurable or context)
-    return (
-        {**_own(assistant.config.get("configurable")), **given},
-        {**assistant.context, **given},
-    )
+    return {key: value for key, value in (configurable or context or {}).items() if not key.startswith("__")}
 
 
-def _checkpoint(body: RunCreate) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _user_of(thread_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `user_id` that an earlier run was given on the thread, if one was."""
+    user_id = (thread_config.get("configurable") or {}).get("user_id")
+    return {} if user_id is None else {"user_id": user_id}
+
+
+def _fork_point(body: RunCreate) -> dict[str, Any]:
+    """Return the keys of `configurable` that address the checkpoint at which the run begins."""
+    found = fork_point(body.config.configurable)
     if body.checkpoint is not None:
-        found = body.checkpoint.model_dump(exclude_none=True, exclude={"thread_id"})
-    if body.checkpoint_id and "checkpoint_id" not in found:
+        found |= body.checkpoint.model_dump(exclude_none=True, exclude={"thread_id"})
+    if body.checkpoint_id and (body.checkpoint is None or not body.checkpoint.checkpoint_id):
         found["checkpoint_id"] = body.checkpoint_id
     if not found.get("checkpoint_ns"):
         found.pop("checkpoint_ns", None)
     return found
-
-
-def _server_keys(
-    principal: Principal, assistant: Configured, run_id: UUID, thread_id: UUID, request_id: str
-) -> dict[str, Any]:
-    return {
-        "langgraph_auth_user": dict(principal.user) if principal.user is not None else None,
-        "langgraph_auth_user_id": principal.identity,
-        "langgraph_auth_permissions": list(principal.permissions),
-        "langgraph_request_id": request_id,
-        "run_id": str(run_id),
-        "thread_id": str(thread_id),
-        "graph_id": assistant.graph_id,
-        "assistant_id": str(assistant.assistant_id),
-        "user_id": principal.identity,
-    }

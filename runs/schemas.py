@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from platform_site.core.openapi import every_field_optional
+from platform_site.core.run_config import RunConfig
 from platform_site.core.validation import RunId, ThreadId
 from platform_site.core.wire import Schema, encode
 from threads.schemas import CheckpointRef
@@ -24,15 +25,6 @@ class Command(Schema):
     update: dict[str, Any] | list[Any] | None = None
     resume: Any = None
     goto: Send | str | list[Send | str] | None = None
-
-
-class RunConfig(Schema):
-    tags: list[str] | None = None
-    recursion_limit: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    configurable: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
-    run_name: str | None = None
-    max_concurrency: Annotated[int, Field(ge=1)] | None = None
 
 
 class RunOptions(Schema):

@@ -64,25 +64,26 @@ def run_create(
     request_id: str,
     headers: Mapping[str, str] = NO_HEADERS,
     *,
+    cron_id: UUID | None = None,
     taken: int = 0,
     run_id: UUID | None = None,
 ) -> CreatedRun:
     """Accept a run, on a thread of its own where `thread_id` is None; once this returns, the run will end.
 
-    The run sees `headers` of the request. `taken` slots of the engine are promised to others. `run_id` is for those who
-    listen already, and must be new. Raises `NotFound` for the
+    The run sees `headers` of the request, and `cron_id` if a cron makes it. `taken` slots of the engine are promised
+    to others. `run_id` is for those who listen already, and must be new. Raises `NotFound` for the
     thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
     be asked.
     """
     check_run(body, has_thread=thread_id is not None)
     run_id = run_id or uuid7()
     try:
-        return _accept(principal, thread_id, body, request_id, headers, taken, run_id)
+        return _accept(principal, thread_id, body, request_id, headers, cron_id, taken, run_id)
     except IntegrityError:
         if thread_id is None:
             raise
         # Somebody made the thread, or claimed a run of it, at the same moment: now that is to be seen.
-        return _accept(principal, thread_id, body, request_id, headers, taken, run_id)
+        return _accept(principal, thread_id, body, request_id, headers, cron_id, taken, run_id)
 
 
 def _accept(
@@ -91,6 +92,7 @@ def _accept(
     body: RunCreate,
     request_id: str,
     headers: Mapping[str, str],
+    cron_id: UUID | None,
     taken: int,
     run_id: UUID,
 ) -> CreatedRun:
@@ -112,7 +114,9 @@ def _accept(
                 # With the messages that a run which made way has left waiting again.
                 thread = _thread(principal, own_thread, body)
         body, kept = _take_messages(thread, body)
-        plan = _plan(principal, body, assistant, run_id, own_thread, thread, request_id, headers, thread_id is None)
+        plan = _plan(
+            principal, body, assistant, run_id, own_thread, thread, request_id, headers, cron_id, thread_id is None
+        )
         if kept:
             plan.kwargs["kept_messages"] = kept
         _save_thread(principal, own_thread, thread, plan, assistant, body, now)
@@ -252,6 +256,7 @@ def _plan(
     thread: _ThreadRow | None,
     request_id: str,
     headers: Mapping[str, str],
+    cron_id: UUID | None,
     is_stateless: bool,
 ) -> RunPlan:
     metadata = {} if is_stateless else {
@@ -266,8 +271,10 @@ def _plan(
         run_id=run_id,
         thread_id=thread_id,
         thread_metadata=metadata,
+        thread_config=thread.config if thread else {},
         request_id=request_id,
         headers=headers,
+        cron_id=cron_id,
         temporary=is_stateless and body.on_completion != "keep",
     )
 

@@ -103,6 +103,40 @@ def test_only_the_roof_imports_views() -> None:
         assert not views, f"{path.relative_to(ROOT)} imports {views}"
 
 
+# What a graph or a caller reaches threads and items with, and who may ask for it: everybody else asks a `Scope`.
+HANDED_OUT = {
+    "saver_for_run": {"platform_site/core/scope.py"},
+    "memory_saver": {"platform_site/core/scope.py"},
+    # Without a thread: the store's own operations.
+    "store_for": {"platform_site/core/scope.py", "store/access.py"},
+    # Readers of a thread's stream, and what is told them between runs.
+    "feed_of": {"platform_site/core/scope.py", "runs/streaming/thread_stream.py"},
+}
+
+
+def calls_of(path: Path) -> Iterator[str]:
+    """The names of the functions and methods that a file calls; `checkpoints().saver` for those of a call."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def test_savers_stores_and_feeds_are_handed_out_in_one_place() -> None:
+    for path in sources():
+        place = str(path.relative_to(ROOT))
+        called = set(calls_of(path))
+        for name, allowed in HANDED_OUT.items():
+            if any(call.rpartition(".")[2] == name for call in called):
+                assert place in allowed, f"{place} calls {name}: ask a Scope"
+        if "checkpoints().saver" in called:
+            assert place == "platform_site/core/scope.py", f"{place} takes a saver of every thread: ask a Scope"
+
+
+def test_the_places_that_hand_out_are_there() -> None:
+    scope = {call.rpartition(".")[2] for call in calls_of(ROOT / "platform_site/core/scope.py")}
+    assert HANDED_OUT.keys() | {"saver"} <= scope
+
+
 def test_the_top_level_is_fixed() -> None:
     tracked = {path.split("/")[0] for path in _git_files()}
     assert tracked <= TOP_LEVEL, f"not part of the layout: {sorted(tracked - TOP_LEVEL)}"

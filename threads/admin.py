@@ -52,7 +52,7 @@ class ThreadAdmin(ReadOnly):
 
     @admin.display(description="checkpoints")
     def checkpoint_list(self, thread: Thread) -> SafeString | str:
-        rows = state_loop().submit(_checkpoints(thread.pk)).result(PATIENCE_SECONDS)
+        rows = state_loop().submit(_checkpoints(thread.workspace_id, thread.pk)).result(PATIENCE_SECONDS)
         if not rows:
             return "None."
         body = format_html_join("", "<tr>" + "<td>{}</td>" * 6 + "</tr>", rows)
@@ -85,10 +85,13 @@ class ThreadAdmin(ReadOnly):
             delete_threads([pk], workspace_id=workspace_id)
 
 
-async def _checkpoints(thread_id: UUID) -> list[tuple[str, ...]]:
+async def _checkpoints(workspace_id: int, thread_id: UUID) -> list[tuple[str, ...]]:
     """The newest checkpoints of a thread in all namespaces; values are left where they are."""
+    # LangGraph takes a second to import, and commands load the admin.
+    from platform_site.core.scope import Scope
+
     await checkpoints().setup()
-    saver = checkpoints().saver()
+    saver = Scope(workspace_id=workspace_id, thread_id=thread_id).saver()
     rows: list[tuple[str, ...]] = []
     async for found in saver.alist({"configurable": {"thread_id": str(thread_id)}}, limit=CHECKPOINTS_SHOWN):
         place = found.config["configurable"]

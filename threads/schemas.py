@@ -159,7 +159,7 @@ class CheckpointRef(Schema):
     thread_id: str | None = None
     checkpoint_ns: str | None = None
     checkpoint_id: str | None = None
-    checkpoint_map: dict[str, Any] | None = None
+    checkpoint_map: dict[str, str] | None = None
 
 
 class StateUpdate(Schema):

@@ -157,6 +157,8 @@ class ThreadForState:
     graph_id: str | None
     assistant_id: str | None
     config: dict[str, Any]
+    # The keys of `configurable` that say who reads or changes it.
+    caller: dict[str, Any]
 
 
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
@@ -165,11 +167,12 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
     if row is None:
         raise thread_not_found(thread_id)
     metadata, config = row
-    graph_id = metadata.get("graph_id")
+    graph_id, assistant_id = metadata.get("graph_id"), metadata.get("assistant_id")
     return ThreadForState(
         thread_id=thread_id,
         workspace_id=principal.workspace_id,
         graph_id=graph_id if isinstance(graph_id, str) else None,
-        assistant_id=metadata.get("assistant_id"),
+        assistant_id=assistant_id if isinstance(assistant_id, str) else None,
         config=config,
+        caller=principal.configurable,
     )

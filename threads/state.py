@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.last_value import LastValue
@@ -12,12 +12,13 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
-from platform_site.core.checkpoints import EditLease, checkpoints
+from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import is_storable, json_contains
 from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
-from platform_site.core.stores import store_for
+from platform_site.core.run_config import langgraph_config
+from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
@@ -44,15 +45,15 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 
 @asynccontextmanager
 async def _graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
-    graphs, allowlist = registry(), registry().allowlist(graph_id)
-    saver = checkpoints().saver(allowlist) if edit is None else checkpoints().saver_for_run(edit, allowlist)
-    configurable = dict(thread.config.get("configurable") or {})
-    configurable |= {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
+    graphs = registry()
+    scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
+    identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
+    config = langgraph_config([{"configurable": thread.config.get("configurable")}], thread.caller | identity)
     async with graphs.open(
         graph_id,
-        {"configurable": configurable},
-        checkpointer=saver,
-        store=store_for(thread.workspace_id),
+        cast(RunnableConfig, config),
+        checkpointer=scope.saver(graphs.allowlist(graph_id)),
+        store=scope.store(),
         access="read" if edit is None else "update",
     ) as graph:
         yield graph

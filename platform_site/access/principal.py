@@ -27,5 +27,14 @@ class Principal:
     user: Mapping[str, Any] | None = None
 
     @property
+    def configurable(self) -> dict[str, Any]:
+        """Return the keys of a graph's `configurable` that say who calls."""
+        return {
+            "langgraph_auth_user": dict(self.user) if self.user is not None else None,
+            "langgraph_auth_user_id": self.identity,
+            "langgraph_auth_permissions": list(self.permissions),
+        }
+
+    @property
     def can_write(self) -> bool:
         return self.role is not Role.VIEWER

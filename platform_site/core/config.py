@@ -203,8 +203,10 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             line = f"`{key}` is missing"
         else:
             text = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-            got = item["input"]
-            line = f"`{key}`: {text[:1].lower()}{text[1:]}, not {_shown(got)}"
+            got = _shown(item["input"])
+            line = f"`{key}`: {text[:1].lower()}{text[1:]}"
+            if not text.startswith(got):
+                line += f", not {got}"
         if line not in seen:
             seen.add(line)
             yield line

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from platform_site.core.run_config import Configurable, MaxConcurrency, RecursionLimit
+
 # `path/to/file.py:name` or `module.path:name`.
 REFERENCE = re.compile(r"^(?P<place>[^\s:][^:]*):(?P<name>[A-Za-z_]\w*)$")
 
@@ -210,13 +212,13 @@ class Webhooks(Section):
 
 
 class RunDefaults(Section):
-    """What `LANGGRAPH_CONFIG` may hold: a configuration below every assistant's. Other keys are taken as they are."""
+    """What `LANGGRAPH_CONFIG` may hold: a configuration below every assistant's. Other keys have no effect."""
 
     tags: list[str] = []
-    recursion_limit: Annotated[int, Field(ge=1)] = 25
-    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    recursion_limit: RecursionLimit = 25
+    max_concurrency: MaxConcurrency | None = None
     run_name: str | None = None
-    configurable: dict[str, Any] = {}
+    configurable: Configurable = {}
     metadata: dict[str, Any] = {}
 
 

@@ -5,6 +5,7 @@ The logs of runs that belong together, those of a thread, are also read one afte
 
 from functools import cache
 from typing import Any, NamedTuple, Protocol, Self
+from uuid import UUID
 
 from django.conf import settings
 
@@ -12,6 +13,11 @@ from django.conf import settings
 BEGIN = "0"
 # In a feed: the run whose id is the data has ended.
 END = "end"
+
+
+def feed_of(workspace_id: int, thread_id: UUID) -> str:
+    """The name of the thread's feed. Other workspaces have another under the same id, so nobody need be asked."""
+    return f"{workspace_id}/{thread_id}"
 
 
 class Event(NamedTuple):

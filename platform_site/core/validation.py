@@ -15,6 +15,9 @@ from platform_site.core.wire import encode
 # A wrong value is quoted in the answer, but not at any length.
 _LONGEST_QUOTE = 1000
 
+# Objects of a body whose fields are named when one of them is wrong.
+_NAMED_INSIDE = frozenset({"config", "checkpoint"})
+
 _JSON_TYPES = {
     "string_type": "string",
     "int_type": "integer",
@@ -108,8 +111,22 @@ def _alternatives_value(body: Any, location: Sequence[str | int], kind: str) -> 
 
 
 def validation_detail(errors: Sequence[Mapping[str, Any]], body: Any) -> str:
-    """The sentence for the first of `errors` (as django-ninja collects them), `body` being the decoded request body."""
+    """The sentence for the first of `errors` (as django-ninja collects them), `body` being the decoded request body.
+
+    Where the wrong value lies in a configuration, a trailer names the field: many of its fields have the same type.
+    """
     error = errors[0]
+    return _sentence(error, body) + _trailer(error["loc"], error.get("input"))
+
+
+def _trailer(location: Sequence[str | int], value: Any) -> str:
+    if _NAMED_INSIDE.isdisjoint(location[2:-1]):
+        return ""
+    place = "".join(f'["{step}"]' if isinstance(step, str) else f"[{step}]" for step in location[2:])
+    return f"\n\nFailed validating the request\n\nOn instance{place}:\n    {_quoted(value)}"
+
+
+def _sentence(error: Mapping[str, Any], body: Any) -> str:
     kind, value = error["type"], error.get("input")
     context: Mapping[str, Any] = error.get("ctx") or {}
     location: tuple[str | int, ...] = tuple(error["loc"])

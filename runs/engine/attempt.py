@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import main as pregel
 from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, checkpoints
 from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
+from platform_site.core.scope import Scope
 from runs.engine.breakpoints import continued, where_it_stopped
 from runs.engine.queue import Claim, save_baseline
 from runs.streaming.modes import graph_modes
@@ -32,7 +36,6 @@ RESUME_CHANNEL = "__resume__"
 _STRICT_RESUME = "__pregel_strict_resume"
 # Stream modes in which checkpoints are seen.
 _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
-_FORK_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
 @dataclass(frozen=True)
@@ -165,13 +168,17 @@ def _goto(goto: Any) -> Any:
 
 
 def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[RunnableConfig, dict[str, Any] | None]:
-    """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only."""
-    config: dict[str, Any] = dict(claim.kwargs["config"])
-    config["configurable"] = dict(config["configurable"])
+    """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only.
+
+    The claim says which run and thread it is, whatever is stored with the run.
+    """
+    stored = claim.kwargs["config"]
+    server = server_configurable(stored["configurable"])
+    server |= fork_point(stored["configurable"]) | {"run_id": str(claim.run_id), "thread_id": str(claim.thread_id)}
     if claim.kwargs.get("strict_resume"):
-        config["configurable"][_STRICT_RESUME] = True
-    config["metadata"] = {
-        **config.get("metadata", {}),
+        server[_STRICT_RESUME] = True
+    config = langgraph_config([stored], server)
+    config["metadata"] |= {
         "run_attempt": claim.attempt,
         "run_id": str(claim.run_id),
         "thread_id": str(claim.thread_id),
@@ -184,9 +191,24 @@ def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[Runnabl
     return config, context or None  # type: ignore[return-value]
 
 
+def confirmed(graph: AnyPregel, config: RunnableConfig, scope: Scope) -> RunnableConfig:
+    """Return the configuration to use with the graph, once LangGraph's own merge was seen to keep the server's keys.
+
+    A graph may be bound to a configuration, and LangGraph has rules of its own for what goes over what. Raises
+    `OutOfScope` if the merge changes where the run is or who asks for it. A run has no more supersteps than the server
+    allows, whoever gives the number.
+    """
+    # The function by which `astream` merges, looked up where `astream` finds it.
+    merged = pregel.ensure_config(graph.config, config)  # type: ignore[attr-defined]
+    scope.require_unchanged(config["configurable"], merged["configurable"])
+    if merged["recursion_limit"] > settings.RECURSION_LIMIT_MAX:
+        return {**config, "recursion_limit": settings.RECURSION_LIMIT_MAX}
+    return config
+
+
 def without_fork_point(config: RunnableConfig) -> RunnableConfig:
     """The configuration that addresses the thread's head."""
-    configurable = {key: value for key, value in config["configurable"].items() if key not in _FORK_KEYS}
+    configurable = {key: value for key, value in config["configurable"].items() if key not in FORK_KEYS}
     return {**config, "configurable": configurable}
 
 

@@ -17,7 +17,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from platform_site.core import metrics
@@ -25,9 +24,9 @@ from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
-from platform_site.core.stores import store_for
+from platform_site.core.scope import Scope
 from platform_site.core.wire import encode, error_body
-from runs.engine.attempt import attempt_config, chunks_of, in_db_for_run, start_of, without_fork_point
+from runs.engine.attempt import attempt_config, chunks_of, confirmed, in_db_for_run, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.stopping import Stopper
@@ -35,7 +34,6 @@ from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
 from runs.streaming.modes import INTERRUPT, EventEncoder, graph_modes
-from runs.streaming.thread_stream import feed_of
 from runs.webhooks.outbox import cancelled_error
 from threads.head import head_of
 from threads.state import AnyPregel
@@ -108,6 +106,19 @@ class Attempt:
         self._recorder = self._telemetry.recorder
         self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
 
+    @property
+    def scope(self) -> Scope:
+        """What the attempt may touch, under its lease."""
+        claim = self.claim
+        return Scope(
+            workspace_id=claim.workspace_id,
+            thread_id=claim.thread_id,
+            graph_id=claim.graph_id,
+            run_id=claim.run_id,
+            fence=self.lease,
+            is_temporary=claim.is_temporary,
+        )
+
     def stop(self, reason: Stop) -> None:
         """End the attempt as soon as its graph lets go. The first reason counts, but a lost lease beats all."""
         if reason is Stop.LOST:
@@ -176,8 +187,7 @@ class Attempt:
 
     def _begin_stream(self) -> None:
         claim = self.claim
-        feed = None if claim.is_temporary else feed_of(claim.workspace_id, claim.thread_id)
-        self._log.begin(self._name, feed, attempt=claim.attempt, resumable=claim.kwargs["resumable"])
+        self._log.begin(self._name, self.scope.feed, attempt=claim.attempt, resumable=claim.kwargs["resumable"])
 
     def _emit(self, name: str, data: bytes) -> None:
         self._telemetry.event(len(data))
@@ -279,17 +289,12 @@ class Attempt:
         claim, graphs = self.claim, registry()
         config, self._context = attempt_config(claim, graphs.context_keys(claim.graph_id))
         config["callbacks"] = [self._recorder]
-        allowlist = graphs.allowlist(claim.graph_id)
-        saver: BaseCheckpointSaver[Any]
-        if claim.is_temporary:
-            saver = checkpoints().memory_saver(allowlist)
-        else:
-            saver = checkpoints().saver_for_run(self.lease, allowlist)
-        store = store_for(claim.workspace_id, self.lease)
+        scope = self.scope
+        saver, store = scope.saver(graphs.allowlist(claim.graph_id)), scope.store()
         async with graphs.open(
             claim.graph_id, config, checkpointer=saver, store=store, access="run", context=self._context
         ) as graph:
-            yield graph, config
+            yield graph, confirmed(graph, config, scope)
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
         """Undo a run that is rolled back, and put the state that the thread has now into the ending."""

@@ -102,8 +102,9 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
 
 
 def _cron(request: PageRequest, run: Run) -> tuple[UUID, str] | None:
-    """Id and name of the cron that made the run, if it is still there."""
-    cron_id = as_uuid(str(run.metadata.get("cron_id", "")))
+    """Id and name of the cron that made the run, if it is still there. Metadata may be anybody's; this is not."""
+    configurable = (run.kwargs.get("config") or {}).get("configurable") or {}
+    cron_id = as_uuid(str(configurable.get("cron_id", "")))
     cron = find_cron(request.principal, cron_id) if cron_id else None
     return (cron.cron_id, cron_name(cron)) if cron else None
 

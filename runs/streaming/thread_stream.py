@@ -7,17 +7,12 @@ from uuid import UUID
 from django.db import transaction
 
 from platform_site.core.errors import Unprocessable
-from platform_site.core.events import BEGIN, END, Event, FeedReader, event_log
+from platform_site.core.events import BEGIN, END, Event, FeedReader, event_log, feed_of
 from platform_site.core.wire import encode
 from threads.models import Thread
 
 STATE_UPDATE = "state_update"
 MODES = ("run_modes", "lifecycle", "state_update")
-
-
-def feed_of(workspace_id: int, thread_id: UUID) -> str:
-    """The name of the thread's feed. Other workspaces have another under the same id, so nobody need be asked."""
-    return f"{workspace_id}/{thread_id}"
 
 
 class Wanted:

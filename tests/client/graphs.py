@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
@@ -116,3 +118,50 @@ async def squares(numbers: list[int], *, previous: Any = None) -> dict[str, Any]
     """The functional API."""
     results = [await square(number) for number in numbers]
     return {"squares": results, "before": previous and previous["squares"]}
+
+
+class Called(TypedDict, total=False):
+    # Which of the inner graphs is called, and with whose configuration.
+    inner: str
+    config: str
+    thread: str
+    said: Annotated[list[str], operator.add]
+
+
+async def say(state: Called) -> Called:
+    return {"said": [f"heard {len(state.get('said', []))} before"]}
+
+
+_inner = StateGraph(Called).add_node("say", say).add_edge(START, "say")
+INNER = {
+    "inherits": _inner.compile(),
+    "without": _inner.compile(checkpointer=False),
+    "of its own": _inner.compile(checkpointer=InMemorySaver()),
+}
+
+
+async def call(state: Called, config: RunnableConfig) -> Called:
+    """Invoke another graph on another thread, as the state says."""
+    thread = {"thread_id": state["thread"]}
+    nodes: RunnableConfig = {**config, "configurable": {**config["configurable"], **thread}}
+    configs: dict[str, RunnableConfig] = {"the node's": nodes, "own": {"configurable": thread}, "none": {}}
+    answer = await INNER[state["inner"]].ainvoke({"said": []}, configs[state["config"]])
+    return {"said": answer["said"]}
+
+
+# A node that invokes another graph.
+calls = StateGraph(Called).add_node("call", call).add_edge(START, "call").compile()
+
+
+class Report(TypedDict, total=False):
+    seen: dict[str, Any]
+    said: Annotated[list[str], operator.add]
+
+
+async def report(state: Report, config: RunnableConfig) -> Report:
+    shown = {key: value for key, value in config["configurable"].items() if not key.startswith("__")}
+    return {"seen": {"keys": sorted(config), "configurable": shown}}
+
+
+# A node that tells its configuration.
+reports = StateGraph(Report).add_node("report", report).add_edge(START, "report").compile()

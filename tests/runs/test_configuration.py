@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.errors import BadRequest
+from platform_site.core.errors import BadRequest, Unprocessable
 from runs.configuration import Configured, RunPlan, plan_run
 from runs.engine.attempt import attempt_config
 from runs.engine.queue import Claim
@@ -18,7 +18,10 @@ RUN, THREAD, ASSISTANT = uuid4(), uuid4(), uuid4()
 
 
 def plan(
-    body: dict[str, Any] | None = None, thread_metadata: dict[str, Any] | None = None, **assistant: Any
+    body: dict[str, Any] | None = None,
+    thread_metadata: dict[str, Any] | None = None,
+    thread_config: dict[str, Any] | None = None,
+    **assistant: Any,
 ) -> RunPlan:
     configured = {"config": {}, "context": {}, "metadata": {}} | assistant
     return plan_run(
@@ -28,6 +31,7 @@ def plan(
         run_id=RUN,
         thread_id=THREAD,
         thread_metadata=thread_metadata or {},
+        thread_config=thread_config or {},
         request_id="r",
         temporary=False,
     )
@@ -55,11 +59,31 @@ def test_every_run_has_the_servers_keys() -> None:
     assert plan().kwargs["config"]["configurable"] == SERVER
 
 
-@pytest.mark.parametrize("key", sorted(SERVER))
+@pytest.mark.parametrize("key", sorted(SERVER.keys() - {"user_id"}))
 def test_no_client_sets_a_key_of_the_server(key: str) -> None:
     for body in ({"config": {"configurable": {key: "theirs"}}}, {"context": {key: "theirs"}}):
         assert plan(body).kwargs["config"]["configurable"] == SERVER
     assert plan(config={"configurable": {key: "theirs"}}).kwargs["config"]["configurable"] == SERVER
+    assert plan({"config": {"configurable": {key: "theirs"}}}).thread_config["configurable"] == {}
+
+
+def test_a_user_id_is_given_by_request_thread_and_assistant_in_this_order() -> None:
+    request = {"config": {"configurable": {"user_id": "of the request"}}}
+    thread, assistant = {"user_id": "of the thread"}, {"user_id": "of the assistant"}
+
+    def user_id(body: dict[str, Any], in_thread: dict[str, Any], in_assistant: dict[str, Any]) -> Any:
+        found = plan(body, thread_config={"configurable": in_thread}, config={"configurable": in_assistant})
+        return found.kwargs["config"]["configurable"]["user_id"]
+
+    assert user_id(request, thread, assistant) == "of the request"
+    assert user_id({}, thread, assistant) == "of the thread"
+    assert user_id({}, {}, assistant) == "of the assistant"
+    assert user_id({}, {}, {}) == "ada"
+
+
+def test_keys_of_the_assistants_config_that_langgraph_does_not_know_are_left_out() -> None:
+    found = plan(config={"thread_id": "theirs", "callbacks": [], "anything": 1, "tags": ["t"]})
+    assert found.kwargs["config"].keys() == {"tags", "metadata", "configurable"}
 
 
 @pytest.mark.parametrize("key", ["__pregel_resuming", "__pregel_checkpointer", "__anything"])
@@ -127,12 +151,36 @@ def test_durability(body: dict[str, Any], durability: str, during: bool) -> None
         ({"checkpoint": {"checkpoint_id": "c", "checkpoint_ns": "n"}}, {"checkpoint_id": "c", "checkpoint_ns": "n"}),
         ({"checkpoint": {"checkpoint_id": "c", "checkpoint_ns": ""}}, {"checkpoint_id": "c"}),
         ({"checkpoint": {"thread_id": str(uuid4()), "checkpoint_id": "c"}}, {"checkpoint_id": "c"}),
+        ({"config": {"configurable": {"checkpoint_id": "c"}}}, {"checkpoint_id": "c"}),
+        ({"config": {"configurable": {"checkpoint_id": "d"}}, "checkpoint_id": "c"}, {"checkpoint_id": "c"}),
+        ({"config": {"configurable": {"checkpoint_map": {"": "c"}}}}, {"checkpoint_map": {"": "c"}}),
+        ({"context": {"checkpoint_id": "c"}}, {}),
     ],
 )
 def test_fork_point(body: dict[str, Any], expected: dict[str, Any]) -> None:
     found = plan(body)
     assert configurable(found) == expected
     assert found.kwargs["config"]["configurable"]["thread_id"] == str(THREAD)
+
+
+def test_only_a_request_names_the_checkpoint_to_begin_at() -> None:
+    place = {"checkpoint_id": "c", "checkpoint_ns": "n", "checkpoint_map": {"": "c"}}
+    assert configurable(plan(config={"configurable": place})) == {}
+    assert configurable(plan(thread_config={"configurable": place})) == {}
+
+
+def test_an_assistant_beyond_the_servers_limit_is_refused_by_its_field(settings: Any) -> None:
+    settings.RECURSION_LIMIT_MAX = 50
+    with pytest.raises(Unprocessable) as caught:
+        plan(config={"recursion_limit": 51})
+    for part in (f"The config of assistant {ASSISTANT}", "maximum of 50", 'On instance["config"]["recursion_limit"]'):
+        assert part in caught.value.detail
+
+
+@pytest.mark.parametrize("wrong", [{"metadata": 5}, {"max_concurrency": -5}, {"run_name": 5}, {"recursion_limit": "1"}])
+def test_an_assistant_that_was_stored_with_a_wrong_value_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Unprocessable):
+        plan(config=wrong)
 
 
 def test_attempt_tells_run_thread_and_graph_whatever_the_client_says(principal: Principal) -> None:

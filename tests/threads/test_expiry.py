@@ -13,10 +13,9 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db
-from platform_site.core.events import event_log
+from platform_site.core.events import event_log, feed_of
 from runs.engine.embedded import Engine
 from runs.models import Run
-from runs.streaming.thread_stream import feed_of
 from tests.api_client import ApiClient
 from tests.runs.conftest import claim, create, ended, eventually, execute, run_to_end, table_counts
 from tests.runs.conftest import engine as engine
