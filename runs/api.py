@@ -202,6 +202,7 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
 async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     """Wait for the end of a run; its final values, or `__error__`."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    cancels = _cancels_on_disconnect(request)
     headers = _locations(_path(*ids), "join")
     # Subscribed before the look at the run: its end cannot fall between the two.
     subscription = event_log().subscribe(str(ids[1]), None)
@@ -211,7 +212,7 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
     if outcome.is_finished:
         return json_response(outcome.body, headers=headers)
     answer = _outcome(subscription)
-    if _flag(request, "cancel_on_disconnect"):
+    if cancels:
         answer = _cancelling(answer, request, *ids)
     return stream_response(answer, "application/json", headers)
 
@@ -223,6 +224,7 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
 async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     """Stream a run's events from now on; with `Last-Event-ID`, a resumable run's from there on."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    cancels = _cancels_on_disconnect(request)
     headers = _locations(_path(*ids), "stream")
     outcome = await read_db(selectors.run_outcome, request.principal, *ids)
     if outcome is None:
@@ -232,9 +234,17 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
         return stream_response(_nothing(), headers=headers)
     modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
     events = follow(subscription, with_ids=outcome.resumable, only=_event_modes(modes) if modes else None)
-    if _flag(request, "cancel_on_disconnect"):
+    if cancels:
         events = _cancelling(events, request, *ids)
     return stream_response(events, headers=headers)
+
+
+def _cancels_on_disconnect(request: ApiRequest) -> bool:
+    """Return whether the run ends with the connection. Raise `Forbidden` at once for who may only read."""
+    if not _flag(request, "cancel_on_disconnect"):
+        return False
+    cancel.check_cancel(request.principal)
+    return True
 
 
 def _subscribed(request: ApiRequest, run_id: str, resumable: bool) -> Subscription | None:

@@ -17,6 +17,7 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from platform_site.access.authorization import check
 from platform_site.access.principal import Principal
 from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
@@ -38,11 +39,17 @@ NOTHING_TO_CANCEL = (
 )
 
 
+def check_cancel(principal: Principal) -> None:
+    """Raise `Forbidden` unless the caller may end runs: to cancel a run is to change it, however it is asked for."""
+    check(principal, "runs", writes=True)
+
+
 def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str = "interrupt") -> None:
-    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`.
+    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`, and `Forbidden` for readers.
 
     The run shows `interrupted` from now on, or is gone if it is rolled back.
     """
+    check_cancel(principal)
     with transaction.atomic():
         _lock_threads([thread_id])
         run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
