@@ -133,6 +133,8 @@ EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
 # Days that spans of finished runs are kept.
 SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)
+# Days that the figures of the overview are kept; its longest range needs a week.
+STATISTICS_RETENTION_DAYS = _env_number("STATISTICS_RETENTION_DAYS", 90, 8)
 # Seconds of silence after which streams send a heartbeat.
 STREAM_HEARTBEAT_SECONDS = _env_number("STREAM_HEARTBEAT_SECONDS", 5, 0.01)
 # Seconds by which a due time of a cron may be late and still count as on time.

@@ -23,12 +23,12 @@ from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
 from runs.engine import embedded
 from runs.engine.queue import claim_of, end_owner, lease_end
-from runs.models import FINISHED, IN_FLIGHT, CancelAction, Run, RunStatus
+from runs.models import FINISHED, IN_FLIGHT, CancelAction, PendingInterrupt, Run, RunStatus
 from runs.schemas import RunsCancel
 from runs.selectors import runs_visible
 from runs.streaming.thread_stream import end_unbegun
 from runs.webhooks.outbox import NO_VALUES, End, cancelled_error, webhook_owe
-from runs.webhooks.services import deliveries_forget
+from runs.webhooks.services import deliveries_disown, deliveries_forget
 from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
 
@@ -180,8 +180,17 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
 
 
 def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
-    """Runs of deleted threads end with them: whatever they still write is refused."""
-    run_ids = list(Run.objects.filter(thread_id__in=thread_ids).values_list("run_id", flat=True))
+    """End the runs of threads that are deleted in this transaction: whatever they still write is refused."""
+    in_flight = Run.objects.filter(
+        Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id__in=thread_ids
+    )
+    run_ids = list(in_flight.values_list("run_id", flat=True))
+    now = timezone.now()
+    in_flight.update(
+        status=RunStatus.INTERRUPTED, lease_owner=None, lease_expires_at=None, finished_at=now, updated_at=now
+    )
+    PendingInterrupt.objects.filter(thread_id__in=thread_ids, answered_at=None).delete()
+    deliveries_disown(Q(thread_id__in=thread_ids))
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
     embedded.engine().lose(run_ids)
     for run_id in run_ids:

@@ -24,7 +24,7 @@ from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
 from threads.messages import with_kept_messages
-from threads.services import finish_deletes, title_of
+from threads.services import make_room_for, title_of
 from threads.time_to_live import default_time_to_live, ttl_if_none, ttl_params
 
 NOT_FOUND = "Thread or assistant not found."
@@ -281,7 +281,7 @@ def _save_thread(
     if thread is None:
         if body.if_not_exists == "create":
             # The client's own id: what is left of a deleted thread that had it goes first.
-            finish_deletes([thread_id])
+            make_room_for(thread_id)
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "

@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite.utils import search_where
 
 from platform_site.core.checkpoint_chains import Place, Row, Stored, needed_by, row_of
-from platform_site.core.checkpoints import adopted
+from platform_site.core.checkpoints import PORTION_BYTES, PORTION_ROWS, adopted
 
 # Checkpoints that a listing reads and unpacks in one go.
 PAGE = 100
@@ -111,6 +111,28 @@ def delete_threads(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
         connection.execute("DELETE FROM checkpoints WHERE thread_id = ?", (thread_id,))
         connection.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
         connection.execute("DELETE FROM replaced_writes WHERE thread_id = ?", (thread_id,))
+
+
+# Each table of a thread with its large column.
+_TABLES = {"writes": "value", "replaced_writes": "value", "checkpoints": "checkpoint"}
+
+
+def delete_portion(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> bool:
+    """Delete a portion of the threads' rows; return whether nothing is left of them."""
+    rows, size = PORTION_ROWS, PORTION_BYTES
+    for thread_id in thread_ids:
+        for table, large in _TABLES.items():
+            # The length of a value stands in front of it: the value is not read.
+            found = connection.execute(
+                f"SELECT rowid, coalesce(length({large}), 0) FROM {table} WHERE thread_id = ? LIMIT ?",
+                (thread_id, rows + 1),
+            ).fetchall()
+            for rowid, length in found:
+                if rows <= 0 or size <= 0:
+                    return False
+                connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+                rows, size = rows - 1, size - length
+    return True
 
 
 def delete_run(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, run_id: str) -> None:

@@ -22,6 +22,10 @@ NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 # The place of resume values among the writes of a task (`WRITES_IDX_MAP` of LangGraph).
 RESUME_INDEX = -4
 
+# What one transaction deletes at most: others write in between.
+PORTION_ROWS = 1000
+PORTION_BYTES = 16_000_000
+
 Allowlist = Collection[tuple[str, ...]]
 
 
@@ -92,6 +96,13 @@ class Checkpoints(ABC):
     @abstractmethod
     def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
         """`delete_threads` for a database thread; on PostgreSQL within that thread's current transaction."""
+
+    @abstractmethod
+    def delete_portion_sync(self, thread_ids: Sequence[UUID]) -> bool:
+        """Delete a portion of what the threads have, in the way of `delete_threads_sync`.
+
+        Return whether nothing is left. A portion is `PORTION_ROWS` rows, or fewer where they are large.
+        """
 
     @abstractmethod
     async def end_writes(self, fence: Fence) -> str:

@@ -24,6 +24,7 @@ _COPIED = {
     "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id",
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
 }
+THREAD_TABLES = ("checkpoint_writes", "checkpoint_writes_replaced", "checkpoint_blobs", "checkpoints")
 WRITE_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id"
 WRITE_KEY = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
 DELETE_THREADS = (*PRUNE_DELETE_THREADS_SQL, "DELETE FROM checkpoint_writes_replaced WHERE thread_id = ANY(%s)")

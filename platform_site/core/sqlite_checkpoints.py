@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
-from platform_site.core.checkpoint_rows import delete_run, delete_threads, thread_rows
+from platform_site.core.checkpoint_rows import delete_portion, delete_run, delete_threads, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     NULL_TASK_ID,
@@ -70,6 +70,10 @@ class SqliteCheckpoints(Checkpoints):
     def delete_threads_sync(self, thread_ids: Sequence[UUID]) -> None:
         ids = [str(thread_id) for thread_id in thread_ids]
         self._file.write_sync(lambda connection: delete_threads(connection, ids))
+
+    def delete_portion_sync(self, thread_ids: Sequence[UUID]) -> bool:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        return self._file.write_sync(lambda connection: delete_portion(connection, ids))
 
     async def end_writes(self, fence: Fence) -> str:
         # One thread writes, one after the other, and asks the fence each time.

@@ -11,12 +11,13 @@ from django.db.models import Q
 
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database import Portion, in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
 from platform_site.core.loops import state_loop
 from runs.interrupts import interrupts_restore
-from runs.models import CancelAction, Run, RunStatus
+from runs.models import CancelAction, PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus, WebhookAttempt
+from runs.webhooks.services import deliveries_settled
 from threads.head import Head, head_of, thread_mirror
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_for_state
@@ -65,3 +66,16 @@ def _removed(thread_id: UUID, run_id: UUID, head: Head | None) -> None:
             )
             interrupts_restore(thread_id, head, run_id)
         transaction.on_commit(lambda: event_log().discard(str(run_id)), robust=True)
+
+
+def purge_runs_of_threads(thread_ids: list[UUID], portion: Portion) -> None:
+    """Delete a portion of what runs have left on deleted threads, the runs last: the rest refers to them."""
+    of_runs = Q(run__thread_id__in=thread_ids)
+    portion.delete(RunSpan.objects.filter(of_runs).order_by())
+    portion.delete(RunAttempt.objects.filter(of_runs).order_by())
+    portion.delete(PendingInterrupt.objects.filter(thread_id__in=thread_ids))
+    settled = deliveries_settled(Q(thread_id__in=thread_ids))
+    portion.delete(WebhookAttempt.objects.filter(delivery__in=settled).order_by())
+    portion.delete(settled)
+    if not portion.is_used_up:
+        portion.delete(Run.objects.filter(thread_id__in=thread_ids))
