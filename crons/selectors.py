@@ -76,10 +76,8 @@ def cron_search(principal: Principal, query: CronSearch) -> Page:
         found = found.order_by(F(column).asc(nulls_last=nulls_last), "cron_id")
     else:
         found = found.order_by(F(column).desc(nulls_last=nulls_last), "-cron_id")
-    rows = list(found.values(*(query.select or COLUMNS))[query.offset : query.offset + query.limit + 1])
-    more = len(rows) > query.limit
-    rows = [_on_wire(row) for row in rows[: query.limit]]
-    return Page.at(query.offset, encode(rows), rows=len(rows), more=more)
+    rows = found.values(*(query.select or COLUMNS))[query.offset : query.offset + query.limit + 1]
+    return Page.of(query.offset, query.limit, (encode(_on_wire(row)) for row in rows))
 
 
 def cron_count(principal: Principal, query: CronCount) -> bytes:

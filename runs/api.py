@@ -25,9 +25,10 @@ from runs.webhooks.policy import webhooks_admit
 router = Router(tags=["runs"])
 
 # What the documentation says of operations beyond their bodies.
-_CREATES = declared(errors=(409, 503))
-_STREAMS = declared(errors=(409, 503), answers=EVENTS)
-_WAITS = declared(errors=(409, 503), answers=ANY_JSON)
+_REFUSALS = (409, 429, 503, 507)
+_CREATES = declared(errors=_REFUSALS)
+_STREAMS = declared(errors=_REFUSALS, answers=EVENTS)
+_WAITS = declared(errors=_REFUSALS, answers=ANY_JSON)
 _ON_DISCONNECT = query("cancel_on_disconnect", "boolean", "Whether the run is cancelled when the client goes away.")
 _LAST_EVENT_ID = header("Last-Event-ID", "Where to go on reading a resumable run; `-1` is its beginning.")
 _STREAM_MODES = query("stream_mode", "string", "Only events of these modes; repeated, or separated by commas.")
@@ -300,7 +301,7 @@ def _action(request: ApiRequest) -> str:
 @router.post("/runs/cancel", response={204: None}, openapi_extra=declared(_ACTION, errors=(404,)))
 async def cancel_runs(request: ApiRequest, body: schemas.RunsCancel) -> HttpResponse:
     """Stop the runs in flight that are named, or all with a status."""
-    await in_db(cancel.runs_cancel, request.principal, body, _action(request))
+    await cancel.runs_cancel(request.principal, body, _action(request))
     return empty_response()
 
 

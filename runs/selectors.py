@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.paging import Answer
 from runs.models import CancelAction, Run
 from threads.models import Thread
 from threads.selectors import thread_not_found
@@ -94,9 +95,10 @@ def run_list(
             "ORDER BY sequence DESC LIMIT %s OFFSET %s",
             [*params, limit, offset],
         )
-        rows = [row[:-1] for row in cursor.fetchall()]
-    extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
-    return orjson.dumps([{**_wire(row, columns), **extra} for row in rows])
+        extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
+        answer = Answer()
+        answer.fill(orjson.dumps({**_wire(row[:-1], columns), **extra}) for row in cursor)
+    return answer.body
 
 
 def page_number(text: str | None, default: int) -> int:

@@ -7,15 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import json_param, moment_param, uuid_param
-from platform_site.core.errors import Conflict, NotFound, Unprocessable
+from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
+from platform_site.core.quotas import FreeDisk, Quota
 from platform_site.core.wire import encode, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
@@ -24,16 +26,32 @@ from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
 from threads.messages import with_kept_messages
-from threads.services import make_room_for, title_of
+from threads.services import make_room_for, require_thread_quota, title_of
 from threads.time_to_live import default_time_to_live, ttl_if_none, ttl_params
 
 NOT_FOUND = "Thread or assistant not found."
 THREAD_IN_USE = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+TOO_MANY_PENDING = (
+    "The workspace has {} runs that wait for their turn, as many as it may have (MAX_PENDING_RUNS). Try again later."
+)
 # Whether no run of the thread `t` is in flight or holds it.
 _IS_IDLE = (
     "NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = t.thread_id "
     "AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL))"
 )
+
+
+def _count_pending(workspace_id: int, limit: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM runs_run WHERE workspace_id = %s AND status = 'pending' LIMIT %s) r",
+            [workspace_id, limit],
+        )
+        return int(cursor.fetchone()[0])
+
+
+_pending = Quota(_count_pending)
+free_disk = FreeDisk()
 
 
 @dataclass(frozen=True)
@@ -68,9 +86,11 @@ def run_create(
 
     The run sees `headers` of the request. `taken` slots of the engine are promised to others. Raises `NotFound` for the
     thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
-    be asked.
+    be asked, `TooManyRequests` if too many runs wait already, and `InsufficientStorage` if the disk is nearly full.
     """
     check_run(body, has_thread=thread_id is not None)
+    if not IS_POSTGRES:
+        free_disk.require(settings.DATA_DIR, settings.MIN_FREE_DISK_BYTES)
     try:
         return _accept(principal, thread_id, body, request_id, headers, taken)
     except IntegrityError:
@@ -112,6 +132,8 @@ def _accept(
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
         owner = lease_owner(engine.worker, run_id, 1) if is_free and due <= now and engine.has_room(taken) else None
+        if owner is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
+            raise TooManyRequests(TOO_MANY_PENDING.format(settings.MAX_PENDING_RUNS), headers={"Retry-After": "5"})
         sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
@@ -279,6 +301,8 @@ def _save_thread(
         "assistant_id": str(assistant.assistant_id),
     }
     if thread is None:
+        if not plan.kwargs["temporary"]:
+            require_thread_quota(principal.workspace_id)
         if body.if_not_exists == "create":
             # The client's own id: what is left of a deleted thread that had it goes first.
             make_room_for(thread_id)

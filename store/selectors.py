@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from platform_site.access.authorization import check, may
 from platform_site.access.principal import Principal
-from platform_site.core.wire import timestamp
+from platform_site.core.paging import Answer
+from platform_site.core.wire import encode, timestamp
 from store.access import namespace_of, on_items, on_store
 from store.schemas import DEFAULT_ITEMS, DEFAULT_NAMESPACES, ItemSearch, NamespaceSearch
 
@@ -34,6 +35,13 @@ def _refreshes(principal: Principal, asked: bool | None) -> bool | None:
     if asked:
         check(principal, "store", writes=True)
     return asked if may(principal, "store", writes=True) else False
+
+
+async def items_found(principal: Principal, body: ItemSearch) -> bytes:
+    """What `items_search` finds, as a JSON list that ends early where it has `MAX_ANSWER_BYTES`."""
+    answer = Answer()
+    answer.fill(encode(item) for item in await items_search(principal, body))
+    return answer.body
 
 
 async def items_search(principal: Principal, body: ItemSearch) -> list[dict[str, Any]]:

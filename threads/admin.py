@@ -78,11 +78,13 @@ class ThreadAdmin(ReadOnly):
         return named, {"threads": len(threads)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Thread) -> None:
-        delete_threads([obj.pk], workspace_id=obj.workspace_id)
+        self.delete_queryset(request, Thread.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Thread]) -> None:
         for pk, workspace_id in queryset.values_list("pk", "workspace_id"):
-            delete_threads([pk], workspace_id=workspace_id)
+            # Without a workspace it is being deleted already.
+            if workspace_id is not None:
+                delete_threads([pk], workspace_id=workspace_id)
 
 
 async def _checkpoints(thread_id: UUID) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from platform_site.core.database import IS_POSTGRES, Portion, json_param, moment
 from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting, threads_purging
 from platform_site.core.ids import uuid7
+from platform_site.core.quotas import Quota
 from platform_site.core.wire import encode, timestamp
 from threads.models import Thread, ThreadStatus, ThreadTombstone
 from threads.schemas import ThreadCreate, ThreadPatch
@@ -37,12 +39,30 @@ class MadeThread:
     body: bytes
 
 
+def _count_threads(workspace_id: int, limit: int) -> int:
+    return Thread.objects.filter(workspace_id=workspace_id, ephemeral=False).order_by()[:limit].count()
+
+
+_threads = Quota(_count_threads)
+
+
+def require_thread_quota(workspace_id: int) -> None:
+    """Raise `Conflict` if the workspace has as many threads as it may have."""
+    if not _threads.take(workspace_id, settings.MAX_THREADS):
+        raise Conflict(f"The workspace has {settings.MAX_THREADS} threads, as many as it may have (MAX_THREADS)")
+
+
 def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
-    """Make a thread without a state. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
+    """Make a thread without a state.
+
+    Raises `Conflict` if the id is taken and `if_exists` is `raise`, or if the workspace has as many as it may have.
+    """
     ttl = time_to_live(body.ttl, None)
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
         make_room_for(thread_id)
+    if settings.MAX_THREADS and not Thread.objects.filter(pk=thread_id).exists():
+        require_thread_quota(principal.workspace_id)
     now = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -18,9 +18,10 @@ from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot,
 
 from platform_site.core.checkpoints import DatabaseAway, checkpoints
 from platform_site.core.database import is_storable, json_contains, needle_text
-from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
+from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
+from platform_site.core.paging import Answer
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
@@ -159,9 +160,11 @@ async def state_history(
     limit: int,
     before: str | None,
     metadata: Mapping[str, Any] | None,
-) -> list[dict[str, Any]]:
-    """States from the newest to older ones; `metadata` as in searches: containment, types told apart.
+    shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> list[bytes]:
+    """States from the newest to older ones, as `shown` picks of them, each as JSON.
 
+    `metadata` is as in searches: containment, types told apart. The list ends early where it has `MAX_ANSWER_BYTES`.
     Before what is no id of a checkpoint there is everything. Raises `Unprocessable` for a filter that is too long.
     """
     if metadata:
@@ -172,7 +175,7 @@ async def state_history(
     before_config = (
         config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before and parse_uuid(before) else None
     )
-    found: list[dict[str, Any]] = []
+    found = Answer()
     async with _graph_of(thread, thread.graph_id) as graph:
         states = graph.aget_state_history(
             config,
@@ -182,10 +185,10 @@ async def state_history(
         )
         async for snapshot in states:
             if not metadata or json_contains(snapshot.metadata, metadata):
-                found.append(state_wire(snapshot))
-            if len(found) >= limit:
+                found.add(encode(shown(state_wire(snapshot))))
+            if len(found.parts) >= limit or found.is_full:
                 break
-    return found
+    return found.parts
 
 
 def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,6 +312,8 @@ def _refusals() -> Iterator[None]:
     """What a graph refuses to take for an update is the caller's fault."""
     try:
         yield
+    except ApiError:
+        raise
     except (InvalidUpdateError, ValueError, TypeError) as error:
         raise BadRequest(str(error)) from error
     except _OF_REDUCERS as error:

@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 
 from platform_site.core.checkpoint_storage import Storage
+from platform_site.core.errors import StateTooLarge
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -158,12 +159,26 @@ def adopted(doomed: dict[tuple[str, str], str | None], namespace: str, parent: s
     return None if parent is None or (namespace, parent) in doomed else parent
 
 
+def require_state_size(size: int) -> None:
+    """Raise `StateTooLarge` if a packed state, or a part of one, has more bytes than it may have."""
+    if size > (limit := settings.MAX_STATE_BYTES) > 0:
+        raise StateTooLarge(size, limit)
+
+
 @cache
 def _serde(allowlist: frozenset[tuple[str, ...]]) -> Any:
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+    class BoundedSerializer(JsonPlusSerializer):
+        """LangGraph's serializer, which packs no value that is larger than a state may be."""
+
+        def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+            packed = super().dumps_typed(obj)
+            require_state_size(len(packed[1]))
+            return packed
+
     # None: strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
-    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    serde = BoundedSerializer(allowed_msgpack_modules=None)
     return serde.with_msgpack_allowlist(allowlist) if allowlist else serde
 
 

@@ -22,9 +22,12 @@ def of_django(cause: Exception) -> OperationalError:
 
 def sqlite_error(path: Path, *statements: str) -> sqlite3.Error:
     """What SQLite raises at the last of these statements."""
-    with sqlite3.connect(path, timeout=0) as db, pytest.raises(sqlite3.Error) as caught:
-        for statement in statements:
-            db.execute(statement)
+    *before, last = statements
+    db = sqlite3.connect(path, timeout=0)
+    for statement in before:
+        db.execute(statement)
+    with pytest.raises(sqlite3.Error) as caught:
+        db.execute(last)
     db.close()
     return caught.value
 
@@ -67,9 +70,12 @@ def test_a_sqlite_file_that_cannot_be_opened_is_away(tmp_path: Path) -> None:
 @pytest.mark.postgres
 def test_postgres_says_which_is_which(postgres_url: str) -> None:
     def failure(*statements: str) -> str | None:
-        with psycopg.connect(postgres_url, autocommit=True) as db, pytest.raises(psycopg.Error) as caught:
-            for statement in statements:
+        *before, last = statements
+        with psycopg.connect(postgres_url, autocommit=True) as db:
+            for statement in before:
                 db.execute(statement.encode())
+            with pytest.raises(psycopg.Error) as caught:
+                db.execute(last.encode())
         return outage(of_django(caught.value))
 
     with psycopg.connect(postgres_url) as holder:
