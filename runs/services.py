@@ -220,9 +220,11 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
             [uuid_param(thread_id)],
         )
         row = cursor.fetchone()
-    if row is None and body.if_not_exists == "create":
+    # Without a workspace it is deleted, and there only until everything of it is removed.
+    is_gone = row is None or row[0] is None
+    if is_gone and body.if_not_exists == "create":
         return None
-    if row is None or row[0] != principal.workspace_id:
+    if is_gone or row[0] != principal.workspace_id:
         raise NotFound(NOT_FOUND)
     is_idle = bool(row[6])
     if is_idle != bool(row[5]):

@@ -26,6 +26,8 @@ RESUME_INDEX = -4
 # What one transaction deletes at most: others write in between.
 PORTION_ROWS = 1000
 PORTION_BYTES = 16_000_000
+# Checkpoints that are pruned in one transaction, with their writes.
+PRUNED_TOGETHER = 100
 
 Allowlist = Collection[tuple[str, ...]]
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from platform_site.core.checkpoint_rows import delete_portion, delete_run, delet
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     NULL_TASK_ID,
+    PRUNED_TOGETHER,
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
@@ -18,7 +20,7 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
-from platform_site.core.sqlite_maintenance import copy_thread, keep_latest, storage
+from platform_site.core.sqlite_maintenance import copy_in_portions, cut_off_past, delete_places, storage
 from platform_site.core.sqlite_saver import GroupCommitSaver
 
 
@@ -84,14 +86,18 @@ class SqliteCheckpoints(Checkpoints):
         await self._file.write(lambda connection: delete_run(connection, serializer(()), str(thread_id), str(run_id)))
 
     async def copy_thread(self, source: UUID, target: UUID) -> None:
-        await self._file.write(lambda connection: copy_thread(connection, str(source), str(target)))
+        # One reader's transaction sees one moment, however long it takes.
+        await self._file.read(lambda reader: copy_in_portions(reader, self._file.write_sync, str(source), str(target)))
 
     async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
         known = await self._file.read(lambda connection: thread_rows(connection, str(thread_id)).keys())
         busy = await is_busy()
-        await self._file.write(
-            lambda connection: keep_latest(connection, serializer(()), str(thread_id), known, is_busy=busy)
+        gone = await self._file.write(
+            lambda connection: cut_off_past(connection, serializer(()), str(thread_id), known, is_busy=busy)
         )
+        for start in range(0, len(gone), PRUNED_TOGETHER):
+            portion = gone[start : start + PRUNED_TOGETHER]
+            await self._file.write(partial(delete_places, thread_id=str(thread_id), places=portion))
 
     async def storage(self, thread_id: UUID) -> Storage:
         return await self._file.read(lambda connection: storage(connection, str(thread_id)))

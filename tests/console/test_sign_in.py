@@ -136,7 +136,7 @@ def test_an_operator_goes_through_the_admins_door(nobody, yard, wanted, place):
     assert (answer.status_code, answer["Location"]) == (302, place)
 
 
-def attempt(client, name="mara", password="no", address="203.0.113.7"):
+def attempt(client: Client, name: str = "mara", password: str = "no", address: str = "203.0.113.7") -> int:
     return client.post("/dashboard/sign-in", {"username": name, "password": password}, REMOTE_ADDR=address).status_code
 
 
@@ -209,7 +209,7 @@ def test_the_window_ends(nobody, mara, monkeypatch):
     for _ in range(PER_NAME_AND_ADDRESS + 1):
         attempt(nobody)
     later = timezone.now() + brake.WINDOW
-    monkeypatch.setattr(brake.timezone, "now", lambda: later)
+    monkeypatch.setattr(timezone, "now", lambda: later)
     assert attempt(nobody, password="secret") == 302
 
 
@@ -231,7 +231,7 @@ def test_the_counters_are_bounded(nobody, mara, monkeypatch):
 def test_counters_whose_window_is_over_go(nobody, mara, monkeypatch):
     attempt(nobody, name="somebody", address="10.0.0.1")
     later = timezone.now() + brake.WINDOW
-    monkeypatch.setattr(brake.timezone, "now", lambda: later)
+    monkeypatch.setattr(timezone, "now", lambda: later)
     attempt(nobody)
     assert SignInAttempts.objects.count() == 3
 
