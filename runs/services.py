@@ -13,11 +13,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.database import json_param, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
-from platform_site.core.quotas import FreeDisk, Quota
+from platform_site.core.quotas import Quota, require_free_disk
 from platform_site.core.wire import encode, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
@@ -51,7 +51,6 @@ def _count_pending(workspace_id: int, limit: int) -> int:
 
 
 _pending = Quota(_count_pending)
-free_disk = FreeDisk()
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ def run_create(
     be asked, `TooManyRequests` if too many runs wait already, and `InsufficientStorage` if the disk is nearly full.
     """
     check_run(body, has_thread=thread_id is not None)
-    if not IS_POSTGRES:
-        free_disk.require(settings.DATA_DIR, settings.MIN_FREE_DISK_BYTES)
+    require_free_disk()
     try:
         return _accept(principal, thread_id, body, request_id, headers, taken)
     except IntegrityError:

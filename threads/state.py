@@ -22,6 +22,7 @@ from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unproc
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
+from platform_site.core.quotas import require_free_disk
 from platform_site.core.stores import store_for
 from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
@@ -286,6 +287,7 @@ async def messages_append(thread: ThreadForState, messages: list[dict[str, Any]]
 
 
 def _require_storable(values: Any) -> None:
+    require_free_disk()
     if not is_storable(encode(values)):
         raise Unprocessable(NOT_STORABLE)
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
+
 from platform_site.core.errors import InsufficientStorage
 
 # How long a count is believed, and how long the free space of a disk is.
@@ -63,3 +65,12 @@ class FreeDisk:
                 f"The server's disk is nearly full: {free // _MEGABYTE} MB are free, and nothing new is accepted below "
                 f"{least_bytes // _MEGABYTE} MB (MIN_FREE_DISK_BYTES)"
             )
+
+
+_data_disk = FreeDisk()
+
+
+def require_free_disk() -> None:
+    """Raise `InsufficientStorage` if the disk of the SQLite files is nearly full. PostgreSQL looks after its own."""
+    if not settings.DATABASE_URL:
+        _data_disk.require(settings.DATA_DIR, settings.MIN_FREE_DISK_BYTES)
