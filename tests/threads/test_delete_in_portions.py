@@ -36,7 +36,9 @@ async def large_thread(principal: Principal) -> Run:
     run = await run_to_end(principal, "ask_twice", input={"log": []}, metadata={"a": 1})
 
     def fill() -> None:
-        assert run.started_at and run.finished_at and run.assistant_id
+        assert run.started_at is not None
+        assert run.finished_at is not None
+        assert run.assistant_id is not None
         shared = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id}
         ended = {"status": RunStatus.SUCCESS, "started_at": run.started_at, "finished_at": run.finished_at}
         runs = Run.objects.bulk_create([Run(**shared, **ended, kwargs=run.kwargs) for _ in range(RUNS)])
