@@ -72,8 +72,12 @@ def thread_state_changed(thread_id: UUID, head: Head) -> None:
     """
     with transaction.atomic():
         locked = Thread.objects.select_for_update().filter(thread_id=thread_id)
-        status = locked.values_list("status", flat=True).first()
-        if status is not None:
+        # Without a workspace it is deleted, and the rest of it goes in portions.
+        found = locked.values_list("status", "workspace_id").first()
+        if found is not None and found[1] is None:
+            raise thread_not_found(thread_id)
+        if found is not None:
+            status = found[0]
             thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY)
             state_updated.send(thread_id)
             return

@@ -11,6 +11,8 @@ from platform_site.access.principal import Principal
 from platform_site.core import checkpoint_rows
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.errors import NotFound
+from platform_site.core.loops import state_loop
 from runs.engine.sweep import finish_removals
 from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
 from tests.api_client import ApiClient
@@ -18,7 +20,10 @@ from tests.runs.conftest import claim, create, execute, run_to_end, table_counts
 from tests.threads.test_delete import TABLES, kept
 from tests.transactions import spied_transactions
 from threads import services
+from threads.head import head_of, thread_state_changed
 from threads.models import Thread, ThreadTombstone
+from threads.selectors import thread_for_state
+from threads.state import snapshot_of
 
 RUNS = 30
 PORTION = 20
@@ -200,3 +205,32 @@ async def test_many_threads_are_deleted_in_portions(api: ApiClient, principal: P
     await finish_removals()
     assert await held() == {}
     assert await in_db(lambda: (Thread.objects.count(), PendingInterrupt.objects.count())) == (0, 0)
+
+
+@pytest.mark.skipif(IS_POSTGRES, reason="the spy watches the one writer that SQLite has")
+async def test_a_portion_costs_the_same_statements_however_large_the_thread(
+    api: ApiClient, principal: Principal
+) -> None:
+    counts = []
+    for size in (RUNS, 4 * RUNS):
+        run = await run_to_end(principal, "log", input={"log": []})
+        ended = {"status": RunStatus.SUCCESS, "started_at": run.started_at, "finished_at": run.finished_at}
+        place = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id}
+        await in_db(Run.objects.bulk_create, [Run(**place, **ended, kwargs=run.kwargs) for _ in range(size)])
+        async with spied_transactions() as seen:
+            await api.delete(f"/threads/{run.thread_id}")
+            await finish_removals()
+        counts.append(max(transaction.statements for transaction in seen))
+    assert counts[0] == counts[1]
+
+
+async def test_a_change_of_state_that_comes_too_late_is_not_found(api: ApiClient, principal: Principal) -> None:
+    run = await large_thread(principal)
+    snapshot = await state_loop().run(snapshot_of(await in_db(thread_for_state, principal, run.thread_id)))
+    assert snapshot is not None
+    head = head_of(snapshot)
+    await api.delete(f"/threads/{run.thread_id}")
+    with pytest.raises(NotFound):
+        await in_db(thread_state_changed, run.thread_id, head)
+    await finish_removals()
+    assert await held() == {}
