@@ -44,7 +44,7 @@ async def large_thread(principal: Principal) -> Run:
         assert run.started_at is not None
         assert run.finished_at is not None
         assert run.assistant_id is not None
-        shared = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id}
+        shared = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
         ended = {"status": RunStatus.SUCCESS, "started_at": run.started_at, "finished_at": run.finished_at}
         runs = Run.objects.bulk_create([Run(**shared, **ended, kwargs=run.kwargs) for _ in range(RUNS)])
         for more in runs:
@@ -62,7 +62,7 @@ async def large_thread(principal: Principal) -> Run:
                 )
                 for _ in range(3)
             )
-        cron = Cron.objects.create(**shared, assistant_id=run.assistant_id, schedule="@daily")
+        cron = Cron.objects.create(**shared, schedule="@daily")
         CronTick.objects.bulk_create(
             CronTick(cron=cron, due_at=run.started_at + timedelta(days=day), outcome="skipped")
             for day in range(2 * PORTION)
@@ -215,7 +215,7 @@ async def test_a_portion_costs_the_same_statements_however_large_the_thread(
     for size in (RUNS, 4 * RUNS):
         run = await run_to_end(principal, "log", input={"log": []})
         ended = {"status": RunStatus.SUCCESS, "started_at": run.started_at, "finished_at": run.finished_at}
-        place = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id}
+        place = {"workspace_id": principal.workspace_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
         await in_db(Run.objects.bulk_create, [Run(**place, **ended, kwargs=run.kwargs) for _ in range(size)])
         async with spied_transactions() as seen:
             await api.delete(f"/threads/{run.thread_id}")
