@@ -77,6 +77,9 @@ async def assistant_put(request: ApiRequest, assistant_id: str, body: schemas.As
 async def assistant_delete(request: ApiRequest, assistant_id: str, delete_threads: bool = False) -> HttpResponse:
     """Delete an assistant."""
     assistant = path_uuid(assistant_id, "assistant")
+    deleted = 1
+    while delete_threads and deleted:
+        deleted = await in_db(services.assistant_delete_threads, request.principal, assistant)
     await in_db(services.assistant_delete, request.principal, assistant, delete_threads_too=delete_threads)
     return empty_response()
 

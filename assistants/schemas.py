@@ -84,7 +84,8 @@ class AssistantCount(Schema):
 
     metadata: dict[str, Any] = {}
     graph_id: str = ""
-    name: str = ""
+    # Longer than any name; no database takes patterns of any length.
+    name: Name = ""
 
 
 class AssistantSearch(AssistantCount):

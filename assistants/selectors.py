@@ -98,14 +98,15 @@ def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
     sign = "" if query.sort_order == "asc" else "-"
     columns = query.select or COLUMNS
     found = _matching(principal, query).order_by(sign + query.sort_by, sign + "assistant_id").values(*columns)
-    rows = list(found[query.offset : query.offset + query.limit + 1])
-    more = len(rows) > query.limit
-    rows = rows[: query.limit]
-    for row in rows:
-        for column in _TIMES:
-            if column in row:
-                row[column] = timestamp(row[column])
-    return Page.at(query.offset, encode(rows), rows=len(rows), more=more)
+    rows = found[query.offset : query.offset + query.limit + 1]
+    return Page.of(query.offset, query.limit, (encode(_on_wire(row)) for row in rows))
+
+
+def _on_wire(row: dict[str, Any]) -> dict[str, Any]:
+    for column in _TIMES:
+        if column in row:
+            row[column] = timestamp(row[column])
+    return row
 
 
 def assistant_count(principal: Principal, query: AssistantCount) -> bytes:

@@ -21,7 +21,7 @@ from platform_site.core.graphs import UnknownGraph, default_assistant_id, regist
 from platform_site.core.hooks import assistant_deleting
 from platform_site.core.wire import encode
 from threads.models import Thread
-from threads.services import delete_threads
+from threads.services import BATCH, delete_threads
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
@@ -248,7 +248,7 @@ def assistant_delete(principal: Principal, assistant_id: UUID, *, delete_threads
     """Delete an assistant with its versions and crons. Raises `NotFound`.
 
     A system assistant is deleted for this workspace, until the server starts again.
-    Runs and threads stay, unless `delete_threads_too`: then the threads that were last used with it go as well.
+    Runs and threads stay; `delete_threads_too` tells the audit log that the threads went before.
     """
     with transaction.atomic():
         hold_assistant(principal.workspace_id, assistant_id, exclusive=True)
@@ -259,11 +259,19 @@ def assistant_delete(principal: Principal, assistant_id: UUID, *, delete_threads
             _hide(assistant)
         else:
             assistant.delete()
-    if delete_threads_too:
-        used = Thread.objects.filter(
-            workspace_id=principal.workspace_id, metadata__covers={"assistant_id": str(assistant_id)}
-        )
-        delete_threads(list(used.values_list("thread_id", flat=True)), workspace_id=principal.workspace_id)
+
+
+def assistant_delete_threads(principal: Principal, assistant_id: UUID) -> int:
+    """Delete a portion of the threads that were last used with the assistant; how many.
+
+    The threads go first: after a crash in between the request can be repeated. Raises as `assistant_delete` does.
+    """
+    with transaction.atomic():
+        _own(principal, assistant_id, f"Assistant with ID {assistant_id} not found")
+    used = Thread.objects.filter(
+        workspace_id=principal.workspace_id, metadata__covers={"assistant_id": str(assistant_id)}
+    )
+    return delete_threads(list(used.values_list("thread_id", flat=True)[:BATCH]), workspace_id=principal.workspace_id)
 
 
 def _hide(shadow: Assistant) -> None:

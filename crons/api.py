@@ -6,12 +6,13 @@ from ninja import Router
 from crons import schemas, selectors, services
 from platform_site.core.database import in_db, read_db
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.openapi import declared
 from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["crons"])
 
 
-@router.post("/threads/{thread_id}/runs/crons", response=schemas.Cron)
+@router.post("/threads/{thread_id}/runs/crons", response=schemas.Cron, openapi_extra=declared(errors=(409,)))
 async def cron_create(request: ApiRequest, thread_id: str, body: schemas.CronCreate) -> HttpResponse:
     """Create a cron that makes runs on the thread."""
     thread = path_uuid(thread_id, "thread")
@@ -19,7 +20,7 @@ async def cron_create(request: ApiRequest, thread_id: str, body: schemas.CronCre
     return json_response(await in_db(services.cron_create, request.principal, thread, body))
 
 
-@router.post("/runs/crons", response=schemas.Cron)
+@router.post("/runs/crons", response=schemas.Cron, openapi_extra=declared(errors=(409,)))
 async def cron_create_stateless(request: ApiRequest, body: schemas.CronCreateStateless) -> HttpResponse:
     """Create a cron each of whose runs has a thread of its own."""
     await webhooks_admit([body.webhook])

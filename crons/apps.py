@@ -4,7 +4,8 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.hooks import assistant_deleting
+from platform_site.core.database import Portion
+from platform_site.core.hooks import assistant_deleting, threads_purging
 
 
 def _delete_crons(workspace_id: int, assistant_id: UUID) -> None:
@@ -13,8 +14,17 @@ def _delete_crons(workspace_id: int, assistant_id: UUID) -> None:
     Cron.objects.filter(workspace_id=workspace_id, assistant_id=assistant_id).delete()
 
 
+def _purge_crons(thread_ids: list[UUID], portion: Portion) -> None:
+    from crons.models import Cron, CronTick
+
+    portion.delete(CronTick.objects.filter(cron__thread_id__in=thread_ids).order_by())
+    if not portion.is_used_up:
+        portion.delete(Cron.objects.filter(thread_id__in=thread_ids))
+
+
 class CronsConfig(AppConfig):
     name = "crons"
 
     def ready(self) -> None:
         assistant_deleting.connect(_delete_crons)
+        threads_purging.connect(_purge_crons)

@@ -8,10 +8,12 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from crons.models import CronTick
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database import Portion, in_db, read_db
 from runs.models import IN_FLIGHT, Run
 
 INTERVAL = 3600.0
+# Ticks that are deleted in one transaction.
+PORTION = 2000
 
 
 async def sweep_ticks() -> None:
@@ -19,15 +21,18 @@ async def sweep_ticks() -> None:
 
     The tick of a run that is going stays, however old: `overlap_policy` asks for it.
     """
-    await in_db(delete_old_ticks, timezone.now())
+    now = timezone.now()
+    while await in_db(delete_old_ticks, now) == PORTION:
+        pass
     for cron_id in await read_db(crons_with_many_ticks):
-        await in_db(delete_surplus_ticks, cron_id)
+        while await in_db(delete_surplus_ticks, cron_id) == PORTION:
+            pass
 
 
 def delete_old_ticks(now: datetime) -> int:
-    """Delete the ticks that are too old; how many."""
+    """Delete a portion of the ticks that are too old; how many."""
     horizon = now - timedelta(days=settings.CRON_TICK_RETENTION_DAYS)
-    return _over(CronTick.objects.filter(due_at__lt=horizon)).delete()[0]
+    return _delete_over(CronTick.objects.filter(due_at__lt=horizon))
 
 
 def crons_with_many_ticks() -> list[UUID]:
@@ -37,11 +42,14 @@ def crons_with_many_ticks() -> list[UUID]:
 
 
 def delete_surplus_ticks(cron_id: UUID) -> int:
-    """Delete all but the last ticks of a cron; how many."""
+    """Delete a portion of all but the last ticks of a cron; how many."""
     ticks = CronTick.objects.filter(cron_id=cron_id).order_by("-due_at")
     last = ticks.values_list("due_at", flat=True)[settings.CRON_TICKS_KEPT : settings.CRON_TICKS_KEPT + 1].first()
-    return 0 if last is None else _over(CronTick.objects.filter(cron_id=cron_id, due_at__lte=last)).delete()[0]
+    return 0 if last is None else _delete_over(CronTick.objects.filter(cron_id=cron_id, due_at__lte=last))
 
 
-def _over(ticks: "QuerySet[CronTick]") -> "QuerySet[CronTick]":
-    return ticks.exclude(run_id__in=Run.objects.filter(status__in=IN_FLIGHT).values("run_id"))
+def _delete_over(ticks: "QuerySet[CronTick]") -> int:
+    over = ticks.exclude(run_id__in=Run.objects.filter(status__in=IN_FLIGHT).values("run_id"))
+    portion = Portion(PORTION)
+    portion.delete(over.order_by())
+    return PORTION - portion.left

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -24,6 +24,7 @@ from crons.schedule import ScheduleError, parse
 from crons.services import lock_targets, next_due, run_make
 from platform_site.core.database import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import ApiError, NotFound
+from platform_site.core.outages import outage
 from runs.models import IN_FLIGHT, Run
 
 logger = logging.getLogger("switchyard.crons")
@@ -108,9 +109,9 @@ def fire(cron: Cron, now: datetime) -> "Outcome | None":
     except ScheduleError as error:
         # Its zone is not known any more, or somebody wrote into the table.
         return _give_up(cron, now, f"{error} The cron is disabled.", following=None, enabled=False)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception as error:
+        if outage(error) is not None:
+            raise
         logger.exception("cron %s could not be fired", cron.cron_id)
         following = next_due(parse(cron.schedule, cron.timezone), cron.ends_at, now)
         return _give_up(cron, now, f"It could not be fired: {type(error).__name__}: {error}", following=following)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import orjson
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from crons.models import Cron, CronTick
 from crons.schemas import Column, CronCount, CronSearch
@@ -13,6 +13,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.errors import NotFound
 from platform_site.core.paging import Page
 from platform_site.core.wire import encode, timestamp
+from threads.models import Thread
 
 _TIMES = ("created_at", "updated_at")
 _NULLABLE = ("thread_id", "next_run_date", "ends_at")
@@ -20,8 +21,9 @@ COLUMNS: tuple[str, ...] = get_args(Column)
 
 
 def crons_visible(principal: Principal) -> "QuerySet[Cron]":
-    """Every cron of the caller's workspace."""
-    return Cron.objects.filter(workspace_id=principal.workspace_id)
+    """Every cron of the caller's workspace but those of deleted threads."""
+    deleted = Thread.objects.filter(pk=OuterRef("thread_id"), workspace=None)
+    return Cron.objects.filter(~Exists(deleted), workspace_id=principal.workspace_id)
 
 
 def cron_require(principal: Principal, cron_id: UUID) -> Cron:
@@ -74,10 +76,8 @@ def cron_search(principal: Principal, query: CronSearch) -> Page:
         found = found.order_by(F(column).asc(nulls_last=nulls_last), "cron_id")
     else:
         found = found.order_by(F(column).desc(nulls_last=nulls_last), "-cron_id")
-    rows = list(found.values(*(query.select or COLUMNS))[query.offset : query.offset + query.limit + 1])
-    more = len(rows) > query.limit
-    rows = [_on_wire(row) for row in rows[: query.limit]]
-    return Page.at(query.offset, encode(rows), rows=len(rows), more=more)
+    rows = found.values(*(query.select or COLUMNS))[query.offset : query.offset + query.limit + 1]
+    return Page.of(query.offset, query.limit, (encode(_on_wire(row)) for row in rows))
 
 
 def cron_count(principal: Principal, query: CronCount) -> bytes:

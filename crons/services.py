@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -19,9 +20,10 @@ from crons.selectors import cron_wire, crons_visible
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
 from platform_site.core.background import background
-from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.errors import BadRequest, Conflict, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
+from platform_site.core.quotas import Quota
 from platform_site.core.run_config import require_valid
 from platform_site.core.wire import encode
 from runs.configuration import BOTH_GIVEN, check_run
@@ -36,11 +38,18 @@ THREAD_STAYS = "`on_run_completed` is for crons without a thread: the thread of 
 _TIMING = {"schedule", "timezone", "end_time"}
 
 
+def _count_crons(workspace_id: int, limit: int) -> int:
+    return Cron.objects.filter(workspace_id=workspace_id).order_by()[:limit].count()
+
+
+_crons = Quota(_count_crons)
+
+
 def cron_create(principal: Principal, thread_id: UUID | None, body: CronCreate) -> bytes:
     """Make a cron, on a thread if one is given, and give it as JSON; its first run comes at its next due time.
 
     Raises `Unprocessable` and `BadRequest` for a schedule that is none and for what a run cannot be asked for,
-    `NotFound` for the assistant or the thread.
+    `NotFound` for the assistant or the thread, `Conflict` if the workspace has as many crons as it may have.
     """
     if thread_id is not None and body.on_run_completed is not None:
         raise Unprocessable(THREAD_STAYS)
@@ -68,6 +77,8 @@ def cron_create(principal: Principal, thread_id: UUID | None, body: CronCreate) 
     )
     _set_end(cron, body.end_time)
     cron.next_run_date = next_due(schedule, cron.ends_at, now)
+    if not _crons.take(principal.workspace_id, settings.MAX_CRONS):
+        raise Conflict(f"The workspace has {settings.MAX_CRONS} crons, as many as it may have (MAX_CRONS)")
     with transaction.atomic():
         _require_targets(principal, body.assistant_id, assistant_id, thread_id)
         cron.save(force_insert=True)

@@ -17,6 +17,7 @@ from platform_site.core.checkpoints import DatabaseAway
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
+from platform_site.core.outages import RETRY_SECONDS, outage
 from platform_site.core.validation import validation_detail
 from store.access import BadLabel
 
@@ -126,8 +127,12 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
 @api.exception_handler(InterfaceError)
 @api.exception_handler(DatabaseAway)
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    logger.error("the database does not answer", exc_info=error)
-    return error_response(ApiError("The database does not answer; try again", status=503))
+    sentence = outage(error)
+    if sentence is None:
+        # A statement that no database takes is a fault of ours: 500.
+        raise error
+    logger.error("a request could not be answered: %s", sentence, exc_info=error)
+    return error_response(ApiError(sentence, status=503, headers={"Retry-After": str(RETRY_SECONDS)}))
 
 
 @api.exception_handler(Exception)

@@ -103,6 +103,19 @@ MAX_CONNECTIONS = _env_int("MAX_CONNECTIONS", 10_000, 1)
 # Those of one address, of IPv6 one /64 network; 0 for no limit, as where all come from this machine or from a proxy.
 MAX_CONNECTIONS_PER_ADDRESS = _env_int("MAX_CONNECTIONS_PER_ADDRESS", 0 if IS_LOOPBACK or BEHIND_TLS_PROXY else 1000)
 
+# --- Limits; 0 is none ---------------------------------------------------------------------------
+# Most bytes of a state, packed: what a checkpoint holds, and what one node returns. A run that exceeds them fails.
+MAX_STATE_BYTES = _env_int("MAX_STATE_BYTES", 64_000_000)
+# Bytes after which a page of a history or a search ends early.
+MAX_ANSWER_BYTES = _env_int("MAX_ANSWER_BYTES", 64_000_000)
+# Most runs of a workspace that wait for their turn, delayed ones included.
+MAX_PENDING_RUNS = _env_int("MAX_PENDING_RUNS", 10_000)
+# Most crons and threads of a workspace.
+MAX_CRONS = _env_int("MAX_CRONS", 10_000)
+MAX_THREADS = _env_int("MAX_THREADS", 0)
+# Free bytes of the disk with DATA_DIR below which nothing new is accepted, where the database is there.
+MIN_FREE_DISK_BYTES = _env_int("MIN_FREE_DISK_BYTES", 200_000_000)
+
 # --- Engine --------------------------------------------------------------------------------------
 # Seconds a claimed run stays ours without a heartbeat, and how often the heartbeat is written.
 LEASE_SECONDS = _env_number("LEASE_SECONDS", 30, 1)
@@ -139,6 +152,8 @@ EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
 # Days that spans of finished runs are kept.
 SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)
+# Days that the figures of the overview are kept; its longest range needs a week.
+STATISTICS_RETENTION_DAYS = _env_number("STATISTICS_RETENTION_DAYS", 90, 8)
 # Seconds of silence after which streams send a heartbeat.
 STREAM_HEARTBEAT_SECONDS = _env_number("STREAM_HEARTBEAT_SECONDS", 5, 0.01)
 # Seconds by which a due time of a cron may be late and still count as on time.

@@ -27,9 +27,10 @@ from runs.webhooks.policy import webhooks_admit
 router = Router(tags=["runs"])
 
 # What the documentation says of operations beyond their bodies.
-_CREATES = declared(errors=(409, 503))
-_STREAMS = declared(errors=(409, 503), answers=EVENTS)
-_WAITS = declared(errors=(409, 503), answers=ANY_JSON)
+_REFUSALS = (409, 429, 503, 507)
+_CREATES = declared(errors=_REFUSALS)
+_STREAMS = declared(errors=_REFUSALS, answers=EVENTS)
+_WAITS = declared(errors=_REFUSALS, answers=ANY_JSON)
 _ON_DISCONNECT = query("cancel_on_disconnect", "boolean", "Whether the run is cancelled when the client goes away.")
 _LAST_EVENT_ID = header("Last-Event-ID", "Where to go on reading a resumable run; `-1` is its beginning.")
 _STREAM_MODES = query("stream_mode", "string", "Only events of these modes; repeated, or separated by commas.")
@@ -224,6 +225,7 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
 async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     """Wait for the end of a run; its final values, or `__error__`."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    cancels = _cancels_on_disconnect(request)
     headers = _locations(_path(*ids), "join")
     # Subscribed before the look at the run: its end cannot fall between the two.
     subscription = event_log().subscribe(str(ids[1]), None)
@@ -233,7 +235,7 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
     if outcome.is_finished:
         return json_response(outcome.body, headers=headers)
     answer = _outcome(subscription)
-    if _flag(request, "cancel_on_disconnect"):
+    if cancels:
         answer = _cancelling(answer, request, *ids)
     return stream_response(answer, "application/json", headers)
 
@@ -245,6 +247,7 @@ async def join(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponse
 async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpResponseBase:
     """Stream a run's events from now on; with `Last-Event-ID`, a resumable run's from there on."""
     ids = path_uuid(thread_id, "thread"), path_uuid(run_id, "run")
+    cancels = _cancels_on_disconnect(request)
     headers = _locations(_path(*ids), "stream")
     # Before the look at the run, as in `join`; where to go on applies to resumable runs only.
     from_now, from_last = event_log().subscribe(str(ids[1]), None), _subscribed(request, str(ids[1]))
@@ -256,9 +259,17 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
         return stream_response(_nothing(), headers=headers)
     modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
     events = follow(subscription, with_ids=outcome.resumable, only=_event_modes(modes) if modes else None)
-    if _flag(request, "cancel_on_disconnect"):
+    if cancels:
         events = _cancelling(events, request, *ids)
     return stream_response(events, headers=headers)
+
+
+def _cancels_on_disconnect(request: ApiRequest) -> bool:
+    """Return whether the run ends with the connection. Raise `Forbidden` at once for who may only read."""
+    if not _flag(request, "cancel_on_disconnect"):
+        return False
+    cancel.check_cancel(request.principal)
+    return True
 
 
 def _subscribed(request: ApiRequest, run_id: str) -> Subscription | None:
@@ -314,7 +325,7 @@ def _action(request: ApiRequest) -> str:
 @router.post("/runs/cancel", response={204: None}, openapi_extra=declared(_ACTION, errors=(404,)))
 async def cancel_runs(request: ApiRequest, body: schemas.RunsCancel) -> HttpResponse:
     """Stop the runs in flight that are named, or all with a status."""
-    await in_db(cancel.runs_cancel, request.principal, body, _action(request))
+    await cancel.runs_cancel(request.principal, body, _action(request))
     return empty_response()
 
 

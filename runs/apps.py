@@ -4,7 +4,8 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.hooks import state_posted, state_updated, thread_freed, threads_deleting
+from platform_site.core.database import Portion
+from platform_site.core.hooks import state_posted, state_updated, thread_freed, threads_deleting, threads_purging
 
 
 def _stop_runs(thread_ids: list[UUID]) -> None:
@@ -14,12 +15,10 @@ def _stop_runs(thread_ids: list[UUID]) -> None:
     runs_stop_of_threads(thread_ids)
 
 
-def _forget_webhooks(thread_ids: list[UUID]) -> None:
-    from django.db.models import Q
+def _purge_runs(thread_ids: list[UUID], portion: Portion) -> None:
+    from runs.engine.removal import purge_runs_of_threads
 
-    from runs.webhooks.services import deliveries_forget
-
-    deliveries_forget(Q(thread_id__in=thread_ids))
+    purge_runs_of_threads(thread_ids, portion)
 
 
 def _close_interrupts(thread_id: UUID) -> None:
@@ -52,7 +51,7 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         threads_deleting.connect(_stop_runs)
         threads_deleting.connect(_end_streams)
-        threads_deleting.connect(_forget_webhooks)
+        threads_purging.connect(_purge_runs)
         state_updated.connect(_close_interrupts)
         thread_freed.connect(_begin_runs)
         state_posted.connect(_stream_state)

@@ -4,33 +4,39 @@ An attempt that is stopped holds its thread until it lets go, which a synchronou
 waits behind it is claimed then. A run that is rolled back or deleted is hidden from the moment of the call
 (`runs_visible`); its row goes last, after its checkpoints, so that the sweep finishes what a crash has left half-done.
 
-Rows are locked thread first, then runs. Everything here runs in a database thread.
+Rows are locked thread first, then runs. What is not `async` here runs in a database thread.
 """
 
 from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum, auto
+from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from platform_site.access.authorization import check
 from platform_site.access.principal import Principal
+from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
 from runs.engine import embedded
 from runs.engine.queue import claim_of, end_owner, lease_end
-from runs.models import FINISHED, IN_FLIGHT, CancelAction, Run, RunStatus
+from runs.models import FINISHED, IN_FLIGHT, CancelAction, PendingInterrupt, Run, RunStatus
 from runs.schemas import RunsCancel
 from runs.selectors import runs_visible
 from runs.streaming.thread_stream import end_unbegun
 from runs.webhooks.outbox import NO_VALUES, End, cancelled_error, webhook_owe
-from runs.webhooks.services import deliveries_forget
+from runs.webhooks.services import deliveries_disown, deliveries_forget
 from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
 
+# Runs that are ended by one statement, and in one transaction where a call names many.
+PORTION = 200
 NO_RUNS = "No runs found to cancel."
 NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
@@ -38,12 +44,18 @@ NOTHING_TO_CANCEL = (
 )
 
 
+def check_cancel(principal: Principal) -> None:
+    """Raise `Forbidden` unless the caller may end runs: to cancel a run is to change it, however it is asked for."""
+    check(principal, "runs", writes=True)
+
+
 def run_cancel(principal: Principal, thread_id: UUID, run_id: UUID, action: str = "interrupt") -> None:
-    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`.
+    """Ask for the end of a run; one that has not begun ends at once. Raises `NotFound`, and `Forbidden` for readers.
 
     The run shows `interrupted` from now on, or is gone if it is rolled back. While it has not let go the same may be
     asked again, and more: after an interrupt a rollback.
     """
+    check_cancel(principal)
     with transaction.atomic():
         _lock_threads([thread_id])
         run = _cancellable(principal, action).filter(run_id=run_id, thread_id=thread_id).first()
@@ -62,87 +74,132 @@ def _cancellable(principal: Principal, action: str) -> "QuerySet[Run]":
     return runs.select_for_update()
 
 
-def runs_cancel(principal: Principal, body: RunsCancel, action: str) -> None:
-    """`run_cancel` for the runs in flight that `body` names, all or none. Raises `NotFound` if there are none."""
+async def runs_cancel(principal: Principal, body: RunsCancel, action: str) -> None:
+    """`run_cancel` for the runs in flight that `body` names. Raises `NotFound` if there are none.
+
+    A portion a transaction: after a crash in between, the call can be repeated for the others. Runs that are made
+    meanwhile are left alone.
+    """
+    check_cancel(principal)
+    newest = await read_db(_newest)
+    total, portion = 0, _Portion(0, 0)
+    while portion.end is not None:
+        portion = await in_db(_cancel_portion, principal, body, action, portion.end, newest)
+        total += portion.runs
+    if not total:
+        raise NotFound(NO_RUNS)
+
+
+def _newest() -> int:
+    return Run.objects.aggregate(newest=Max("sequence"))["newest"] or 0
+
+
+class _Portion(NamedTuple):
+    """How many runs were ended, and behind which the next portion begins, or None if this was the last."""
+
+    runs: int
+    end: int | None
+
+
+def _cancel_portion(principal: Principal, body: RunsCancel, action: str, after: int, newest: int) -> _Portion:
+    """End a portion of the runs behind `after`."""
     statuses = IN_FLIGHT if body.status in (None, "all") else (body.status,)
-    wanted = runs_visible(principal).filter(status__in=statuses)
+    wanted = runs_visible(principal).filter(status__in=statuses, sequence__lte=newest)
     if body.thread_id is not None:
         wanted = wanted.filter(thread_id=body.thread_id)
-    with transaction.atomic():
-        _lock_threads(wanted.order_by().values_list("thread_id", flat=True).distinct())
-        runs = list(wanted.select_for_update().order_by("sequence"))
-        if body.run_ids is not None:
-            # Not in the query: no database takes any number of parameters.
-            named = set(body.run_ids)
-            runs = [run for run in runs if run.run_id in named]
-        if not runs:
-            raise NotFound(NO_RUNS)
-        runs_end(runs, CancelAction(action))
+    found = list(
+        wanted.filter(sequence__gt=after).order_by("sequence").values_list("sequence", "thread_id", "run_id")[:PORTION]
+    )
+    # Not in the query: no database takes any number of parameters.
+    named = None if body.run_ids is None else set(body.run_ids)
+    chosen = [row for row in found if named is None or row[2] in named]
+    count = 0
+    if chosen:
+        with transaction.atomic():
+            _lock_threads([thread_id for _, thread_id, _ in chosen])
+            locked = wanted.select_for_update().filter(sequence__in=[row[0] for row in chosen]).order_by("sequence")
+            runs = list(locked)
+            runs_end(runs, CancelAction(action))
+            count = len(runs)
+    return _Portion(count, found[-1][0] if len(found) == PORTION else None)
 
 
 def runs_end(runs: Iterable[Run], action: CancelAction) -> None:
-    """End these runs, locked with their threads by the transaction of the caller."""
-    now = timezone.now()
-    freed: set[UUID] = set()
-    for run in runs:
-        if run.lease_owner is None and run.started_at is None:
-            _end_unbegun(run, action, now)
-            freed.add(run.thread_id)
-        else:
-            _end_begun(run, action, now)
-    for thread_id in freed:
-        _settle(thread_id, now)
+    """End these runs, locked with their threads by the transaction of the caller.
+
+    A portion costs the same number of statements whatever its size, but for runs with a webhook or with messages.
+    """
+    now, runs = timezone.now(), list(runs)
+    for start in range(0, len(runs), PORTION):
+        portion = runs[start : start + PORTION]
+        unbegun = [run for run in portion if run.lease_owner is None and run.started_at is None]
+        _end_unbegun(unbegun, action, now)
+        _end_begun([run for run in portion if run not in unbegun], action, now)
+        _settle({run.thread_id for run in unbegun}, now)
     transaction.on_commit(embedded.engine().wake, robust=True)
 
 
-def _end_unbegun(run: Run, action: CancelAction, now: datetime) -> None:
-    """End a run that has left nothing on its thread."""
-    place = run.workspace_id, run.thread_id, run.run_id
-    is_kept = action == CancelAction.INTERRUPT and not run.kwargs.get("temporary")
-    end = End(RunStatus.INTERRUPTED, cancelled_error(action), None if is_kept else NO_VALUES)
-    webhook_owe(run, end, now)
-    messages_put_back(run.thread_id, run.kwargs)
-    if run.kwargs.get("temporary"):
-        run.delete()
-        _delete_hidden_thread(run.thread_id)
-    elif action == CancelAction.ROLLBACK:
-        run.delete()
-    else:
-        run.status, run.cancel_action, run.updated_at, run.finished_at = RunStatus.INTERRUPTED, action, now, now
-        run.save(update_fields=["status", "cancel_action", "updated_at", "finished_at"])
-    transaction.on_commit(lambda: end_unbegun(*place), robust=True)
+def _end_unbegun(runs: list[Run], action: CancelAction, now: datetime) -> None:
+    """End runs that have left nothing on their threads."""
+    is_temporary = {run.pk: bool(run.kwargs.get("temporary")) for run in runs}
+    kept = [run for run in runs if action == CancelAction.INTERRUPT and not is_temporary[run.pk]]
+    for run in runs:
+        values = None if run in kept else NO_VALUES
+        webhook_owe(run, End(RunStatus.INTERRUPTED, cancelled_error(action), values), now)
+    # The last first: what an earlier run had taken goes in front.
+    for run in reversed(runs):
+        messages_put_back(run.thread_id, run.kwargs)
+    gone = [run.pk for run in runs if run not in kept]
+    Run.objects.filter(pk__in=gone).only("pk").delete()
+    _delete_hidden_threads([run.thread_id for run in runs if is_temporary[run.pk]])
+    Run.objects.filter(pk__in=[run.pk for run in kept]).update(
+        status=RunStatus.INTERRUPTED, cancel_action=action, updated_at=now, finished_at=now
+    )
+    places = [(run.workspace_id, run.thread_id, run.run_id) for run in runs]
+
+    def tell() -> None:
+        for place in places:
+            end_unbegun(*place)
+
+    transaction.on_commit(tell, robust=True)
 
 
-def _delete_hidden_thread(thread_id: UUID) -> None:
-    # Somebody may have put a run of their own on it; then it stays.
-    if not Run.objects.filter(thread_id=thread_id).exists():
-        Thread.objects.filter(thread_id=thread_id).delete()
+def _delete_hidden_threads(thread_ids: list[UUID]) -> None:
+    # Somebody may have put a run of their own on one; then it stays.
+    used = Run.objects.filter(thread_id=OuterRef("pk"))
+    Thread.objects.filter(~Exists(used), pk__in=thread_ids).only("pk").delete()
 
 
-def _end_begun(run: Run, action: CancelAction, now: datetime) -> None:
-    """Ask for the end of a run that is held by an attempt, or wait for its next: what it left is looked after."""
+def _end_begun(runs: list[Run], action: CancelAction, now: datetime) -> None:
+    """Ask for the end of runs that an attempt holds, or that wait for their next: what they left is looked after."""
+    held = [run for run in runs if run.lease_owner is not None]
+    Run.objects.filter(pk__in=[run.pk for run in held]).update(
+        cancel_action=action, status=RunStatus.INTERRUPTED, updated_at=now
+    )
+    for run in held:
+        transaction.on_commit(partial(embedded.engine().cancel, run.run_id, action), robust=True)
+    for run in runs:
+        if run not in held:
+            _end_between_attempts(run, action, now)
+
+
+def _end_between_attempts(run: Run, action: CancelAction, now: datetime) -> None:
     run.cancel_action, run.status, run.updated_at = action, RunStatus.INTERRUPTED, now
-    fields = ["cancel_action", "status", "updated_at"]
-    if run.lease_owner is not None:
-        run_id = run.run_id
-        transaction.on_commit(lambda: embedded.engine().cancel(run_id, action), robust=True)
-    else:
-        # Between two attempts: owned until its end is written, so that no other run begins on its thread before.
-        run.lease_owner, run.lease_expires_at = end_owner(embedded.engine().worker, run), lease_end()
-        fields += ["lease_owner", "lease_expires_at"]
-        claim = claim_of(run, run.lease_owner)
-        transaction.on_commit(lambda: embedded.engine().end(claim), robust=True)
-    run.save(update_fields=fields)
+    # Owned until its end is written, so that no other run begins on its thread before.
+    run.lease_owner, run.lease_expires_at = end_owner(embedded.engine().worker, run), lease_end()
+    claim = claim_of(run, run.lease_owner)
+    transaction.on_commit(lambda: embedded.engine().end(claim), robust=True)
+    run.save(update_fields=["cancel_action", "status", "updated_at", "lease_owner", "lease_expires_at"])
 
 
-def _settle(thread_id: UUID, now: datetime) -> None:
-    """The thread has the status of its state again, unless a run is in flight on it or holds it."""
-    if not Run.objects.filter(Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id=thread_id).exists():
-        settled = Coalesce(F("settled_status"), Value(ThreadStatus.IDLE.value))
-        Thread.objects.filter(thread_id=thread_id).update(status=settled, updated_at=now)
+def _settle(thread_ids: set[UUID], now: datetime) -> None:
+    """The threads have the status of their state again, unless a run is in flight on one or holds it."""
+    in_use = Run.objects.filter(Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id=OuterRef("pk"))
+    settled = Coalesce(F("settled_status"), Value(ThreadStatus.IDLE.value))
+    Thread.objects.filter(~Exists(in_use), pk__in=thread_ids).update(status=settled, updated_at=now)
 
 
-def _lock_threads(thread_ids: "list[UUID] | QuerySet[Run, UUID]") -> None:
+def _lock_threads(thread_ids: list[UUID]) -> None:
     # In one order, so that two calls never wait for each other.
     list(Thread.objects.select_for_update().filter(pk__in=thread_ids).order_by("pk").values_list("pk"))
 
@@ -182,8 +239,15 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
 
 
 def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
-    """Runs of deleted threads end with them: whatever they still write is refused."""
-    run_ids = list(Run.objects.filter(thread_id__in=thread_ids).values_list("run_id", flat=True))
+    """End the runs of threads that are deleted in this transaction: whatever they still write is refused."""
+    in_flight = Run.objects.filter(Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id__in=thread_ids)
+    run_ids = list(in_flight.values_list("run_id", flat=True))
+    now = timezone.now()
+    in_flight.update(
+        status=RunStatus.INTERRUPTED, lease_owner=None, lease_expires_at=None, finished_at=now, updated_at=now
+    )
+    PendingInterrupt.objects.filter(thread_id__in=thread_ids, answered_at=None).delete()
+    deliveries_disown(Q(thread_id__in=thread_ids))
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
     embedded.engine().lose(run_ids)
     for run_id in run_ids:

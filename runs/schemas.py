@@ -68,7 +68,9 @@ class RunCreateStateless(RunCreate):
     on_completion: Literal["delete", "keep"] = "delete"
 
 
-RunBatch = Annotated[list[RunCreateStateless], Field(min_length=1)]
+# One transaction makes all of them or none: it must not last.
+MOST_IN_BATCH = 1000
+RunBatch = Annotated[list[RunCreateStateless], Field(min_length=1, max_length=MOST_IN_BATCH)]
 
 
 class RunsCancel(Schema):

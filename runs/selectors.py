@@ -6,12 +6,14 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.paging import Answer
 from runs.models import CancelAction, Run
+from threads.models import Thread
 from threads.selectors import thread_not_found
 
 COLUMNS = (
@@ -36,7 +38,8 @@ _VISIBLE = "workspace_id = %s AND (cancel_action IS NULL OR cancel_action <> 'ro
 def runs_visible(principal: Principal) -> "QuerySet[Run]":
     """Every run of the caller's workspace but those that are rolled back or deleted: they are only still ending."""
     hidden = Q(cancel_action=CancelAction.ROLLBACK)
-    return Run.objects.exclude(hidden).filter(workspace_id=principal.workspace_id)
+    on_thread = Thread.objects.filter(pk=OuterRef("thread_id"), workspace_id=principal.workspace_id)
+    return Run.objects.exclude(hidden).filter(Exists(on_thread), workspace_id=principal.workspace_id)
 
 
 def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
@@ -59,8 +62,9 @@ def run_get(principal: Principal, thread_id: UUID, run_id: UUID) -> bytes:
     """The run as JSON. Raises `NotFound`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(COLUMNS)} FROM runs_run WHERE run_id = %s AND thread_id = %s AND {_VISIBLE}",
-            [uuid_param(run_id), uuid_param(thread_id), principal.workspace_id],
+            f"SELECT {', '.join(COLUMNS)} FROM runs_run r WHERE run_id = %s AND thread_id = %s AND {_VISIBLE} "
+            "AND EXISTS (SELECT 1 FROM threads_thread t WHERE t.thread_id = r.thread_id AND t.workspace_id = %s)",
+            [uuid_param(run_id), uuid_param(thread_id), principal.workspace_id, principal.workspace_id],
         )
         row = cursor.fetchone()
     if row is None:
@@ -91,9 +95,10 @@ def run_list(
             "ORDER BY sequence DESC LIMIT %s OFFSET %s",
             [*params, limit, offset],
         )
-        rows = [row[:-1] for row in cursor.fetchall()]
-    extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
-    return orjson.dumps([{**_wire(row, columns), **extra} for row in rows])
+        extra = {"langsmith_session_name": None} if not select or "langsmith_session_name" in select else {}
+        answer = Answer()
+        answer.fill(orjson.dumps({**_wire(row[:-1], columns), **extra}) for row in cursor)
+    return answer.body
 
 
 def page_number(text: str | None, default: int) -> int:

@@ -7,15 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import json_param, moment, moment_param, uuid_param
-from platform_site.core.errors import Conflict, NotFound, Unprocessable
+from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
+from platform_site.core.quotas import Quota, require_free_disk
 from platform_site.core.wire import encode, keep, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
@@ -24,16 +26,31 @@ from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
 from threads.messages import with_kept_messages
-from threads.services import finish_deletes, title_of
+from threads.services import make_room_for, require_thread_quota, title_of
 from threads.time_to_live import default_time_to_live, ttl_if_none, ttl_params
 
 NOT_FOUND = "Thread or assistant not found."
 THREAD_IN_USE = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+TOO_MANY_PENDING = (
+    "The workspace has {} runs that wait for their turn, as many as it may have (MAX_PENDING_RUNS). Try again later."
+)
 # Whether no run of the thread `t` is in flight or holds it.
 _IS_IDLE = (
     "NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = t.thread_id "
     "AND (r.status IN ('pending', 'running') OR r.lease_owner IS NOT NULL))"
 )
+
+
+def _count_pending(workspace_id: int, limit: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM runs_run WHERE workspace_id = %s AND status = 'pending' LIMIT %s) r",
+            [workspace_id, limit],
+        )
+        return int(cursor.fetchone()[0])
+
+
+_pending = Quota(_count_pending)
 
 
 @dataclass(frozen=True)
@@ -73,9 +90,10 @@ def run_create(
     The run sees `headers` of the request, and `cron_id` if a cron makes it. `taken` slots of the engine are promised
     to others. `run_id` is for those who listen already, and must be new. Raises `NotFound` for the
     thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
-    be asked.
+    be asked, `TooManyRequests` if too many runs wait already, and `InsufficientStorage` if the disk is nearly full.
     """
     check_run(body, has_thread=thread_id is not None)
+    require_free_disk()
     run_id = run_id or uuid7()
     try:
         return _accept(principal, thread_id, body, request_id, headers, cron_id, taken, run_id)
@@ -124,6 +142,8 @@ def _accept(
         # Claimed in the statement that makes it, where nothing stands in its way.
         may_begin = is_free and not is_edited and due <= now
         owner = lease_owner(engine.worker, run_id, 1) if may_begin and engine.has_room(taken) else None
+        if owner is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
+            raise TooManyRequests(TOO_MANY_PENDING.format(settings.MAX_PENDING_RUNS), headers={"Retry-After": "5"})
         sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
@@ -210,9 +230,11 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
             [uuid_param(thread_id)],
         )
         row = cursor.fetchone()
-    if row is None and body.if_not_exists == "create":
+    # Without a workspace it is deleted, and there only until everything of it is removed.
+    is_gone = row is None or row[0] is None
+    if is_gone and body.if_not_exists == "create":
         return None
-    if row is None or row[0] != principal.workspace_id:
+    if is_gone or row[0] != principal.workspace_id:
         raise NotFound(NOT_FOUND)
     is_idle = bool(row[6])
     if is_idle != bool(row[5]):
@@ -295,9 +317,11 @@ def _save_thread(
         "assistant_id": str(assistant.assistant_id),
     }
     if thread is None:
+        if not plan.kwargs["temporary"]:
+            require_thread_quota(principal.workspace_id)
         if body.if_not_exists == "create":
             # The client's own id: what is left of a deleted thread that had it goes first.
-            finish_deletes([thread_id])
+            make_room_for(thread_id)
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from platform_site.access.authorization import check, may
 from platform_site.access.principal import Principal
-from platform_site.core.wire import timestamp
+from platform_site.core.paging import Answer
+from platform_site.core.wire import encode, timestamp
 from store.access import namespace_of, on_items, on_store
 from store.schemas import DEFAULT_ITEMS, DEFAULT_NAMESPACES, ItemSearch, NamespaceSearch
 
@@ -18,18 +20,37 @@ if TYPE_CHECKING:
 async def item_get(
     principal: Principal, namespace: list[str], key: str, *, refresh_ttl: bool | None = None
 ) -> dict[str, Any] | None:
-    """An item as JSON, None if there is none. Raises `BadLabel`."""
+    """An item as JSON, None if there is none. Raises `BadLabel`, and `Forbidden` as `_refreshes` does."""
     labels = namespace_of(namespace)
+    refresh_ttl = _refreshes(principal, refresh_ttl)
     found = await on_store(principal, lambda store: store.aget(labels, key, refresh_ttl=refresh_ttl))
     return None if found is None else _wire(found)
+
+
+def _refreshes(principal: Principal, asked: bool | None) -> bool | None:
+    """Return whether a read prolongs what it finds; None leaves that to `langgraph.json`.
+
+    A reader changes nothing: without being asked a read of theirs prolongs nothing. Raise `Forbidden` if they ask.
+    """
+    if asked:
+        check(principal, "store", writes=True)
+    return asked if may(principal, "store", writes=True) else False
+
+
+async def items_found(principal: Principal, body: ItemSearch) -> bytes:
+    """What `items_search` finds, as a JSON list that ends early where it has `MAX_ANSWER_BYTES`."""
+    answer = Answer()
+    answer.fill(encode(item) for item in await items_search(principal, body))
+    return answer.body
 
 
 async def items_search(principal: Principal, body: ItemSearch) -> list[dict[str, Any]]:
     """Items below a namespace as JSON: with a query the most similar first, else in the order of insertion.
 
-    Raises `BadRequest`, `BadLabel`, `Unprocessable`.
+    Raises `BadRequest`, `BadLabel`, `Unprocessable`, and `Forbidden` as `_refreshes` does.
     """
     prefix = namespace_of(body.namespace_prefix or [])
+    refresh_ttl = _refreshes(principal, body.refresh_ttl)
     found = await on_store(
         principal,
         lambda store: store.asearch(
@@ -38,7 +59,7 @@ async def items_search(principal: Principal, body: ItemSearch) -> list[dict[str,
             filter=body.filter,
             limit=body.limit or DEFAULT_ITEMS,
             offset=body.offset,
-            refresh_ttl=body.refresh_ttl,
+            refresh_ttl=refresh_ttl,
         ),
     )
     return [{**_wire(item), "score": item.score} for item in found]

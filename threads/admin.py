@@ -52,6 +52,8 @@ class ThreadAdmin(ReadOnly):
 
     @admin.display(description="checkpoints")
     def checkpoint_list(self, thread: Thread) -> SafeString | str:
+        if thread.workspace_id is None:
+            return "The thread is being deleted."
         rows = state_loop().submit(_checkpoints(thread.workspace_id, thread.pk)).result(PATIENCE_SECONDS)
         if not rows:
             return "None."
@@ -78,11 +80,13 @@ class ThreadAdmin(ReadOnly):
         return named, {"threads": len(threads)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Thread) -> None:
-        delete_threads([obj.pk], workspace_id=obj.workspace_id)
+        self.delete_queryset(request, Thread.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Thread]) -> None:
         for pk, workspace_id in queryset.values_list("pk", "workspace_id"):
-            delete_threads([pk], workspace_id=workspace_id)
+            # Without a workspace it is being deleted already.
+            if workspace_id is not None:
+                delete_threads([pk], workspace_id=workspace_id)
 
 
 async def _checkpoints(workspace_id: int, thread_id: UUID) -> list[tuple[str, ...]]:

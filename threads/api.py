@@ -1,5 +1,6 @@
 """REST operations on threads and their state."""
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -233,8 +234,9 @@ async def search_history(request: ApiRequest, thread_id: str, body: schemas.Hist
 async def _history(
     thread: ThreadForState, ref: CheckpointRef | None, select: list[str] | None, **options: Any
 ) -> HttpResponse:
-    states = await state_loop().run(state_history(thread, ref, **options))
-    return json_response(encode([_selected(state, select) for state in states]))
+    shown = partial(_selected, select=select)
+    states = await state_loop().run(state_history(thread, ref, shown=shown, **options))
+    return json_response(b"[%b]" % b",".join(states))
 
 
 def _before(before: str | schemas.CheckpointOrConfig | None) -> str | None:

@@ -95,7 +95,7 @@ def _delete_or_claim(thread_id: UUID, now: datetime) -> Expiry:
         # Under its lock: a run that begins meanwhile waits, and finds the thread gone; one that came before is seen.
         threads = Thread.objects.select_for_update(skip_locked=True).filter(pk=thread_id, expires_at__lte=now)
         thread = threads.exclude(status=ThreadStatus.BUSY).defer("values", "metadata", "config", "messages").first()
-        if thread is None or thread.ttl_minutes is None or thread.expires_at is None:
+        if thread is None or thread.workspace_id is None or thread.ttl_minutes is None or thread.expires_at is None:
             return Expiry.SKIPPED
         end = ttl_end(TimeToLive(thread.ttl_minutes, thread.ttl_strategy), thread.updated_at, thread.expires_at)
         if end > now:

@@ -79,9 +79,12 @@ def thread_state_changed(edit: EditLease, head: Head) -> None:
     thread_id = edit.thread_id
     with transaction.atomic():
         locked = Thread.objects.select_for_update().filter(thread_id=thread_id)
-        found = locked.values_list("status", "editor").first()
+        found = locked.values_list("status", "editor", "workspace_id").first()
         if found is not None:
-            status, editor = found
+            status, editor, workspace_id = found
+            if workspace_id is None:
+                # It is deleted, and the rest of it goes in portions.
+                raise thread_not_found(thread_id)
             if editor != edit.lease_owner:
                 raise LeaseLost(edit)
             thread_mirror(thread_id, head, status=head.status, busy=status == ThreadStatus.BUSY, edited=True)

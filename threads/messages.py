@@ -21,7 +21,7 @@ from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.schemas import MessageCreate
 from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
-from threads.state import messages_append, snapshot_of, state_wire
+from threads.state import HeadState, head_of_thread, messages_append, state_wire
 
 Message = dict[str, Any]
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "function"}
@@ -31,10 +31,28 @@ async def messages_list(principal: Principal, thread_id: UUID) -> list[Message]:
     """The thread's messages, oldest first: those of its state, then those that wait for a run. Raises `NotFound`."""
     thread = await read_db(thread_for_state, principal, thread_id)
     waiting = await read_db(_kept, principal, thread_id)
-    snapshot = await state_loop().run(snapshot_of(thread))
-    values = snapshot.values if snapshot is not None else {}
-    held = values.get("messages") if isinstance(values, Mapping) else None
-    return [_wire(message) for message in [*(held if isinstance(held, list) else ()), *convert_to_messages(waiting)]]
+    head = await state_loop().run(head_of_thread(thread))
+    held = [] if head is None else [*_held(head.snapshot.values), *_refused(head)]
+    return [_wire(message) for message in [*held, *map(_read, waiting)]]
+
+
+def _held(values: Any) -> list[Any]:
+    messages = values.get("messages") if isinstance(values, Mapping) else None
+    return messages if isinstance(messages, list) else []
+
+
+def _refused(head: HeadState) -> list[Any]:
+    """Return the messages that were sent and that the graph cannot take into its state, as they were sent."""
+    tasks = head.snapshot.tasks if head.refuses_writes else ()
+    return [message for task in tasks for message in _held(task.result)]
+
+
+def _read(message: Message) -> Any:
+    """Return the message as LangChain reads it, or as it is where LangChain cannot read it."""
+    try:
+        return convert_to_messages([message])[0]
+    except (ValueError, TypeError, LookupError, NotImplementedError):
+        return message
 
 
 async def message_add(principal: Principal, thread_id: UUID, body: MessageCreate) -> Message:
@@ -45,7 +63,7 @@ async def message_add(principal: Principal, thread_id: UUID, body: MessageCreate
     message = {"role": body.role, "content": body.content, "id": str(uuid4())}
     if not await in_db(_keep, principal, thread_id, message):
         await _append(principal, await read_db(thread_for_state, principal, thread_id), message)
-    return _wire(convert_to_messages([message])[0])
+    return _wire(_read(message))
 
 
 def _kept(principal: Principal, thread_id: UUID) -> list[Message]:

@@ -25,7 +25,10 @@ class Thread(models.Model):
     """`values`, `interrupts`, `error` and `status` mirror the head checkpoint as of the last run or update."""
 
     thread_id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="threads", db_index=False)
+    # Null: deleted. Nobody sees it while its runs, spans and checkpoints go, a portion at a time.
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, null=True, blank=True, related_name="threads", db_index=False
+    )
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
     # What `status` is when no run is in flight; null before any run.
@@ -65,7 +68,7 @@ class Thread(models.Model):
 
 
 class ThreadTombstone(models.Model):
-    """A deleted thread whose checkpoints, kept in another file, are still to be removed."""
+    """A deleted thread of which something is still to be removed: rows, or checkpoints, which SQLite keeps apart."""
 
     thread_id = models.UUIDField(primary_key=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -121,13 +121,21 @@ def thread_search(principal: Principal, query: ThreadSearch) -> Page:
             f"WHERE {where} ORDER BY {order_by(query.sort_by, query.sort_order)} LIMIT %s OFFSET %s",
             [*where.params, query.limit + 1, query.offset],
         )
-        rows = cursor.fetchall()
-    more = len(rows) > query.limit
-    rows = rows[: query.limit]
-    items = [_item(row, needed, columns, extracts) for row in rows]
+        # Row by row: SQLite reads a row when it is asked for, and a page may end early.
+        return Page.of(query.offset, query.limit, (_found(row, needed, columns, extracts, query) for row in cursor))
+
+
+def _found(
+    row: tuple[Any, ...],
+    needed: tuple[str, ...],
+    columns: tuple[str, ...],
+    extracts: dict[str, ExtractPath],
+    query: ThreadSearch,
+) -> bytes:
+    item = _item(row, needed, columns, extracts)
     if "ttl" in query.include:
-        items = [item | {"ttl": _ttl(row[len(needed) :])} for item, row in zip(items, rows, strict=True)]
-    return Page.at(query.offset, orjson.dumps(items), rows=len(rows), more=more)
+        item["ttl"] = _ttl(row[len(needed) :])
+    return orjson.dumps(item)
 
 
 def _item(

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.core.background import background
 from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, Portion, json_param, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound
-from platform_site.core.hooks import threads_deleting
+from platform_site.core.hooks import threads_deleting, threads_purging
 from platform_site.core.ids import uuid7
+from platform_site.core.quotas import Quota
 from platform_site.core.wire import encode, timestamp
 from threads.models import Thread, ThreadTombstone
 from threads.schemas import ThreadCreate, ThreadPatch
@@ -20,8 +23,11 @@ from threads.selectors import thread_get, thread_not_found, threads_visible
 from threads.time_to_live import time_to_live, ttl_of, ttl_params, ttl_wire
 
 TITLE_LENGTH = 80
-# Threads that are deleted together: SQLite takes so many parameters only.
-BATCH = 500
+# Threads that are deleted together, and rows that are deleted in one transaction.
+BATCH = 100
+PORTION = 2000
+# The background task that finishes deletes.
+DELETES = "removals"
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,30 @@ class MadeThread:
     body: bytes
 
 
+def _count_threads(workspace_id: int, limit: int) -> int:
+    return Thread.objects.filter(workspace_id=workspace_id, ephemeral=False).order_by()[:limit].count()
+
+
+_threads = Quota(_count_threads)
+
+
+def require_thread_quota(workspace_id: int) -> None:
+    """Raise `Conflict` if the workspace has as many threads as it may have."""
+    if not _threads.take(workspace_id, settings.MAX_THREADS):
+        raise Conflict(f"The workspace has {settings.MAX_THREADS} threads, as many as it may have (MAX_THREADS)")
+
+
 def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
-    """Make a thread without a state. Raises `Conflict` if the id is taken and `if_exists` is `raise`."""
+    """Make a thread without a state.
+
+    Raises `Conflict` if the id is taken and `if_exists` is `raise`, or if the workspace has as many as it may have.
+    """
     ttl = time_to_live(body.ttl, None)
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
-        finish_deletes([thread_id])
+        make_room_for(thread_id)
+    if settings.MAX_THREADS and not Thread.objects.filter(pk=thread_id).exists():
+        require_thread_quota(principal.workspace_id)
     now = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -97,49 +121,83 @@ def thread_patch(principal: Principal, thread_id: UUID, body: ThreadPatch) -> by
 
 
 def thread_delete(principal: Principal, thread_id: UUID) -> None:
-    """Delete the thread with its runs and checkpoints; nothing of it can come back. Raises `NotFound`."""
+    """Delete the thread with its runs and checkpoints; nothing of it can come back. Raises `NotFound`.
+
+    It is gone for everybody when this returns. What a large thread holds goes afterwards, a portion at a time.
+    """
     if not delete_threads([thread_id], workspace_id=principal.workspace_id):
         raise thread_not_found(thread_id)
 
 
 def delete_threads(thread_ids: list[UUID], *, workspace_id: int) -> int:
-    """Delete the threads of a workspace among `thread_ids`, so many at a time; how many there were."""
-    batches = (thread_ids[start : start + BATCH] for start in range(0, len(thread_ids), BATCH))
-    return sum(_delete_together(batch, workspace_id) for batch in batches)
+    """Delete the threads of a workspace among `thread_ids`, at most `BATCH`; return how many there were.
 
-
-def _delete_together(thread_ids: list[UUID], workspace_id: int) -> int:
-    """SQLite keeps checkpoints in a file of their own: the tombstone, written with the rows' end, makes sure that
-    they follow, if need be after a crash. PostgreSQL does all in one transaction."""
+    One transaction of bounded length: it hides the threads and removes a first portion of what they hold. For all of a
+    small thread that is enough; the sweep does the rest, also after a crash.
+    """
     with transaction.atomic():
         owned = list(
             Thread.objects.select_for_update()
-            .filter(thread_id__in=thread_ids, workspace_id=workspace_id)
+            .filter(thread_id__in=thread_ids[:BATCH], workspace_id=workspace_id)
+            .order_by("pk")
             .values_list("thread_id", flat=True)
         )
         if not owned:
             return 0
         threads_deleting.send(owned)
         ThreadTombstone.objects.bulk_create([ThreadTombstone(thread_id=thread_id) for thread_id in owned])
-        Thread.objects.filter(thread_id__in=owned).delete()
+        Thread.objects.filter(thread_id__in=owned).update(
+            workspace=None, ephemeral=False, expires_at=None, metadata={}, config={}, values=None, messages=None
+        )
+        _purge_rows(owned)
         if IS_POSTGRES:
             finish_deletes(owned)
         else:
+            # Checkpoints lie in another file, which no transaction spans.
             transaction.on_commit(lambda: finish_deletes(owned), robust=True)
     return len(owned)
 
 
-def finish_deletes(thread_ids: list[UUID] | None = None) -> None:
-    """Remove the checkpoints of deleted threads, all of them or those given."""
-    tombstones = ThreadTombstone.objects.all()
+def finish_deletes(thread_ids: list[UUID] | None = None) -> bool:
+    """Remove a portion of what deleted threads have left, of all of them or of those given.
+
+    Return whether nothing was left to do. Several processes may call it at once.
+    """
+    tombstones = ThreadTombstone.objects.order_by("created_at", "pk")
     if thread_ids is not None:
         tombstones = tombstones.filter(thread_id__in=thread_ids)
     with transaction.atomic():
-        # Locked: whoever makes a thread in the place of a tombstone waits, and finds it gone.
-        doomed = list(tombstones.select_for_update().values_list("thread_id", flat=True))
-        if doomed:
-            checkpoints().delete_threads_sync(doomed)
-            ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
+        # Locked: whoever makes a thread in the place of a tombstone waits, and finds it gone. A sweep waits for nobody.
+        locked = tombstones.select_for_update(skip_locked=thread_ids is None)
+        doomed = list(locked.values_list("thread_id", flat=True)[:BATCH])
+        if not doomed:
+            return True
+        gone = _purge_rows(doomed)
+        if gone and checkpoints().delete_portion_sync(gone):
+            ThreadTombstone.objects.filter(thread_id__in=gone).delete()
+        else:
+            gone = []
+    if len(gone) == len(doomed) < BATCH:
+        return True
+    transaction.on_commit(lambda: background().wake(DELETES), robust=True)
+    return False
+
+
+def _purge_rows(thread_ids: list[UUID]) -> list[UUID]:
+    """Delete a portion of the rows of deleted threads; return the threads that have none any more."""
+    portion = Portion(PORTION)
+    threads_purging.send(thread_ids, portion)
+    if portion.is_used_up:
+        left = Thread.objects.filter(thread_id__in=thread_ids).values_list("thread_id", flat=True)
+        return sorted(set(thread_ids).difference(left))
+    Thread.objects.filter(thread_id__in=thread_ids, workspace=None).only("pk").delete()
+    return thread_ids
+
+
+def make_room_for(thread_id: UUID) -> None:
+    """Remove what is left of a deleted thread that had this id. Raises `Conflict` while that is too much for now."""
+    if ThreadTombstone.objects.filter(thread_id=thread_id).exists() and not finish_deletes([thread_id]):
+        raise Conflict(f"Thread {thread_id} is still being deleted. Try again in a moment, or take another id.")
 
 
 def title_of(payload: Any) -> str:

@@ -1,9 +1,13 @@
 """A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
 
+import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.last_value import LastValue
@@ -12,16 +16,20 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
-from platform_site.core.checkpoints import EditLease
-from platform_site.core.database import is_storable, json_contains
-from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
+from platform_site.core.checkpoints import DatabaseAway, EditLease, checkpoints
+from platform_site.core.database import is_storable, json_contains, needle_text
+from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
+from platform_site.core.paging import Answer
+from platform_site.core.quotas import require_free_disk
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
+
+logger = logging.getLogger("switchyard.threads")
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 
@@ -39,6 +47,10 @@ EMPTY_STATE: dict[str, Any] = {
 }
 # More states than any thread has; a number that every database takes.
 _LONGEST_HISTORY = 2**31 - 1
+# Conditions that a saver is given; each is a level of SQLite's expression, which may have a thousand.
+_MOST_CONDITIONS = 100
+# What a reducer may make of a value that it does not expect, beside ValueError.
+_OF_REDUCERS = (TypeError, LookupError, AttributeError, NotImplementedError, AssertionError, ArithmeticError)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]+")
 _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
@@ -76,18 +88,57 @@ async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgr
     if thread.graph_id is None:
         return _absent(thread, ref)
     async with _graph_of(thread, thread.graph_id) as graph:
-        snapshot = await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
+        if ref is None:
+            snapshot = (await head_state(graph, thread.thread_id, subgraphs=subgraphs)).snapshot
+        else:
+            snapshot = await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
     if snapshot.created_at is None:
         return _absent(thread, ref)
     return state_wire(snapshot)
 
 
-async def snapshot_of(thread: ThreadForState) -> StateSnapshot | None:
-    """The head state as LangGraph gives it; None for a thread without a graph."""
+@dataclass(frozen=True)
+class HeadState:
+    """The newest state of a thread, and the configuration that addresses what an update is to be based on."""
+
+    snapshot: StateSnapshot
+    config: RunnableConfig
+    # The graph refuses what its tasks have returned: the snapshot has these writes in its tasks, not in its values.
+    refuses_writes: bool = False
+
+
+async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = False) -> HeadState:
+    """Return the head state, also where the graph cannot apply what was written last.
+
+    LangGraph shows finished tasks as if the step were over. A reducer may refuse what they returned, as it did in the
+    run that failed by it. Such a thread has the state of its newest checkpoint, without these writes.
+    """
+    live = config_at(thread_id)
+    try:
+        return HeadState(await graph.aget_state(live, subgraphs=subgraphs), live)
+    except DatabaseAway:
+        raise
+    except Exception as error:
+        newest = await checkpoints().head(thread_id)
+        if newest is None:
+            raise
+        logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, error)
+        settled = config_at(thread_id, CheckpointRef(checkpoint_id=newest))
+        return HeadState(await graph.aget_state(settled), settled, refuses_writes=True)
+
+
+async def head_of_thread(thread: ThreadForState) -> HeadState | None:
+    """Return the head state, or None for a thread without a graph."""
     if thread.graph_id is None:
         return None
     async with _graph_of(thread, thread.graph_id) as graph:
-        return await graph.aget_state(config_at(thread.thread_id))
+        return await head_state(graph, thread.thread_id)
+
+
+async def snapshot_of(thread: ThreadForState) -> StateSnapshot | None:
+    """Return the head state as LangGraph gives it, or None for a thread without a graph."""
+    head = await head_of_thread(thread)
+    return None if head is None else head.snapshot
 
 
 def _absent(thread: ThreadForState, ref: CheckpointRef | None) -> dict[str, Any]:
@@ -110,18 +161,22 @@ async def state_history(
     limit: int,
     before: str | None,
     metadata: Mapping[str, Any] | None,
-) -> list[dict[str, Any]]:
-    """States from the newest to older ones; `metadata` as in searches: containment, types told apart.
+    shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> list[bytes]:
+    """States from the newest to older ones, as `shown` picks of them, each as JSON.
 
-    Before what is no id of a checkpoint there is everything.
+    `metadata` is as in searches: containment, types told apart. The list ends early where it has `MAX_ANSWER_BYTES`.
+    Before what is no id of a checkpoint there is everything. Raises `Unprocessable` for a filter that is too long.
     """
+    if metadata:
+        needle_text(metadata)
     if thread.graph_id is None or limit <= 0:
         return []
     config = config_at(thread.thread_id, ref)
     before_config = (
         config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before and parse_uuid(before) else None
     )
-    found: list[dict[str, Any]] = []
+    found = Answer()
     async with _graph_of(thread, thread.graph_id) as graph:
         states = graph.aget_state_history(
             config,
@@ -131,19 +186,20 @@ async def state_history(
         )
         async for snapshot in states:
             if not metadata or json_contains(snapshot.metadata, metadata):
-                found.append(state_wire(snapshot))
-            if len(found) >= limit:
+                found.add(encode(shown(state_wire(snapshot))))
+            if len(found.parts) >= limit or found.is_full:
                 break
-    return found
+    return found.parts
 
 
 def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a filter that every saver understands: it leaves little for us to look through."""
-    return {
-        key: value
+    plain = (
+        (key, value)
         for key, value in metadata.items()
         if _PLAIN_KEY.fullmatch(key) and (isinstance(value, str) or (type(value) is int and abs(value) < 2**53))
-    }
+    )
+    return dict(islice(plain, _MOST_CONDITIONS))
 
 
 async def state_update(
@@ -162,8 +218,16 @@ async def state_update(
         if as_node is not None:
             _require_node(graph, as_node, "__start__")
         with _refusals():
-            updated = await graph.aupdate_state(config, values, as_node=as_node)
-        snapshot = await graph.aget_state(config_at(thread.thread_id))
+            try:
+                updated = await graph.aupdate_state(config, values, as_node=as_node)
+            except (ValueError, *_OF_REDUCERS):
+                head = await head_state(graph, thread.thread_id)
+                if not head.refuses_writes or (ref is not None and (ref.checkpoint_id or ref.checkpoint_ns)):
+                    raise
+                # It is not this update that the graph refuses, but the one before.
+                config["configurable"] |= head.config["configurable"]
+                updated = await graph.aupdate_state(config, values, as_node=as_node)
+        snapshot = (await head_state(graph, thread.thread_id)).snapshot
     return dict(updated["configurable"]), snapshot
 
 
@@ -182,7 +246,7 @@ async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps:
         steps = [[StateUpdate(_returned(update), update.as_node) for update in step.updates] for step in supersteps]
         with _refusals():
             await graph.abulk_update_state(config, steps)
-        return await graph.aget_state(config_at(thread.thread_id))
+        return (await head_state(graph, thread.thread_id)).snapshot
 
 
 def _returned(update: SuperstepUpdate) -> Any:
@@ -207,20 +271,23 @@ async def messages_append(edit: EditLease, thread: ThreadForState, messages: lis
     async with _graph_of(thread, graph_id, edit) as graph:
         if "messages" not in graph.channels:
             raise BadRequest(f"The state of graph '{graph_id}' has no messages")
-        head = await graph.aget_state(config)
+        newest = await head_state(graph, thread.thread_id)
+        head = newest.snapshot
+        config["configurable"] |= newest.config["configurable"]
         if isinstance(graph.channels["messages"], LastValue):
             # No reducer: what is written replaces what was there.
             messages = [*(head.values.get("messages") or []), *messages]
         # More messages for a beginning that has not begun yet belong to the same beginning.
-        begins = not head.next or (head.metadata or {}).get("as_node") == START
+        begins = not head.next or newest.refuses_writes or (head.metadata or {}).get("as_node") == START
         if begins:
             config["metadata"]["as_node"] = START
         with _refusals():
             await graph.aupdate_state(config, {"messages": messages}, as_node=START if begins else None)
-        return await graph.aget_state(config_at(thread.thread_id))
+        return (await head_state(graph, thread.thread_id)).snapshot
 
 
 def _require_storable(values: Any) -> None:
+    require_free_disk()
     if not is_storable(encode(values)):
         raise Unprocessable(NOT_STORABLE)
 
@@ -247,8 +314,12 @@ def _refusals() -> Iterator[None]:
     """What a graph refuses to take for an update is the caller's fault."""
     try:
         yield
+    except ApiError:
+        raise
     except (InvalidUpdateError, ValueError, TypeError) as error:
         raise BadRequest(str(error)) from error
+    except _OF_REDUCERS as error:
+        raise BadRequest(f"The graph refuses this update: {error!r}") from error
 
 
 def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from platform_site.access.models import ApiKey, AuditEntry, Membership, SignInLink, Workspace
+from platform_site.access.models import ApiKey, AuditEntry, Membership, SignInAttempts, SignInLink, Workspace
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import api_key_revoke, audit
 from platform_site.console.admin import ReadOnly
@@ -81,6 +81,13 @@ class SignInLinkAdmin(ReadOnly):
     list_display = ("user", "expires_at", "used_at")
     list_select_related = ("user",)
     exclude = ("digest",)
+
+
+@admin.register(SignInAttempts)
+class SignInAttemptsAdmin(ReadOnly):
+    """Counted by keyed hashes: names that were tried cannot be read here."""
+
+    list_display = ("key", "count", "expires_at")
 
 
 @admin.register(AuditEntry)

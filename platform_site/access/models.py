@@ -66,6 +66,21 @@ class SignInLink(models.Model):
         return f"sign-in link of {self.user}"
 
 
+class SignInAttempts(models.Model):
+    """How often somebody has tried to sign in within one window of time: by name, by address, by both."""
+
+    # A keyed hash of what is counted.
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "sign-in attempts"
+
+    def __str__(self) -> str:
+        return f"{self.count} attempts until {self.expires_at:%H:%M}"
+
+
 class AuditEntry(models.Model):
     """What a person did, or a change of configuration. Names are copied, so that the entry outlives them."""
 

@@ -1,13 +1,14 @@
-"""Slowing down those who guess passwords."""
+"""How a request shows who tries to sign in: its address, and the browser that it comes from."""
 
 from django.conf import settings
-from django.core.cache import cache
-from django.http import HttpRequest
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
 
-WINDOW_SECONDS = 300
-# Wrong passwords in the window before the door closes; an address may belong to a whole office.
-PER_NAME = 5
-PER_ADDRESS = 30
+from platform_site.access.brake import Brake, browser_mark, is_known_browser
+
+_COOKIE = "known_browser"
+_SALT = "switchyard.console.known_browser"
+_LASTS_SECONDS = 180 * 86400
 
 
 def client_address(request: HttpRequest) -> str:
@@ -16,20 +17,20 @@ def client_address(request: HttpRequest) -> str:
     return forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
 
 
-class Guesses:
-    """Counts wrong passwords of a name and of an address in the process's cache; a right one clears the name."""
+def brake_of(request: HttpRequest, name: str) -> Brake:
+    """Return the brake for an attempt to sign in as `name`."""
+    mark = request.get_signed_cookie(_COOKIE, default="", salt=_SALT, max_age=_LASTS_SECONDS) or ""
+    return Brake(name, client_address(request), mark if is_known_browser(name, mark) else "")
 
-    def __init__(self, name: str, address: str) -> None:
-        self._name = f"sign-in:name:{name.casefold().encode().hex()[:160]}"
-        self._address = f"sign-in:address:{address}"
 
-    def too_many(self) -> bool:
-        return cache.get(self._name, 0) >= PER_NAME or cache.get(self._address, 0) >= PER_ADDRESS
-
-    def wrong(self) -> None:
-        for key in (self._name, self._address):
-            cache.add(key, 0, WINDOW_SECONDS)
-            cache.incr(key)
-
-    def right(self) -> None:
-        cache.delete(self._name)
+def remember_browser(response: HttpResponse, user: User) -> None:
+    """Let the browser show that this person has signed in with it: strangers who guess do not keep it out."""
+    response.set_signed_cookie(
+        _COOKIE,
+        browser_mark(user),
+        salt=_SALT,
+        max_age=_LASTS_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=settings.SESSION_COOKIE_SECURE,
+    )

@@ -8,11 +8,15 @@ from asgiref.sync import iscoroutinefunction
 from django.core.handlers.asgi import ASGIRequest
 from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
 
 from platform_site.core import logs
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
+# Whatever a page looks for stands in its query. SQLite takes no pattern longer than 50,000 bytes, and escaping a text
+# may double it.
+LONGEST_QUERY = 16_384
 RespondLater = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
@@ -24,7 +28,8 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
         async def respond_later(request: HttpRequest) -> HttpResponseBase:
             token = _begin(request)
             try:
-                return _mark(request, _asynchronous(await get_response(request)))
+                refusal = _refusal(request)
+                return _mark(request, refusal or _asynchronous(await get_response(request)))
             finally:
                 logs.request_id.reset(token)
 
@@ -33,7 +38,7 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
     def respond(request: HttpRequest) -> HttpResponseBase:
         token = _begin(request)
         try:
-            response = get_response(request)
+            response = _refusal(request) or get_response(request)
             assert isinstance(response, HttpResponseBase)
             # WhiteNoise is synchronous, and all before it with it: also on an asynchronous server.
             return _mark(request, _asynchronous(response) if isinstance(request, ASGIRequest) else response)
@@ -54,6 +59,14 @@ def _asynchronous(response: HttpResponseBase) -> HttpResponseBase:
 
         response.streaming_content = later()
     return response
+
+
+def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """Return the answer to an address that is too long, or None."""
+    if len(request.META.get("QUERY_STRING", "")) <= LONGEST_QUERY:
+        return None
+    sentence = f"What you look for is too long: an address has at most {LONGEST_QUERY} characters after the `?`."
+    return render(request, "errors/error.html", {"title": "Too long", "sentence": sentence}, status=414)
 
 
 def _begin(request: HttpRequest) -> Token[str]:

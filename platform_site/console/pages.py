@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,11 +14,12 @@ from django.views.decorators.http import require_POST
 
 from assistants.pages.browse import assistant_choices, assistants_found
 from crons.pages.browse import crons_found
+from platform_site.access.brake import hashing
 from platform_site.access.services import sign_in_link_use
 from platform_site.console import charts
 from platform_site.console.figures import RANGES, Figures, figures
 from platform_site.console.finding import as_uuid
-from platform_site.console.guesses import Guesses, client_address
+from platform_site.console.guesses import brake_of, remember_browser
 from platform_site.console.shell import (
     THEME_COOKIE,
     THEMES,
@@ -51,26 +53,34 @@ def _next(request: HttpRequest) -> str:
 
 @never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Name and password. Too many wrong ones close the door for a while, for this name and for this address."""
+    """Name and password. Too many wrong ones close the door for a while, for this name from this address."""
     if request.user.is_authenticated:
         return HttpResponseRedirect(_next(request))
     context: dict[str, Any] = {"next": _next(request)}
     if request.method != "POST":
         return render_page(request, "console/sign_in.html", context)
-    name = request.POST.get("username", "").strip()
+    # PostgreSQL refuses to look for a NUL.
+    name = request.POST.get("username", "").replace("\0", "").strip()
     context["username"] = name
-    guesses = Guesses(name, client_address(request))
-    if guesses.too_many():
+    brake = brake_of(request, name)
+    if not brake.reserve():
         context["problem"] = "Too many wrong passwords. Wait five minutes, then try again."
         return render_page(request, "console/sign_in.html", context, status=429)
-    user = authenticate(request, username=name, password=request.POST.get("password", ""))
+    with hashing() as has_turn:
+        user = authenticate(request, username=name, password=request.POST.get("password", "")) if has_turn else None
+    if not has_turn:
+        brake.give_back()
+        context["problem"] = "Too many people sign in at this moment. Try again."
+        return render_page(request, "console/sign_in.html", context, status=503)
     if user is None:
-        guesses.wrong()
         context["problem"] = "Name and password do not match."
         return render_page(request, "console/sign_in.html", context, status=422)
-    guesses.right()
+    assert isinstance(user, User)
+    brake.succeeded()
     login(request, user)
-    return HttpResponseRedirect(_next(request))
+    response = HttpResponseRedirect(_next(request))
+    remember_browser(response, user)
+    return response
 
 
 @never_cache
@@ -82,7 +92,9 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     if user is None:
         return render_page(request, "console/sign_in_link.html", {"refused": True}, status=410)
     login(request, user, backend=MODEL_BACKEND)
-    return redirect("overview")
+    response = redirect("overview")
+    remember_browser(response, user)
+    return response
 
 
 @require_POST

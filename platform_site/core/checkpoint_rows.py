@@ -1,7 +1,8 @@
 """Reading and deleting rows of a `CheckpointFile`: functions on a connection, run on the file's threads."""
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,10 +12,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite.utils import search_where
 
 from platform_site.core.checkpoint_chains import Place, Row, Stored, needed_by, row_of
-from platform_site.core.checkpoints import adopted
+from platform_site.core.checkpoints import PORTION_BYTES, PORTION_ROWS, adopted
 
-# Checkpoints that a listing reads and unpacks in one go.
+# Checkpoints that a listing reads and unpacks in one go, and their bytes: it ends when either is reached.
 PAGE = 100
+PAGE_BYTES = 16_000_000
 _COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, metadata, checkpoint"
 
 _Row = tuple[str, str, str, str | None, str, bytes | None, bytes]
@@ -42,17 +44,30 @@ def read_first_page(
     filter: dict[str, Any] | None,
     before: RunnableConfig | None,
     limit: int | None,
-) -> tuple[list[int], list[CheckpointTuple]]:
-    """The row ids of all that match, newest first, and the first page of them."""
+) -> tuple[deque[list[int]], list[CheckpointTuple]]:
+    """Return the first page of the checkpoints that match, newest first, and the row ids of each page behind it."""
     if config is not None:
         configurable = config["configurable"]
         config = {"configurable": {**configurable, "thread_id": str(configurable["thread_id"])}}
     where, params = search_where(config, filter, before)
-    statement = f"SELECT rowid FROM checkpoints {where} ORDER BY checkpoint_id DESC"
+    statement = f"SELECT rowid, length(checkpoint) FROM checkpoints {where} ORDER BY checkpoint_id DESC"
     if limit is not None:
         statement, params = f"{statement} LIMIT ?", [*params, limit]
-    ids = [row[0] for row in connection.execute(statement, list(params))]
-    return ids, read_page(connection, serde, ids[:PAGE])
+    pages = _pages(connection.execute(statement, list(params)))
+    return pages, read_page(connection, serde, pages.popleft()) if pages else []
+
+
+def _pages(rows: Iterable[tuple[int, int | None]]) -> deque[list[int]]:
+    """Divide row ids with the sizes of their checkpoints into pages."""
+    pages: deque[list[int]] = deque()
+    size = 0
+    for rowid, length in rows:
+        if not pages or len(pages[-1]) == PAGE or size >= PAGE_BYTES:
+            pages.append([])
+            size = 0
+        pages[-1].append(rowid)
+        size += length or 0
+    return pages
 
 
 def read_page(connection: sqlite3.Connection, serde: SerializerProtocol, ids: Sequence[int]) -> list[CheckpointTuple]:
@@ -111,6 +126,28 @@ def delete_threads(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
         connection.execute("DELETE FROM checkpoints WHERE thread_id = ?", (thread_id,))
         connection.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
         connection.execute("DELETE FROM replaced_writes WHERE thread_id = ?", (thread_id,))
+
+
+# Each table of a thread with its large column.
+_TABLES = {"writes": "value", "replaced_writes": "value", "checkpoints": "checkpoint"}
+
+
+def delete_portion(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> bool:
+    """Delete a portion of the threads' rows; return whether nothing is left of them."""
+    rows, size = PORTION_ROWS, PORTION_BYTES
+    for thread_id in thread_ids:
+        for table, large in _TABLES.items():
+            # The length of a value stands in front of it: the value is not read.
+            found = connection.execute(
+                f"SELECT rowid, coalesce(length({large}), 0) FROM {table} WHERE thread_id = ? LIMIT ?",
+                (thread_id, rows + 1),
+            ).fetchall()
+            for rowid, length in found:
+                if rows <= 0 or size <= 0:
+                    return False
+                connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+                rows, size = rows - 1, size - length
+    return True
 
 
 def delete_run(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, run_id: str) -> None:

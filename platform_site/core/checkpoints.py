@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 
 from platform_site.core.checkpoint_storage import Storage
+from platform_site.core.errors import StateTooLarge
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -23,6 +24,12 @@ NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 RESUME_INDEX = -4
 # The place of an interrupt.
 INTERRUPT_INDEX = -3
+
+# What one transaction deletes at most: others write in between.
+PORTION_ROWS = 1000
+PORTION_BYTES = 16_000_000
+# Checkpoints that are pruned in one transaction, with their writes.
+PRUNED_TOGETHER = 100
 
 Allowlist = Collection[tuple[str, ...]]
 
@@ -121,6 +128,13 @@ class Checkpoints(ABC):
         """`delete_threads` for a database thread; on PostgreSQL within that thread's current transaction."""
 
     @abstractmethod
+    def delete_portion_sync(self, thread_ids: Sequence[UUID]) -> bool:
+        """Delete a portion of what the threads have, in the way of `delete_threads_sync`.
+
+        Return whether nothing is left. A portion is `PORTION_ROWS` rows, or fewer where they are large.
+        """
+
+    @abstractmethod
     async def end_writes(self, fence: Fence) -> str:
         """See to it that nothing is written any more under a fence that does not hold any more, also by what is under
         way; the name that the lease has from now on."""
@@ -174,12 +188,26 @@ def adopted(doomed: dict[tuple[str, str], str | None], namespace: str, parent: s
     return None if parent is None or (namespace, parent) in doomed else parent
 
 
+def require_state_size(size: int) -> None:
+    """Raise `StateTooLarge` if a packed state, or a part of one, has more bytes than it may have."""
+    if size > (limit := settings.MAX_STATE_BYTES) > 0:
+        raise StateTooLarge(size, limit)
+
+
 @cache
 def _serde(allowlist: frozenset[tuple[str, ...]]) -> Any:
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+    class BoundedSerializer(JsonPlusSerializer):
+        """LangGraph's serializer, which packs no value that is larger than a state may be."""
+
+        def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+            packed = super().dumps_typed(obj)
+            require_state_size(len(packed[1]))
+            return packed
+
     # None: strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
-    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    serde = BoundedSerializer(allowed_msgpack_modules=None)
     return serde.with_msgpack_allowlist(allowlist) if allowlist else serde
 
 

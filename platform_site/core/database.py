@@ -111,6 +111,25 @@ async def read_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     return await _hop(_readers, function, *args, **kwargs)
 
 
+class Portion:
+    """How many more rows a transaction may delete. SQLite has one writer: whoever waits for it waits for a portion."""
+
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.left <= 0
+
+    def delete(self, rows: "models.QuerySet[Any, Any]") -> None:
+        """Delete as many of the rows as the portion has left. What refers to them must be gone already."""
+        # A thousand parameters at a time are too many for some builds of SQLite.
+        while self.left > 0 and (found := list(rows.values_list("pk", flat=True)[: min(self.left, 500)])):
+            # The primary keys alone: Django reads what it deletes.
+            rows.model._default_manager.filter(pk__in=found).only("pk").delete()
+            self.left -= len(found)
+
+
 class JSONField(models.JSONField):
     """A JSON column read and written with orjson; `raw` SQL on it yields the JSON text on both databases."""
 

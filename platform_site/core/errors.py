@@ -67,3 +67,23 @@ class Unprocessable(ApiError):
 
 class InvalidJSON(Unprocessable):
     default_detail = "Invalid JSON in request body"
+
+
+class TooManyRequests(ApiError):
+    status = 429
+    default_detail = "Too Many Requests"
+
+
+class InsufficientStorage(ApiError):
+    status = 507
+    default_detail = "Insufficient Storage"
+
+
+class StateTooLarge(TooLarge):
+    """A state, or what a node returned, is larger than `MAX_STATE_BYTES`. Nothing of it was stored."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"A state has at most {limit} bytes as it is stored, and this would have {size}; nothing of it was stored. "
+            "Keep less in the state, or set MAX_STATE_BYTES."
+        )

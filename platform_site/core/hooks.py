@@ -5,8 +5,11 @@ sender's.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from platform_site.core.database import Portion
 
 P = ParamSpec("P")
 
@@ -27,8 +30,11 @@ class Hook(Generic[P]):
             receiver(*args, **kwargs)
 
 
-# Sent inside the transaction that deletes the threads, before their rows go: delete what belongs to them.
+# Sent inside the transaction that hides deleted threads: stop what works on them. What it costs must not grow with what
+# the threads hold.
 threads_deleting: Hook[[list[UUID]]] = Hook()
+# Sent inside later transactions, again and again until none of its portion is used: delete what belongs to the threads.
+threads_purging: "Hook[[list[UUID], Portion]]" = Hook()
 # Sent inside the transaction that deletes an assistant, in one workspace: that and its `assistant_id`.
 assistant_deleting: Hook[[int, UUID]] = Hook()
 # Sent after a thread's state was changed by a person or a program, not by a run.

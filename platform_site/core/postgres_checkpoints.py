@@ -12,6 +12,7 @@ from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     INTERRUPT_INDEX,
     NULL_TASK_ID,
+    PORTION_ROWS,
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
@@ -21,6 +22,7 @@ from platform_site.core.checkpoints import (
 )
 from platform_site.core.postgres_maintenance import (
     DELETE_THREADS,
+    THREAD_TABLES,
     copy_thread,
     delete_run,
     keep_latest,
@@ -98,6 +100,23 @@ class PostgresCheckpoints(Checkpoints):
         with connection.cursor() as cursor:
             for statement in DELETE_THREADS:
                 cursor.execute(statement, ([str(thread_id) for thread_id in thread_ids],))
+
+    def delete_portion_sync(self, thread_ids: Sequence[UUID]) -> bool:
+        from django.db import connection
+
+        ids, left = [str(thread_id) for thread_id in thread_ids], PORTION_ROWS
+        with connection.cursor() as cursor:
+            for table in THREAD_TABLES:
+                # An array, so that the rows are found once and not for every row of the table.
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+                    f"SELECT ctid FROM {table} WHERE thread_id = ANY(%s) LIMIT %s))",
+                    (ids, left),
+                )
+                left -= cursor.rowcount
+                if left <= 0:
+                    return False
+        return True
 
     async def end_writes(self, fence: Fence) -> str:
         # Waits for the writes that have locked the run's row, and refuses those that come to it later.

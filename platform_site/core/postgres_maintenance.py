@@ -17,13 +17,14 @@ from platform_site.core.checkpoint_chains import (
     row_of,
 )
 from platform_site.core.checkpoint_storage import Storage
-from platform_site.core.checkpoints import adopted
+from platform_site.core.checkpoints import PRUNED_TOGETHER, adopted
 
 _COPIED = {
     "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
     "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id",
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
 }
+THREAD_TABLES = ("checkpoint_writes", "checkpoint_writes_replaced", "checkpoint_blobs", "checkpoints")
 WRITE_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, run_id"
 WRITE_KEY = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
 DELETE_THREADS = (*PRUNE_DELETE_THREADS_SQL, "DELETE FROM checkpoint_writes_replaced WHERE thread_id = ANY(%s)")
@@ -66,14 +67,18 @@ async def keep_latest(
     async with connection.transaction():
         rows = known_rows(await thread_rows(connection, thread_id), known)
         kept = latest_and_needed(rows, await stored_in(connection, thread_id, rows), is_busy=is_busy)
-        kept_ids = _by_namespace(kept)
-        for namespace, gone in _by_namespace(rows.keys() - kept).items():
-            await delete_checkpoints(connection, thread_id, namespace, gone)
+        kept_ids, gone_ids = _by_namespace(kept), _by_namespace(rows.keys() - kept)
+        for namespace, gone in gone_ids.items():
             await connection.execute(
                 "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = %s AND checkpoint_ns = %s"
                 " AND checkpoint_id = ANY(%s) AND parent_checkpoint_id = ANY(%s)",
                 (thread_id, namespace, kept_ids.get(namespace, []), gone),
             )
+    # Nothing that is kept names them any more: they may go in any portions.
+    for namespace, gone in gone_ids.items():
+        for start in range(0, len(gone), PRUNED_TOGETHER):
+            async with connection.transaction():
+                await delete_checkpoints(connection, thread_id, namespace, gone[start : start + PRUNED_TOGETHER])
 
 
 async def delete_run(connection: AsyncConnection[DictRow], thread_id: str, run_id: str) -> None:

@@ -13,7 +13,7 @@ from psycopg import AsyncCursor
 from psycopg.errors import DataError, DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
 
-from platform_site.core.checkpoints import EditLease, Fence, LeaseLost
+from platform_site.core.checkpoints import EditLease, Fence, LeaseLost, require_state_size
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
 from platform_site.core.postgres_pool import LoopPools, Pool, told_if_away
 
@@ -139,7 +139,9 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
     ) -> list[tuple[str, str, str, str, str, bytes | None]]:
         values = {name: value.text if isinstance(value, _Text) else value for name, value in values.items()}
-        return super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
+        blobs = super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
+        require_state_size(sum(len(blob[-1] or b"") for blob in blobs))
+        return blobs
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
         # LangGraph's own unpacks the writes of each checkpoint in a thread: most are done sooner than that would begin.

@@ -3,15 +3,17 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
-from platform_site.core.checkpoint_rows import delete_run, delete_threads, thread_rows
+from platform_site.core.checkpoint_rows import delete_portion, delete_run, delete_threads, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     INTERRUPT_INDEX,
     NULL_TASK_ID,
+    PRUNED_TOGETHER,
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
@@ -19,7 +21,7 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
-from platform_site.core.sqlite_maintenance import copy_thread, keep_latest, storage
+from platform_site.core.sqlite_maintenance import copy_in_portions, cut_off_past, delete_places, storage
 from platform_site.core.sqlite_saver import GroupCommitSaver
 
 
@@ -82,6 +84,10 @@ class SqliteCheckpoints(Checkpoints):
         ids = [str(thread_id) for thread_id in thread_ids]
         self._file.write_sync(lambda connection: delete_threads(connection, ids))
 
+    def delete_portion_sync(self, thread_ids: Sequence[UUID]) -> bool:
+        ids = [str(thread_id) for thread_id in thread_ids]
+        return self._file.write_sync(lambda connection: delete_portion(connection, ids))
+
     async def end_writes(self, fence: Fence) -> str:
         # One thread writes, one after the other, and asks the fence each time.
         await self._file.write(lambda connection: None)
@@ -91,14 +97,18 @@ class SqliteCheckpoints(Checkpoints):
         await self._file.write(lambda connection: delete_run(connection, serializer(()), str(thread_id), str(run_id)))
 
     async def copy_thread(self, source: UUID, target: UUID) -> None:
-        await self._file.write(lambda connection: copy_thread(connection, str(source), str(target)))
+        # One reader's transaction sees one moment, however long it takes.
+        await self._file.read(lambda reader: copy_in_portions(reader, self._file.write_sync, str(source), str(target)))
 
     async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
         known = await self._file.read(lambda connection: thread_rows(connection, str(thread_id)).keys())
         busy = await is_busy()
-        await self._file.write(
-            lambda connection: keep_latest(connection, serializer(()), str(thread_id), known, is_busy=busy)
+        gone = await self._file.write(
+            lambda connection: cut_off_past(connection, serializer(()), str(thread_id), known, is_busy=busy)
         )
+        for start in range(0, len(gone), PRUNED_TOGETHER):
+            portion = gone[start : start + PRUNED_TOGETHER]
+            await self._file.write(partial(delete_places, thread_id=str(thread_id), places=portion))
 
     async def storage(self, thread_id: UUID) -> Storage:
         return await self._file.read(lambda connection: storage(connection, str(thread_id)))

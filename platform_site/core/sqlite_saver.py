@@ -25,7 +25,6 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from platform_site.core.checkpoint_file import CheckpointFile, Work
 from platform_site.core.checkpoint_rows import (
-    PAGE,
     delete_runs,
     delete_threads,
     place,
@@ -33,7 +32,7 @@ from platform_site.core.checkpoint_rows import (
     read_page,
     read_tuple,
 )
-from platform_site.core.checkpoints import Fence, LeaseLost, serializer
+from platform_site.core.checkpoints import Fence, LeaseLost, require_state_size, serializer
 from platform_site.core.sqlite_maintenance import copy_thread, prune
 from platform_site.core.wire import keep
 
@@ -200,6 +199,7 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
             )
             for index, (channel, value) in enumerate(writes)
         ]
+        require_state_size(sum(len(row[-1]) for row in rows))
         # Ordinary writes of a task are the same each time; an error, an interrupt or a resume value replaces the last.
         if not all(channel in WRITES_IDX_MAP for channel, _ in writes):
             return self._guarded(lambda connection: connection.executemany(_KEEP_WRITE, rows))
@@ -227,14 +227,13 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        ids, page = await self._file.read(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        pages, page = await self._file.read(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
         while True:
             for found in page:
                 yield found
-            ids = ids[PAGE:]
-            if not ids:
+            if not pages:
                 return
-            page = await self._file.read(partial(read_page, serde=self.serde, ids=ids[:PAGE]))
+            page = await self._file.read(partial(read_page, serde=self.serde, ids=pages.popleft()))
 
     def list(
         self,
@@ -244,13 +243,12 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        ids, page = self._file.read_sync(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        pages, page = self._file.read_sync(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
         while True:
             yield from page
-            ids = ids[PAGE:]
-            if not ids:
+            if not pages:
                 return
-            page = self._file.read_sync(partial(read_page, serde=self.serde, ids=ids[:PAGE]))
+            page = self._file.read_sync(partial(read_page, serde=self.serde, ids=pages.popleft()))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

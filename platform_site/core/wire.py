@@ -12,9 +12,11 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from platform_site.core.errors import ApiError
+
 # What a client sees instead of the message of an exception that may tell too much (docs/api.md, Errors).
 MASKED_MESSAGE = "An internal error occurred"
-_SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError)
+_SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError, ApiError)
 
 
 class Schema(BaseModel):

@@ -4,6 +4,7 @@ The row goes last. Whatever a crash leaves half-done is done again by the sweep,
 """
 
 import logging
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -11,18 +12,31 @@ from django.db.models import Q
 
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database import Portion, in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events import event_log
 from platform_site.core.loops import state_loop
 from runs.interrupts import interrupts_restore
-from runs.models import CancelAction, Run, RunStatus
+from runs.models import (
+    CancelAction,
+    PendingInterrupt,
+    Run,
+    RunAttempt,
+    RunSpan,
+    RunStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+)
+from runs.webhooks.services import deliveries_settled
 from threads.head import Head, head_of, thread_mirror
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_for_state
 from threads.state import snapshot_of
 
 logger = logging.getLogger("switchyard.runs")
+
+# Runs, or deliveries, whose rows are looked for together.
+PURGED_TOGETHER = 200
 
 
 def removable_runs() -> list[tuple[int, UUID, UUID]]:
@@ -65,3 +79,37 @@ def _removed(thread_id: UUID, run_id: UUID, head: Head | None) -> None:
             )
             interrupts_restore(thread_id, head, run_id)
         transaction.on_commit(lambda: event_log().discard(str(run_id)), robust=True)
+
+
+def purge_runs_of_threads(thread_ids: list[UUID], portion: Portion) -> None:
+    """Delete a portion of what runs have left on deleted threads, the runs last: the rest refers to them.
+
+    It looks at few runs at a time, so that a portion costs the same however many there are.
+    """
+    portion.delete(PendingInterrupt.objects.filter(thread_id__in=thread_ids))
+    _purge_deliveries(thread_ids, portion)
+    while not portion.is_used_up:
+        runs = Run.objects.filter(thread_id__in=thread_ids).order_by()
+        found = dict(runs.values_list("pk", "run_id")[:PURGED_TOGETHER])
+        if not found:
+            return
+        portion.delete(RunSpan.objects.filter(run__in=found).order_by())
+        portion.delete(RunAttempt.objects.filter(run__in=found).order_by())
+        if not portion.is_used_up:
+            portion.delete(Run.objects.filter(pk__in=found))
+            transaction.on_commit(partial(_forget_events, list(found.values())), robust=True)
+
+
+def _purge_deliveries(thread_ids: list[UUID], portion: Portion) -> None:
+    while not portion.is_used_up:
+        found = list(deliveries_settled(Q(thread_id__in=thread_ids)).values_list("pk", flat=True)[:PURGED_TOGETHER])
+        if not found:
+            return
+        portion.delete(WebhookAttempt.objects.filter(delivery__in=found).order_by())
+        if not portion.is_used_up:
+            portion.delete(WebhookDelivery.objects.filter(pk__in=found))
+
+
+def _forget_events(run_ids: list[UUID]) -> None:
+    for run_id in run_ids:
+        event_log().discard(str(run_id))

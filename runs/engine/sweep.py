@@ -16,7 +16,7 @@ from platform_site.core.database import in_db, read_db
 from platform_site.core.rounds import Task
 from runs.engine import embedded
 from runs.engine.removal import removable_runs, remove_run
-from runs.models import Run, RunSpan
+from runs.models import Run, RunSpan, RunStatistic
 from threads.models import Thread
 from threads.services import delete_threads, finish_deletes
 
@@ -47,12 +47,14 @@ async def take_back_leases() -> None:
 
 async def finish_removals() -> None:
     """Finish what a crash has left half-done: deletes of threads and of runs, and threads of stateless runs."""
-    await in_db(finish_deletes)
     for workspace_id, thread_id, run_id in await read_db(removable_runs):
         await remove_run(workspace_id, thread_id, run_id)
     for thread_id in await read_db(hidden_threads, timezone.now()):
         if await in_db(delete_hidden_thread, thread_id):
             logger.warning("thread %s of a stateless run was left behind; it is deleted", thread_id)
+    # A portion a transaction: others write in between.
+    while not await in_db(finish_deletes):
+        pass
 
 
 def hidden_threads(now: datetime) -> list[UUID]:
@@ -79,8 +81,10 @@ async def flush_spans() -> None:
 
 async def apply_retention() -> None:
     """Delete what is kept for a time only, a portion at a time."""
-    horizon = timezone.now() - timedelta(days=settings.SPAN_RETENTION_DAYS)
-    while await in_db(delete_old_spans, horizon) == PORTION:
+    now = timezone.now()
+    while await in_db(delete_old_spans, now - timedelta(days=settings.SPAN_RETENTION_DAYS)) == PORTION:
+        pass
+    while await in_db(delete_old_statistics, now - timedelta(days=settings.STATISTICS_RETENTION_DAYS)) == PORTION:
         pass
 
 
@@ -90,4 +94,14 @@ def delete_old_spans(horizon: datetime) -> int:
     old = [pk for pk, started_at in oldest if started_at < horizon]
     if old:
         RunSpan.objects.filter(pk__lte=old[-1], started_at__lt=horizon).delete()
+    return len(old)
+
+
+def delete_old_statistics(horizon: datetime) -> int:
+    """Delete a portion of the statistics of minutes before the horizon; how many. They are made in the order of time,
+    but for a few: their oldest rows come first."""
+    oldest = RunStatistic.objects.order_by("pk").values_list("pk", "minute")[:PORTION]
+    old = [pk for pk, minute in oldest if minute < horizon]
+    if old:
+        RunStatistic.objects.filter(pk__lte=old[-1], minute__lt=horizon).delete()
     return len(old)

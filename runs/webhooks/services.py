@@ -120,9 +120,20 @@ def secret_roll(principal: Principal | None, workspace: Workspace) -> str:
 
 def deliveries_forget(where: Q) -> None:
     """The runs of these deliveries are deleted: what was sent of them goes, what is still owed goes once it is sent."""
-    deliveries = WebhookDelivery.objects.filter(where)
-    owed = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.DELIVERING))
     # In this order: what is settled at this moment either learns that it is forgotten or is deleted with the others.
-    deliveries.filter(owed).update(is_forgotten=True)
+    deliveries_disown(where)
     # Their bodies need not be read: Django reads what it deletes, and a thread may have thousands.
-    deliveries.exclude(owed).only("pk").delete()
+    deliveries_settled(where).only("pk").delete()
+
+
+def deliveries_disown(where: Q) -> None:
+    """Let what is still owed of these deliveries go once it is sent."""
+    WebhookDelivery.objects.filter(where, _OWED).update(is_forgotten=True)
+
+
+def deliveries_settled(where: Q) -> "QuerySet[WebhookDelivery]":
+    """Return those of the deliveries that nothing is owed of any more."""
+    return WebhookDelivery.objects.filter(where).exclude(_OWED)
+
+
+_OWED = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.DELIVERING))

@@ -133,3 +133,12 @@ async def test_strange_text_is_stored_or_refused(api: ApiClient, text: str) -> N
 async def test_boolean_query_that_is_none(api: ApiClient) -> None:
     answer = await api.delete(f"/assistants/{UNKNOWN}?delete_threads=maybe")
     assert (answer.status_code, answer.json()) == (422, {"detail": '"maybe" is not of type "boolean"'})
+
+
+@pytest.mark.parametrize("path", ["/assistants/search", "/assistants/count"])
+@pytest.mark.parametrize("character", ["a", "%", "ä"])
+async def test_a_name_that_no_pattern_can_hold(api: ApiClient, path: str, character: str) -> None:
+    assert (await api.post(path, json={"name": character * 500})).status_code == 200
+    answer = await api.post(path, json={"name": character * 100_000})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("is longer than 500 characters")

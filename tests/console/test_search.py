@@ -1,5 +1,6 @@
 """One search over threads, runs and assistants."""
 
+import pytest
 from django.test import Client
 
 from crons.models import Cron
@@ -47,3 +48,19 @@ def test_crons_and_items_of_the_store_are_found_too(yard, elsewhere, put, member
     assert page.count("night watch") == 1
     assert "/dashboard/store?in=users.harbour&amp;key=note" in page
     assert "users.elsewhere" not in page
+
+
+@pytest.mark.parametrize("path", ["search", "runs", "threads", "assistants", "crons", "store"])
+@pytest.mark.parametrize("character", ["a", "%", "_", "ä"])
+def test_a_text_of_any_length_is_looked_for_or_refused(yard, admin, path, character):
+    """SQLite takes patterns of 50,000 bytes."""
+    longest = 16_000 // (3 * len(character.encode()) if character in "%ä" else 1)
+    assert admin.get(f"/dashboard/{path}", {"q": character * longest}).status_code == 200
+    refused = admin.get(f"/dashboard/{path}", {"q": character * 100_000})
+    assert refused.status_code == 414
+    assert "at most 16384 characters" in refused.content.decode()
+
+
+def test_the_admin_refuses_such_a_text_too(yard, admin):
+    assert admin.get("/admin/access/workspace/", {"q": "a" * 16_000}).status_code in (200, 302)
+    assert admin.get("/admin/access/workspace/", {"q": "a" * 100_000}).status_code == 414

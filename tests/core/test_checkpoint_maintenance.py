@@ -7,8 +7,10 @@ import pytest
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 
+from platform_site.core import postgres_maintenance, sqlite_checkpoints, sqlite_maintenance
 from platform_site.core.checkpoint_chains import latest_and_needed, needed_by, row_of
 from platform_site.core.checkpoints import NULL_TASK_ID, Checkpoints
+from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import ids, save, thread_config
 from tests.core.test_checkpoints import leased as leased
 from tests.core.test_checkpoints import store as store
@@ -116,6 +118,92 @@ async def test_deleting_the_last_run_with_delta_channels_leaves_no_trace(store: 
 
     assert await log_of(store, thread) == before
     assert await ids(store.saver(), thread_config(thread)) == held
+
+
+async def many(store: Checkpoints, thread: UUID, count: int = 7) -> list[str]:
+    """Save so many checkpoints with writes, each on top of the last; their ids, newest first."""
+    saver, at = store.saver(), thread_config(thread)
+    for number in range(count):
+        at = await save(saver, at, colour={"number": number})
+        await saver.aput_writes(at, [("colour", "x")], "task")
+    return await ids(saver, thread_config(thread))
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_checkpoints, "PRUNED_TOGETHER", 2)
+    monkeypatch.setattr(postgres_maintenance, "PRUNED_TOGETHER", 2)
+    monkeypatch.setattr(sqlite_maintenance, "PORTION_ROWS", 2)
+
+
+@pytest.mark.usefixtures("small_portions")
+async def test_pruning_deletes_a_portion_in_each_transaction(
+    store: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, portions = uuid4(), []
+    newest = (await many(store, thread))[0]
+    module: Any = sqlite_checkpoints if isinstance(store, SqliteCheckpoints) else postgres_maintenance
+    name = "delete_places" if module is sqlite_checkpoints else "delete_checkpoints"
+    delete = getattr(module, name)
+
+    def spied(*arguments: Any, **named: Any) -> Any:
+        portions.append(len(named.get("places") or arguments[-1]))
+        return delete(*arguments, **named)
+
+    monkeypatch.setattr(module, name, spied)
+    await store.keep_latest(thread, idle)
+
+    assert portions == [2, 2, 2]
+    assert await ids(store.saver(), thread_config(thread)) == [newest]
+
+
+@pytest.mark.usefixtures("small_portions")
+async def test_pruning_that_was_cut_off_is_finished_by_the_next(
+    store: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = uuid4()
+    newest = (await many(store, thread))[0]
+    module: Any = sqlite_checkpoints if isinstance(store, SqliteCheckpoints) else postgres_maintenance
+    name = "delete_places" if module is sqlite_checkpoints else "delete_checkpoints"
+
+    def crash(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as context:
+        context.setattr(module, name, crash)
+        with pytest.raises(RuntimeError):
+            await store.keep_latest(thread, idle)
+    # What is kept hangs on nothing that is about to go.
+    found = await store.saver().aget_tuple(thread_config(thread))
+    assert found is not None
+    assert found.parent_config is None
+    await store.keep_latest(thread, idle)
+    assert await ids(store.saver(), thread_config(thread)) == [newest]
+
+
+@pytest.mark.usefixtures("small_portions")
+async def test_a_copy_is_made_in_portions_of_one_moment(store: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written to the source while it is copied is not in the copy."""
+    source, target = uuid4(), uuid4()
+    before = await many(store, source)
+    sizes: list[int] = []
+    if isinstance(store, SqliteCheckpoints):
+        insert = sqlite_maintenance._insert
+
+        def spied(connection: Any, statement: str, rows: Any) -> None:
+            # Another write comes in between.
+            connection.execute("DELETE FROM writes WHERE thread_id = ?", (str(source),))
+            sizes.append(len(rows))
+            insert(connection, statement, rows)
+
+        monkeypatch.setattr(sqlite_maintenance, "_insert", spied)
+    await store.copy_thread(source, target)
+
+    assert await ids(store.saver(), thread_config(target)) == before
+    copied = await store.saver().aget_tuple(thread_config(target))
+    assert copied is not None
+    assert [write[1:] for write in copied.pending_writes or []] == [("colour", "x")]
+    assert sizes in ([], [2, 2, 2, 1] * 2)
 
 
 async def test_a_copy_has_everything_and_lives_on_its_own(store: Checkpoints) -> None:

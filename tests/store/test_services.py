@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from platform_site.access.principal import Principal
+from platform_site.access.principal import Principal, Role
 from platform_site.background_tasks import background_tasks
 from platform_site.core import stores
 from platform_site.core.config_sections import Store, StoreTTL
-from platform_site.core.errors import ApiError, BadRequest, Unprocessable
+from platform_site.core.errors import ApiError, BadRequest, Forbidden, Unprocessable
 from platform_site.core.loops import state_loop
 from platform_site.core.sqlite_store import open_sqlite_store
 from platform_site.core.store_items import StoreClock
@@ -109,3 +109,37 @@ def test_a_server_sweeps_as_often_as_it_is_configured(monkeypatch: pytest.Monkey
     monkeypatch.setattr(expiry, "config", lambda: SimpleNamespace(store=Store(ttl=ttl)))
 
     assert {task.name: task.interval for task in background_tasks()}["store"] == 120
+
+
+VIEWER = Principal(1, role=Role.VIEWER)
+SCOPED = Principal(1, permissions=("store:read",))
+
+
+@pytest.mark.parametrize("reader", [VIEWER, SCOPED], ids=["viewer", "scope"])
+async def test_a_reader_prolongs_nothing_by_looking(time: Time, reader: Principal) -> None:
+    """LangGraph's default is to begin an item's time anew when it is read."""
+    await put(ADA, ["n"], "k", ttl=10)
+    time.goes(6)
+    assert await selectors.item_get(reader, ["n"], "k") is not None
+    assert len(await selectors.items_search(reader, schemas.ItemSearch())) == 1
+    time.goes(6)
+
+    assert await selectors.item_get(ADA, ["n"], "k") is None
+
+
+@pytest.mark.parametrize("reader", [VIEWER, SCOPED], ids=["viewer", "scope"])
+async def test_a_reader_that_asks_to_prolong_is_refused(time: Time, reader: Principal) -> None:
+    await put(ADA, ["n"], "k", ttl=10)
+    with pytest.raises(Forbidden):
+        await selectors.item_get(reader, ["n"], "k", refresh_ttl=True)
+    with pytest.raises(Forbidden):
+        await selectors.items_search(reader, schemas.ItemSearch(refresh_ttl=True))
+
+
+async def test_a_writer_prolongs_what_it_reads(time: Time) -> None:
+    await put(ADA, ["n"], "k", ttl=10)
+    time.goes(6)
+    assert await selectors.item_get(Principal(1, permissions=("store:write",)), ["n"], "k") is not None
+    time.goes(6)
+
+    assert await selectors.item_get(ADA, ["n"], "k") is not None

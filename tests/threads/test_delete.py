@@ -92,7 +92,7 @@ async def test_what_a_crash_left_is_finished_by_the_sweep(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as context:
-        context.setattr(type(checkpoints()), "delete_threads_sync", crash)
+        context.setattr(type(checkpoints()), "delete_portion_sync", crash)
         await in_db(services.delete_threads, [run.thread_id], workspace_id=principal.workspace_id)
     assert await in_db(Thread.objects.count) == 0
     assert await in_db(ThreadTombstone.objects.count) == 1

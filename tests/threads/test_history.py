@@ -106,3 +106,15 @@ async def test_what_is_no_checkpoint_id_comes_before_nothing(api: ApiClient, run
 @pytest.mark.parametrize("namespace", ["nope:1", "child"])
 async def test_unknown_subgraph_has_no_history(api: ApiClient, run: Run, namespace: str) -> None:
     assert await post(api, run, limit=9, checkpoint={"checkpoint_ns": namespace}) == []
+
+
+async def test_a_filter_of_any_number_of_keys(api: ApiClient, principal: Principal) -> None:
+    """SQLite takes expressions of a thousand levels."""
+    run = await run_to_end(principal, "log", input={"log": []})
+    path = f"/threads/{run.thread_id}/history"
+    some = {f"k{number}": number for number in range(5_000)}
+    assert (await api.post(path, json={"metadata": some, "limit": 10})).json() == []
+    many = {f"key{number}": number for number in range(100_000)}
+    answer = await api.post(path, json={"metadata": many})
+    assert answer.status_code == 422
+    assert "at most 100000 bytes" in answer.json()["detail"]

@@ -210,3 +210,64 @@ async def test_copy_has_the_messages_too(api: ApiClient, thread: UUID) -> None:
     await say(api, thread, "hello")
     made = (await api.post(f"/threads/{thread}/copy")).json()
     assert await messages(api, made["thread_id"]) == [("user", "hello")]
+
+
+# What LangChain reads as no message: none of its roles, no content, no object.
+UNREADABLE: list[Any] = [
+    {"role": "zzz", "content": 1},
+    {"type": "human"},
+    {"content": "no role"},
+    5,
+    None,
+    ["a"],
+    {"role": "user", "content": 5},
+    {"role": "user", "content": [1]},
+    {"role": "assistant", "content": "", "tool_calls": 5},
+    {"role": "tool", "content": "no call"},
+    {"type": "remove", "id": "nope", "content": ""},
+]
+
+
+@pytest.mark.parametrize("odd", UNREADABLE, ids=str)
+async def test_a_message_that_cannot_be_read_is_shown_as_it_is(
+    api: ApiClient, principal: Principal, thread: UUID, odd: Any
+) -> None:
+    await run_to_end(principal, "models", thread, input={"messages": [{"role": "user", "content": "good"}]})
+    before = await messages(api, thread)
+    run = await run_to_end(principal, "models", thread, input={"messages": [odd]})
+    assert run.status == "error"
+    shown = (await api.get(f"/threads/{thread}/messages")).json()
+    assert [(message["role"], message["content"]) for message in shown[:-1]] == before
+    expected = odd if isinstance(odd, dict) else {"content": odd}
+    assert {key: shown[-1][key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("odd", UNREADABLE, ids=str)
+async def test_a_message_that_cannot_be_read_holds_up_nothing_else(
+    api: ApiClient, principal: Principal, thread: UUID, odd: Any
+) -> None:
+    await run_to_end(principal, "models", thread, input={"messages": [odd]})
+    for path in ("state", "history"):
+        assert (await api.get(f"/threads/{thread}/{path}")).status_code == 200
+    await say(api, thread, "later")
+    assert await messages(api, thread) == [("user", "later")]
+    assert (await run_to_end(principal, "models", thread)).status == "success"
+
+
+async def test_state_can_be_set_after_a_message_that_cannot_be_read(
+    api: ApiClient, principal: Principal, thread: UUID
+) -> None:
+    await run_to_end(principal, "models", thread, input={"messages": [5]})
+    values = {"messages": [{"role": "user", "content": "by hand"}]}
+    answer = await api.post(f"/threads/{thread}/state", json={"values": values, "as_node": "__start__"})
+    assert answer.status_code == 200, answer.text
+    assert await messages(api, thread) == [("user", "by hand")]
+
+
+@pytest.mark.parametrize("odd", UNREADABLE, ids=str)
+async def test_an_update_that_the_graph_refuses_is_a_bad_request(
+    api: ApiClient, principal: Principal, thread: UUID, odd: Any
+) -> None:
+    await run_to_end(principal, "models", thread, input={"messages": [{"role": "user", "content": "good"}]})
+    answer = await api.post(f"/threads/{thread}/state", json={"values": {"messages": [odd]}})
+    assert answer.status_code == 400, answer.text

@@ -11,6 +11,7 @@ import pytest
 
 from tests.live import CONTRACT_CONFIG, LiveServer
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.runs.conftest import eventually
 
 pytestmark = pytest.mark.postgres
 
@@ -114,3 +115,48 @@ def test_searches_find_in_every_order(http: httpx.Client) -> None:
             assert set(ids[0]) == made
             assert ids[0] == ids[1][::-1]
     assert post(http, "/threads/search", values={"log": ["zz"]}) == []
+
+
+def test_a_large_thread_is_gone_at_once_and_removed_in_portions(http: httpx.Client, postgres_url: str) -> None:  # noqa: F811
+    thread, other = ran(http), ran(http)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        names = connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'runs_run'"
+            " AND column_name NOT IN ('sequence', 'run_id')"
+        ).fetchall()
+        columns = ", ".join(f'"{name}"' for (name,) in names)
+        connection.execute(
+            f"INSERT INTO runs_run (run_id, {columns}) SELECT gen_random_uuid(), {columns}"
+            " FROM runs_run, generate_series(1, 6000) WHERE thread_id = %s",
+            [thread],
+        )
+        connection.execute(
+            "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, checkpoint, metadata)"
+            " SELECT thread_id, 'n' || n, checkpoint_id, checkpoint, metadata"
+            " FROM checkpoints, generate_series(1, 1000) n WHERE thread_id = %s",
+            [thread],
+        )
+        assert http.delete(f"/threads/{thread}").status_code == 204
+        assert http.get(f"/threads/{thread}").status_code == 404
+        assert http.get(f"/threads/{thread}/runs").status_code == 404
+        assert post(http, "/threads/count") == 1
+
+        def left() -> int:
+            # The rows of the thread, in tables with a thread_id.
+            return sum(
+                connection.execute(f"SELECT count(*) FROM {table} WHERE thread_id::text = %s", [thread]).fetchone()[0]  # type: ignore[index]
+                for table in TABLES
+            )
+
+        eventually(lambda: left() == 0, 60)
+    assert values(http, other) == {"count": 4, "log": ["inc", "double"]}
+
+
+def test_a_message_that_cannot_be_read_is_shown_as_it_is(http: httpx.Client) -> None:
+    thread = post(http, "/threads")["thread_id"]
+    odd = {"role": "zzz", "content": 1}
+    post(http, f"/threads/{thread}/runs/wait", assistant_id="chat", input={"messages": [odd]})
+    [shown] = http.get(f"/threads/{thread}/messages").json()
+    assert {key: shown[key] for key in odd} == odd
+    post(http, f"/threads/{thread}/messages", role="user", content="later")
+    assert [message["content"] for message in http.get(f"/threads/{thread}/messages").json()] == ["later"]

@@ -6,12 +6,7 @@ A term is one top-level key with a scalar value, tagged by type so that "1" and 
 
 from django.db import migrations
 
-from threads.search import TERM_OF_JSON_EACH
-
-_TERMS = f"""
-    INSERT OR IGNORE INTO threads_metadata_term (key, value, thread_id)
-    SELECT j.key, {TERM_OF_JSON_EACH}, NEW.thread_id FROM json_each(NEW.metadata) j WHERE j.type NOT IN ('object', 'array');
-"""
+from threads.search_terms import TRIGGERS
 
 SQLITE = [
     """
@@ -20,19 +15,7 @@ SQLITE = [
     ) WITHOUT ROWID
     """,
     "CREATE INDEX threads_metadata_term_thread ON threads_metadata_term (thread_id)",
-    f"CREATE TRIGGER threads_terms_insert AFTER INSERT ON threads_thread BEGIN {_TERMS} END",
-    f"""
-    CREATE TRIGGER threads_terms_update AFTER UPDATE OF metadata ON threads_thread
-    WHEN OLD.metadata IS NOT NEW.metadata BEGIN
-        DELETE FROM threads_metadata_term WHERE thread_id = NEW.thread_id;
-        {_TERMS}
-    END
-    """,
-    """
-    CREATE TRIGGER threads_terms_delete AFTER DELETE ON threads_thread BEGIN
-        DELETE FROM threads_metadata_term WHERE thread_id = OLD.thread_id;
-    END
-    """,
+    *(f"CREATE TRIGGER {name} {definition}" for name, definition in TRIGGERS.items()),
 ]
 POSTGRES = [
     "CREATE INDEX threads_metadata_gin ON threads_thread USING gin (metadata jsonb_path_ops)",

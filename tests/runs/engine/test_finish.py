@@ -1,8 +1,9 @@
 """The end of a run: all that must be true together."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from platform_site.access.principal import Principal
+from platform_site.console.figures import figures
 from platform_site.core.database import in_db
 from runs.engine import finish as finishing
 from runs.engine import sweep
@@ -290,3 +292,57 @@ async def test_stateless_run_whose_lease_is_lost_deletes_nothing(principal: Prin
     claimed.lease_owner = "somebody else"
     assert not (await in_db(finish, claimed, Ending(SUCCESS), None)).written
     assert await in_db(Run.objects.count) == 1
+
+
+def statistic(principal: Principal, minute: datetime, **fields: Any) -> RunStatistic:
+    cell: dict[str, Any] = {
+        "assistant_id": uuid4(),
+        "status": "success",
+        "wait_bucket": 1,
+        "run_bucket": 1,
+        "runs": 1,
+    } | fields
+    return RunStatistic.objects.create(workspace_id=principal.workspace_id, minute=minute, **cell)
+
+
+def test_old_statistics_are_deleted_a_portion_at_a_time(
+    principal: Principal, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STATISTICS_RETENTION_DAYS = 10
+    monkeypatch.setattr(sweep, "PORTION", 3)
+    now = timezone.now()
+    for days in (30, 20, 15, 12, 11, 9, 1):
+        statistic(principal, now - timedelta(days=days))
+    deleted = []
+    delete = sweep.delete_old_statistics
+
+    def spied(horizon: datetime) -> int:
+        deleted.append(delete(horizon))
+        return deleted[-1]
+
+    monkeypatch.setattr(sweep, "delete_old_statistics", spied)
+    asyncio.run(apply_retention())
+    assert deleted == [3, 2]
+    assert RunStatistic.objects.count() == 2
+
+
+def test_a_cell_that_was_made_late_goes_with_its_time(
+    principal: Principal, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells are nearly in the order of time: the clock of another process may be behind."""
+    settings.STATISTICS_RETENTION_DAYS = 10
+    now = timezone.now()
+    for days in (11, 9, 12):
+        statistic(principal, now - timedelta(days=days))
+    asyncio.run(apply_retention())
+    assert [row.minute for row in RunStatistic.objects.all()] == [now - timedelta(days=9)]
+
+
+def test_charts_show_what_is_kept(principal: Principal, settings: Any) -> None:
+    settings.STATISTICS_RETENTION_DAYS = 8
+    now = timezone.now()
+    for days in (6.9, 30):
+        statistic(principal, (now - timedelta(days=days)).replace(second=0, microsecond=0))
+    before = figures(principal, "7d", None).total.runs
+    asyncio.run(apply_retention())
+    assert figures(principal, "7d", None).total.runs == before == 1

@@ -1,0 +1,56 @@
+"""Tells a database that cannot work at the moment from a statement that is at fault.
+
+Drivers raise one class, `OperationalError`, for both: for a server that is gone, and for a pattern that is too long.
+"""
+
+import sqlite3
+
+from django.db import InterfaceError, OperationalError
+
+from platform_site.core.checkpoints import DatabaseAway
+
+AWAY = "The database does not answer; try again"
+BUSY = "The database is busy; try again"
+FULL = "The database has no space left"
+RETRY_SECONDS = 1
+
+# Names of SQLite's result codes, without what extends them (`SQLITE_IOERR_WRITE`).
+_SQLITE = {
+    "BUSY": BUSY,
+    "LOCKED": BUSY,
+    "NOMEM": BUSY,
+    "FULL": FULL,
+    "IOERR": AWAY,
+    "CANTOPEN": AWAY,
+    "READONLY": AWAY,
+    "PROTOCOL": AWAY,
+}
+# SQLSTATEs (PostgreSQL manual, appendix A), the first that fits.
+_SQLSTATES = (
+    ("08", AWAY),
+    ("57014", BUSY),  # statement_timeout
+    ("57", AWAY),
+    ("53100", FULL),
+    ("53", BUSY),
+    ("55P03", BUSY),  # lock_timeout
+    ("40", BUSY),
+    ("58", AWAY),
+)
+
+
+def outage(error: BaseException) -> str | None:
+    """Return the sentence for the caller, or None if the database works and the statement is at fault."""
+    if isinstance(error, DatabaseAway):
+        return AWAY
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return None
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "")
+        return _SQLITE.get(name.removeprefix("SQLITE_").partition("_")[0])
+    if cause is None:
+        # Raised by Django itself: a connection that is closed.
+        return AWAY
+    # psycopg; without a state the server never got the statement.
+    state = getattr(cause, "sqlstate", None)
+    return AWAY if state is None else next((told for prefix, told in _SQLSTATES if state.startswith(prefix)), None)
