@@ -13,7 +13,8 @@ from ninja.parser import Parser
 
 from platform_site import __version__
 from platform_site.access.principal import Principal, Role
-from platform_site.core.checkpoints import DatabaseAway
+from platform_site.core.checkpoints import DatabaseBusy, DatabaseUnavailable
+from platform_site.core.database import LOCKED, lost_a_lock
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
@@ -124,8 +125,11 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
 
 @api.exception_handler(OperationalError)
 @api.exception_handler(InterfaceError)
-@api.exception_handler(DatabaseAway)
+@api.exception_handler(DatabaseUnavailable)
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    if lost_a_lock(error) or isinstance(error, DatabaseBusy):
+        logger.warning("%s %s was given up: %s", request.method, request.path, error)
+        return error_response(ApiError(str(error) if isinstance(error, DatabaseBusy) else LOCKED, status=503))
     logger.error("the database does not answer", exc_info=error)
     return error_response(ApiError("The database does not answer; try again", status=503))
 

@@ -112,6 +112,13 @@ if HEARTBEAT_SECONDS > LEASE_SECONDS / 2:
         f"HEARTBEAT_SECONDS ({HEARTBEAT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
         "others would take the runs of a process that is well"
     )
+# Seconds a statement waits on PostgreSQL for a lock that another session holds.
+LOCK_TIMEOUT_SECONDS = _env_number("LOCK_TIMEOUT_SECONDS", min(5, LEASE_SECONDS / 3), 0.01)
+if LOCK_TIMEOUT_SECONDS > LEASE_SECONDS / 2:
+    raise ImproperlyConfigured(
+        f"LOCK_TIMEOUT_SECONDS ({LOCK_TIMEOUT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
+        "one locked row would hold up what keeps all runs alive"
+    )
 # How often expired leases and lost wake-ups are looked for, in seconds.
 SWEEP_SECONDS = _env_number("SWEEP_SECONDS", 10, 0.1)
 # How long running work may go on after SIGTERM, in seconds.
@@ -217,7 +224,15 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _postgres(DATABASE_URL) if DATABASE_URL else _sqlite()}
+def _limited(database: dict[str, Any]) -> dict[str, Any]:
+    """Give every session a name and a limit to its waits; LangGraph's savers and stores copy these options."""
+    options = database["OPTIONS"]
+    lock_timeout = f"-c lock_timeout={round(LOCK_TIMEOUT_SECONDS * 1000)}"
+    named = {"application_name": "switchyard", **options, "options": f"{options.get('options', '')} {lock_timeout}"}
+    return {**database, "OPTIONS": named}
+
+
+DATABASES = {"default": _limited(_postgres(DATABASE_URL)) if DATABASE_URL else _sqlite()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
