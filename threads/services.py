@@ -130,13 +130,16 @@ def _delete_together(thread_ids: list[UUID], workspace_id: int) -> int:
 
 
 def finish_deletes(thread_ids: list[UUID] | None = None) -> None:
-    """Remove the checkpoints of deleted threads, all of them or those given."""
-    tombstones = ThreadTombstone.objects.all()
+    """Remove the checkpoints of deleted threads, all of them or those given.
+
+    Where all are meant, those that another session has locked are left to it.
+    """
+    tombstones = ThreadTombstone.objects.select_for_update(skip_locked=thread_ids is None)
     if thread_ids is not None:
         tombstones = tombstones.filter(thread_id__in=thread_ids)
     with transaction.atomic():
         # Locked: whoever makes a thread in the place of a tombstone waits, and finds it gone.
-        doomed = list(tombstones.select_for_update().values_list("thread_id", flat=True))
+        doomed = list(tombstones.values_list("thread_id", flat=True))
         if doomed:
             checkpoints().delete_threads_sync(doomed)
             ThreadTombstone.objects.filter(thread_id__in=doomed).delete()
