@@ -153,6 +153,12 @@ CRON_TICKS_KEPT = _env_int("CRON_TICKS_KEPT", 10_000, 1)
 # --- Webhooks ------------------------------------------------------------------------------------
 # The section `webhooks` of langgraph.json as a JSON object, in place of the file's.
 LANGGRAPH_WEBHOOKS = _env("LANGGRAPH_WEBHOOKS")
+# Address at which every process reaches a web process, for webhooks that are paths: `http://web:2024`. Scale mode needs
+# it for such webhooks; one process calls itself.
+WEB_URL = _env("WEB_URL").rstrip("/")
+if WEB_URL and not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[\w./~-]*)?", WEB_URL, re.ASCII):
+    # Not repeated: it may hold a password.
+    raise ImproperlyConfigured("WEB_URL must be http:// or https://, a host, and if need be a port and a path")
 # Secrets that sign webhooks, `whsec_...`, separated by spaces or commas: all sign. Empty: one is made per workspace.
 WEBHOOK_SECRETS = _env("WEBHOOK_SECRETS").replace(",", " ").split()
 for _secret in WEBHOOK_SECRETS:
