@@ -6,11 +6,14 @@ from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction
 from django.core.handlers.asgi import ASGIRequest
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
 from platform_site.core import logs
+from platform_site.core.checkpoints import DatabaseBusy
+from platform_site.core.database import lost_a_lock
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
 RespondLater = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -41,6 +44,18 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
             logs.request_id.reset(token)
 
     return respond
+
+
+class LockedRows(MiddlewareMixin):
+    """Answers 503 with a sentence for a page whose rows another session has locked, or that gets no connection."""
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not lost_a_lock(error) and not isinstance(error, DatabaseBusy):
+            return None
+        # Imported by the first such page: no other request needs the pages here.
+        from platform_site.console.pages import busy
+
+        return busy(request)
 
 
 def _asynchronous(response: HttpResponseBase) -> HttpResponseBase:

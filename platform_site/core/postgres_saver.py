@@ -170,13 +170,18 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                         raise DatabaseBusy(LOCKED) from error
                 raise LeaseLost(fence) from error
 
+    @property
+    def _waits(self) -> bool:
+        """Whether writes wait for as long as it takes: those of a run that has its lease."""
+        return self._fence is not None and self._fence.run_id is not None and self._fence.holds()
+
     async def _lent(self, stack: AsyncExitStack, pool: Pool) -> AsyncConnection[DictRow]:
         """Return a connection that returns to the pool with the stack. A run waits for as long as it has its lease."""
         while True:
             try:
                 return await stack.enter_async_context(pool.connection())
             except (PoolTimeout, TooManyRequests) as error:
-                if self._fence is None or self._fence.run_id is None or not self._fence.holds() or not await answers(pool):
+                if not self._waits or not await answers(pool):
                     raise
                 logger.warning("a run waits for a connection to the database: %s", error)
 
@@ -188,7 +193,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                     await statements(cursor)
                 return
             except DatabaseBusy as error:
-                if self._fence is None or self._fence.run_id is None:
+                if not self._waits:
                     raise
                 logger.warning("a checkpoint could not be written yet: %s", error)
                 await asyncio.sleep(LOCKED_PAUSE_SECONDS)
