@@ -133,7 +133,9 @@ async def impatient(postgres_url: str) -> AsyncIterator[PostgresCheckpoints]:  #
         connection.execute(RUNS_TABLE)
     checkpoints = PostgresCheckpoints(LoopPools(make_conninfo(postgres_url, options="-c lock_timeout=50"), max_size=1))
     await checkpoints.setup()
-    (await checkpoints._pools.current()).timeout = 0.05
+    pool = await checkpoints._pools.current()
+    await pool.wait(60)
+    pool.timeout = 0.05
     yield checkpoints
     await checkpoints.close()
 
