@@ -193,7 +193,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                     await statements(cursor)
                 return
             except DatabaseBusy as error:
-                if not self._waits:
+                if self._fence is None or self._fence.run_id is None:
                     raise
                 logger.warning("a checkpoint could not be written yet: %s", error)
                 await asyncio.sleep(LOCKED_PAUSE_SECONDS)
