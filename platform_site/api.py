@@ -13,11 +13,11 @@ from ninja.parser import Parser
 
 from platform_site import __version__
 from platform_site.access.principal import Principal, Role
-from platform_site.core.checkpoints import DatabaseAway
+from platform_site.core.checkpoints import DatabaseUnavailable
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
-from platform_site.core.outages import RETRY_SECONDS, outage
+from platform_site.core.outages import AWAY, FULL, RETRY_SECONDS, outage
 from platform_site.core.validation import validation_detail
 from store.access import BadLabel
 
@@ -125,13 +125,16 @@ def _data_error(request: HttpRequest, error: DataError) -> HttpResponse:
 
 @api.exception_handler(OperationalError)
 @api.exception_handler(InterfaceError)
-@api.exception_handler(DatabaseAway)
+@api.exception_handler(DatabaseUnavailable)
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     sentence = outage(error)
     if sentence is None:
         # A statement that no database takes is a fault of ours: 500.
         raise error
-    logger.error("a request could not be answered: %s", sentence, exc_info=error)
+    if sentence in (AWAY, FULL):
+        logger.error("a request could not be answered: %s", sentence, exc_info=error)
+    else:
+        logger.warning("%s %s was given up: %s", request.method, request.path, error)
     return error_response(ApiError(sentence, status=503, headers={"Retry-After": str(RETRY_SECONDS)}))
 
 

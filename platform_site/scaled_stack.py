@@ -8,7 +8,7 @@ import sys
 from django.conf import settings
 
 from platform_site.local_servers import LocalPostgres, LocalValkey
-from platform_site.serving import CannotStart
+from platform_site.serving import CannotStart, local_address
 from platform_site.supervisor import GaveUp, Program, Supervisor
 
 # How much longer than the drain a worker may take to end.
@@ -39,6 +39,8 @@ def run(listener: socket.socket, *, workers: int, server: str) -> int:
         "SECRET_KEY": settings.SECRET_KEY,
         "HOST": host,
         "PORT": str(port),
+        # Where workers reach the web process.
+        "WEB_URL": settings.WEB_URL or local_address(host, port),
         "DATA_DIR": str(settings.DATA_DIR),
         # Of the supervisor's output, which they all share.
         "LOG_FORMAT": settings.LOG_FORMAT,

@@ -48,11 +48,12 @@ class CannotStart(Exception):
     """Something the operator can put right; the message is all that is printed."""
 
 
-def local_address() -> str:
-    """Where settings say this server listens, as a person would open it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
+def local_address(host: str | None = None, port: int | None = None) -> str:
+    """Return where a server on this machine listens, as a person would open it: by default as the settings say."""
+    host = settings.HOST if host is None else host
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"http://{host}:{settings.PORT}"
+    return f"http://{host}:{settings.PORT if port is None else port}"
 
 
 def claim_data_directory(address: str) -> None:

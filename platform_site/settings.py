@@ -125,6 +125,13 @@ if HEARTBEAT_SECONDS > LEASE_SECONDS / 2:
         f"HEARTBEAT_SECONDS ({HEARTBEAT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
         "others would take the runs of a process that is well"
     )
+# Seconds a statement waits on PostgreSQL for a lock that another session holds.
+LOCK_TIMEOUT_SECONDS = _env_number("LOCK_TIMEOUT_SECONDS", min(5, LEASE_SECONDS / 3), 0.01)
+if LOCK_TIMEOUT_SECONDS > LEASE_SECONDS / 2:
+    raise ImproperlyConfigured(
+        f"LOCK_TIMEOUT_SECONDS ({LOCK_TIMEOUT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
+        "one locked row would hold up what keeps all runs alive"
+    )
 # How often expired leases and lost wake-ups are looked for, in seconds.
 SWEEP_SECONDS = _env_number("SWEEP_SECONDS", 10, 0.1)
 # How long running work may go on after SIGTERM, in seconds.
@@ -165,6 +172,12 @@ CRON_TICKS_KEPT = _env_int("CRON_TICKS_KEPT", 10_000, 1)
 # --- Webhooks ------------------------------------------------------------------------------------
 # The section `webhooks` of langgraph.json as a JSON object, in place of the file's.
 LANGGRAPH_WEBHOOKS = _env("LANGGRAPH_WEBHOOKS")
+# Address at which every process reaches a web process, for webhooks that are paths: `http://web:2024`. Scale mode needs
+# it for such webhooks; one process calls itself.
+WEB_URL = _env("WEB_URL").rstrip("/")
+if WEB_URL and not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[\w./~-]*)?", WEB_URL, re.ASCII):
+    # Not repeated: it may hold a password.
+    raise ImproperlyConfigured("WEB_URL must be http:// or https://, a host, and if need be a port and a path")
 # Secrets that sign webhooks, `whsec_...`, separated by spaces or commas: all sign. Empty: one is made per workspace.
 WEBHOOK_SECRETS = _env("WEBHOOK_SECRETS").replace(",", " ").split()
 for _secret in WEBHOOK_SECRETS:
@@ -236,7 +249,15 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _postgres(DATABASE_URL) if DATABASE_URL else _sqlite()}
+def _limited(database: dict[str, Any]) -> dict[str, Any]:
+    """Give every session a name and a limit to its waits; LangGraph's savers and stores copy these options."""
+    options = database["OPTIONS"]
+    lock_timeout = f"-c lock_timeout={round(LOCK_TIMEOUT_SECONDS * 1000)}"
+    named = {"application_name": "switchyard", **options, "options": f"{options.get('options', '')} {lock_timeout}"}
+    return {**database, "OPTIONS": named}
+
+
+DATABASES = {"default": _limited(_postgres(DATABASE_URL)) if DATABASE_URL else _sqlite()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
@@ -317,6 +338,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "platform_site.console.middleware.LockedRows",
 ]
 ROOT_URLCONF = "platform_site.urls"
 ASGI_APPLICATION = "platform_site.asgi.application"

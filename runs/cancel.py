@@ -4,7 +4,9 @@ An attempt that is stopped holds its thread until it lets go, which a synchronou
 waits behind it is claimed then. A run that is rolled back or deleted is hidden from the moment of the call
 (`runs_visible`); its row goes last, after its checkpoints, so that the sweep finishes what a crash has left half-done.
 
-Rows are locked thread first, then runs. What is not `async` here runs in a database thread.
+Rows are locked thread first, then runs, and runs so that a checkpoint that is being written holds nobody up: a worker
+that stands still in the middle of one does not keep its run from being cancelled. What is not `async`
+here runs in a database thread.
 """
 
 from collections.abc import Iterable
@@ -71,7 +73,7 @@ def _cancellable(principal: Principal, action: str) -> "QuerySet[Run]":
     runs = runs_visible(principal)
     if action == CancelAction.ROLLBACK:
         runs |= Run.objects.filter(workspace_id=principal.workspace_id, cancel_action=action, finished_at=None)
-    return runs.select_for_update()
+    return runs.select_for_update(no_key=True)
 
 
 async def runs_cancel(principal: Principal, body: RunsCancel, action: str) -> None:
@@ -117,7 +119,11 @@ def _cancel_portion(principal: Principal, body: RunsCancel, action: str, after: 
     if chosen:
         with transaction.atomic():
             _lock_threads([thread_id for _, thread_id, _ in chosen])
-            locked = wanted.select_for_update().filter(sequence__in=[row[0] for row in chosen]).order_by("sequence")
+            locked = (
+                wanted.select_for_update(no_key=True)
+                .filter(sequence__in=[row[0] for row in chosen])
+                .order_by("sequence")
+            )
             runs = list(locked)
             runs_end(runs, CancelAction(action))
             count = len(runs)
@@ -218,7 +224,7 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
     """Delete a run; one that runs is stopped first. It is gone for everybody from now on. Raises `NotFound`."""
     with transaction.atomic():
         _lock_threads([thread_id])
-        run = runs_visible(principal).select_for_update().filter(run_id=run_id, thread_id=thread_id).first()
+        run = runs_visible(principal).select_for_update(no_key=True).filter(run_id=run_id, thread_id=thread_id).first()
         if run is None:
             raise NotFound("Run not found")
         if run.lease_owner is None and run.started_at is not None and run.status in FINISHED:

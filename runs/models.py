@@ -79,6 +79,9 @@ class Run(models.Model):
             models.UniqueConstraint(
                 fields=["thread"], condition=Q(lease_owner__isnull=False), name="one_leased_run_per_thread"
             ),
+            # Without a condition: only then PostgreSQL counts the column as a key, and key locks of checkpoint writes
+            # hold the owner where it is while a heartbeat may renew the lease.
+            models.UniqueConstraint(fields=["lease_owner"], name="one_run_per_lease"),
         ]
         indexes = [
             models.Index(fields=["thread", "-sequence"], name="run_of_thread"),
@@ -87,11 +90,6 @@ class Run(models.Model):
             models.Index(fields=["workspace", "assistant_id", "-sequence"], name="run_of_assistant"),
             models.Index(fields=["scheduled_at"], condition=Q(status=RunStatus.PENDING), name="run_due"),
             models.Index(fields=["sequence"], condition=Q(cancel_action=CancelAction.ROLLBACK), name="run_hidden"),
-            models.Index(
-                fields=["lease_owner", "lease_expires_at"],
-                condition=Q(lease_owner__isnull=False),
-                name="run_leased",
-            ),
         ]
 
     def __str__(self) -> str:

@@ -183,7 +183,7 @@ def _make_way(thread_id: UUID, strategy: str, now: datetime) -> bool:
     """Do with the runs that use the thread what `strategy` says; whether it is free now. Raises `Conflict`."""
     runs = Run.objects.filter(thread_id=thread_id)
     if strategy != "enqueue":
-        in_flight = list(runs.select_for_update().filter(status__in=IN_FLIGHT).order_by("sequence"))
+        in_flight = list(runs.select_for_update(no_key=True).filter(status__in=IN_FLIGHT).order_by("sequence"))
         if in_flight and strategy == "reject":
             raise Conflict(THREAD_IN_USE)
         runs_end(in_flight, CancelAction.ROLLBACK if strategy == "rollback" else CancelAction.INTERRUPT)

@@ -109,7 +109,10 @@ def _delete_or_claim(thread_id: UUID, now: datetime) -> Expiry:
 
 
 def _put_off(thread_id: UUID, now: datetime) -> None:
-    Thread.objects.filter(pk=thread_id, expires_at__lte=now).update(expires_at=now + AGAIN)
+    with transaction.atomic():
+        # One that another session has locked is there again in the next sweep.
+        free = Thread.objects.select_for_update(skip_locked=True).filter(pk=thread_id, expires_at__lte=now)
+        Thread.objects.filter(pk__in=list(free.values_list("pk", flat=True))).update(expires_at=now + AGAIN)
 
 
 def _pruned(thread_id: UUID, now: datetime) -> None:

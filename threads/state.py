@@ -16,7 +16,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
-from platform_site.core.checkpoints import DatabaseAway, EditLease, checkpoints
+from platform_site.core.checkpoints import DatabaseUnavailable, EditLease, checkpoints
 from platform_site.core.database import is_storable, json_contains, needle_text
 from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
@@ -116,7 +116,7 @@ async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = Fal
     live = config_at(thread_id)
     try:
         return HeadState(await graph.aget_state(live, subgraphs=subgraphs), live)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         raise
     except Exception as error:
         newest = await checkpoints().head(thread_id)

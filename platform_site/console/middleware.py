@@ -6,12 +6,15 @@ from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction
 from django.core.handlers.asgi import ASGIRequest
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
 from platform_site.core import logs
+from platform_site.core.checkpoints import DatabaseBusy
+from platform_site.core.database import lost_a_lock
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
 # Whatever a page looks for stands in its query. SQLite takes no pattern longer than 50,000 bytes, and escaping a text
@@ -46,6 +49,18 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
             logs.request_id.reset(token)
 
     return respond
+
+
+class LockedRows(MiddlewareMixin):
+    """Answers 503 with a sentence for a page whose rows another session has locked, or that gets no connection."""
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not lost_a_lock(error) and not isinstance(error, DatabaseBusy):
+            return None
+        # Imported by the first such page: no other request needs the pages here.
+        from platform_site.console.pages import busy
+
+        return busy(request)
 
 
 def _asynchronous(response: HttpResponseBase) -> HttpResponseBase:

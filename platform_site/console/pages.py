@@ -31,6 +31,7 @@ from platform_site.console.shell import (
     shell,
 )
 from platform_site.console.wording import compact, percent, took
+from platform_site.core.database import LOCKED
 from platform_site.core.errors import ApiError
 from runs.pages.browse import questions_waiting, recent_runs, runs_found
 from store.pages.browse import with_text
@@ -244,6 +245,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def bad_csrf(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _failed(request, 403, "Not accepted", "The form was too old. Go back, reload the page and send it again.")
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """Without the shell: what is locked may be what the shell needs."""
+    context = {"title": "Not now", "sentence": f"{LOCKED}."}
+    return render(request, "errors/error.html", context, status=503)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -71,8 +71,16 @@ class LeaseLost(Exception):
         super().__init__(f"{fence.lease_owner} no longer owns {owned}")
 
 
-class DatabaseAway(Exception):
-    """Checkpoints or items are out of reach because the database is not there: a matter of time, not of the run."""
+class DatabaseUnavailable(Exception):
+    """Checkpoints or items are out of reach for now: a matter of time, not of the run."""
+
+
+class DatabaseAway(DatabaseUnavailable):
+    """The database is not there."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """The database is there, but another process holds a lock for too long, or every connection is in use."""
 
 
 class Checkpoints(ABC):

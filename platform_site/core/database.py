@@ -19,9 +19,10 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import close_old_connections, connection, models
+from django.db import close_old_connections, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate, pre_migrate
 
 from platform_site.core.errors import Unprocessable
 from platform_site.core.group_writer import GroupWriter
@@ -31,6 +32,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IS_POSTGRES = bool(settings.DATABASE_URL)
+# What a caller is told whose statement waited for LOCK_TIMEOUT_SECONDS.
+LOCKED = "Another process has locked what this needs; try again"
+# Pause before a statement of a run that met a lock is tried again: it has waited for the lock already.
+LOCKED_PAUSE_SECONDS = 0.2
+# `lock_not_available` and `deadlock_detected` (PostgreSQL manual, appendix A).
+_LOCK_ERRORS = ("55P03", "40P01")
 # A connection that was not used for so long is tried before it is.
 UNUSED_SECONDS = 1.0
 LONGEST_NEEDLE_BYTES = 100_000
@@ -128,6 +135,30 @@ class Portion:
             # The primary keys alone: Django reads what it deletes.
             rows.model._default_manager.filter(pk__in=found).only("pk").delete()
             self.left -= len(found)
+
+
+def lost_a_lock(error: BaseException) -> bool:
+    """Return whether PostgreSQL gave up a statement because another session holds a lock that the statement needs."""
+    return any(getattr(one, "sqlstate", None) in _LOCK_ERRORS for one in (error, error.__cause__))
+
+
+def _wait_for_locks(using: str, **_: Any) -> None:
+    # A migration may wait for as long as the statements of running processes take.
+    _set_session(using, "SET lock_timeout = 0")
+
+
+def _wait_no_longer_than_usual(using: str, **_: Any) -> None:
+    _set_session(using, "RESET lock_timeout")
+
+
+def _set_session(using: str, statement: str) -> None:
+    if IS_POSTGRES:
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement)
+
+
+pre_migrate.connect(_wait_for_locks)
+post_migrate.connect(_wait_no_longer_than_usual)
 
 
 class JSONField(models.JSONField):

@@ -60,9 +60,12 @@ class EventLog(Protocol):
     def close(self, run_id: str, outcome: bytes) -> None:
         """End the log with the JSON body that `wait` answers; a second call changes nothing."""
 
+    def pause(self, run_id: str) -> None:
+        """End an attempt, but not the run: readers stay and get what the next attempt writes, in whatever process."""
+
     def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
-        """The run has not ended, but this process gives it up. Readers whom no other process can serve are told so by
-        this event and end."""
+        """End an attempt, but not the run, because this process ends. Readers whom no other process can serve are told
+        so by this event and end."""
 
     def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
         """Add a last event to every open log of this process and end it: the process is going, its runs are not."""
@@ -85,7 +88,8 @@ class EventLog(Protocol):
         """Forget all events, end every reader without an outcome, and ignore late events: the run was deleted."""
 
     def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
-        """An attempt at the run begins: from now on its log is the newest of the feed, if it belongs to one.
+        """An attempt at the run begins: from now on its log is the newest of the feed, if it belongs to one. The log
+        takes events, whatever became of the attempt before; only that of a run that has ended stays closed.
 
         A resumable run's log is kept for `EVENT_TTL_RESUMABLE_SECONDS` after its end instead of `EVENT_TTL_SECONDS`.
         """

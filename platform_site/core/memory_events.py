@@ -114,6 +114,10 @@ class MemoryEventLog:
     def close(self, run_id: str, outcome: bytes) -> None:
         self._end(run_id, outcome)
 
+    def pause(self, run_id: str) -> None:
+        # The log is open, and the next attempt is made in this process.
+        pass
+
     def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
         self.append(run_id, name, data)
         self._end(run_id, outcome, done=False)
@@ -181,10 +185,24 @@ class MemoryEventLog:
     # --- Feeds ----------------------------------------------------------------------------------------
 
     def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
+        self._make_live(run_id)
         if resumable:
             self._mark_resumable(run_id)
         if feed is not None:
             self._feeds.add(feed, run_id, self.open(run_id))
+
+    def _make_live(self, run_id: str) -> None:
+        """Put a new log in the place of one that an earlier attempt has left; its readers have been told and are gone.
+
+        The log of a run that has ended, or was deleted, stays closed.
+        """
+        log = self._logs.get(run_id)
+        if log is None or not log.closed or log.done:
+            return
+        with self._lock:
+            if self._logs.get(run_id) is log:
+                self._feeds.forget(run_id, log)
+                self._logs[run_id] = Log.after(log, self.clock())
 
     def post(self, feed: str, name: str, data: bytes) -> None:
         if not self._feeds.has_followers(feed):

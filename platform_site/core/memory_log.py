@@ -78,6 +78,14 @@ class Log:
         self.touched_at = now
         self.waiting: list[Waiter] = []
 
+    @classmethod
+    def after(cls, log: "Log", now: float) -> "Log":
+        """A log for the next attempt at the run of a closed one: its ids come later."""
+        with log.lock:
+            made = cls(now)
+            made.last_ms, made.last_n, made.resumable = log.last_ms, log.last_n, log.resumable
+            return made
+
     def next_id(self) -> str:
         """The id of what happens now."""
         now = time.time_ns() // 1_000_000

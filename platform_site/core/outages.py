@@ -7,7 +7,8 @@ import sqlite3
 
 from django.db import InterfaceError, OperationalError
 
-from platform_site.core.checkpoints import DatabaseAway
+from platform_site.core.checkpoints import DatabaseAway, DatabaseBusy
+from platform_site.core.database import LOCKED, lost_a_lock
 
 AWAY = "The database does not answer; try again"
 BUSY = "The database is busy; try again"
@@ -32,7 +33,6 @@ _SQLSTATES = (
     ("57", AWAY),
     ("53100", FULL),
     ("53", BUSY),
-    ("55P03", BUSY),  # lock_timeout
     ("40", BUSY),
     ("58", AWAY),
 )
@@ -42,6 +42,10 @@ def outage(error: BaseException) -> str | None:
     """Return the sentence for the caller, or None if the database works and the statement is at fault."""
     if isinstance(error, DatabaseAway):
         return AWAY
+    if isinstance(error, DatabaseBusy):
+        return str(error)
+    if lost_a_lock(error):
+        return LOCKED
     if not isinstance(error, (OperationalError, InterfaceError)):
         return None
     cause = error.__cause__

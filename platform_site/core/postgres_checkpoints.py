@@ -1,5 +1,7 @@
 """Checkpoints in PostgreSQL, in the tables of LangGraph's own saver."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,10 +18,12 @@ from platform_site.core.checkpoints import (
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
+    DatabaseBusy,
     Fence,
     command_write_digests,
     serializer,
 )
+from platform_site.core.database import LOCKED_PAUSE_SECONDS
 from platform_site.core.postgres_maintenance import (
     DELETE_THREADS,
     THREAD_TABLES,
@@ -31,6 +35,13 @@ from platform_site.core.postgres_maintenance import (
 )
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
 from platform_site.core.postgres_saver import REPLACED_WRITES_TABLE, PooledPostgresSaver
+
+logger = logging.getLogger("switchyard.runs")
+
+_END_WRITES = (
+    "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
+    " RETURNING lease_owner AS value"
+)
 
 
 class PostgresCheckpoints(Checkpoints):
@@ -120,14 +131,14 @@ class PostgresCheckpoints(Checkpoints):
 
     async def end_writes(self, fence: Fence) -> str:
         # Waits for the writes that have locked the run's row, and refuses those that come to it later.
-        async with self._pools.connection() as connection:
-            rows = await connection.execute(
-                "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
-                " RETURNING lease_owner",
-                (fence.run_id, fence.lease_owner),
-            )
-            row = await rows.fetchone()
-        return fence.lease_owner if row is None else str(row["lease_owner"])
+        while True:
+            try:
+                async with self._pools.connection() as connection:
+                    row = await _value(connection, _END_WRITES, fence.run_id, fence.lease_owner)
+                return fence.lease_owner if row is None else str(row)
+            except DatabaseBusy as error:
+                logger.warning("the writes of a run could not be ended yet: %s", error)
+            await asyncio.sleep(LOCKED_PAUSE_SECONDS)
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
         async with self._pools.connection() as connection:

@@ -13,9 +13,10 @@ from django.db import connections
 from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from platform_site.core.checkpoints import DatabaseAway
+from platform_site.core.checkpoints import DatabaseAway, DatabaseBusy
+from platform_site.core.database import LOCKED, lost_a_lock
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -24,39 +25,68 @@ CONNECTION_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": 0
 
 # A connection that was not used for so long is tried before it is.
 UNUSED_SECONDS = 1.0
+# Time in which a server that is there answers a new connection.
+_ANSWER_SECONDS = 5
+_EXHAUSTED = "All connections of this process to the database are in use; try again"
 # Any number, the same in every process: who holds it changes LangGraph's tables.
 _SETUP_LOCK = 7_302_741_115
 
 
 async def become_only_one(connection: AsyncConnection[DictRow]) -> None:
-    """Wait until no other process changes LangGraph's tables, and keep others from it while `connection` is open."""
+    """Wait until no other process changes LangGraph's tables, and keep others from it while `connection` is open.
+
+    Statements of this connection wait for locks without a limit from then on: changing a table takes what it takes.
+    """
     # Asked again and again instead of waited for: building an index concurrently waits for every open statement, the
     # one that waits for the lock included.
     while True:
         cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS held", (_SETUP_LOCK,))
         row = await cursor.fetchone()
         if row is not None and row["held"]:
+            await connection.execute("SET lock_timeout = 0")
             return
         await asyncio.sleep(0.05)
 
 
 def is_away(error: OperationalError) -> bool:
     """Whether the error says that the server is not there, or is going or coming (PostgreSQL manual, appendix A)."""
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return False
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 @asynccontextmanager
 async def told_if_away(pool: Pool | None = None) -> AsyncIterator[None]:
-    """Raises `DatabaseAway` for an error that says so; `pool` is rid of the connections that were lost with it."""
+    """Raise `DatabaseAway` or `DatabaseBusy` for an error that says so.
+
+    `pool` gets rid of the connections that were lost with the server.
+    """
     try:
         yield
+    except (PoolTimeout, TooManyRequests) as error:
+        # A pool that cannot make connections fails in the same way as one whose connections are all in use.
+        if pool is not None and not await answers(pool):
+            raise DatabaseAway(str(error)) from error
+        raise DatabaseBusy(_EXHAUSTED) from error
     except OperationalError as error:
+        if lost_a_lock(error):
+            raise DatabaseBusy(LOCKED) from error
         if not is_away(error):
             raise
         if pool is not None:
             # One connection was lost, so others were: none of them is to cost another run an attempt.
             await pool.check()
         raise DatabaseAway(str(error)) from error
+
+
+async def answers(pool: Pool) -> bool:
+    """Return whether the pool's server takes a new connection."""
+    try:
+        connection = await AsyncConnection.connect(str(pool.conninfo), autocommit=True, connect_timeout=_ANSWER_SECONDS)
+    except OperationalError:
+        return False
+    await connection.close()
+    return True
 
 
 class _Freshness:
@@ -113,7 +143,7 @@ class LoopPools:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
-        """A connection of the current loop's pool. Raises `DatabaseAway`."""
+        """A connection of the current loop's pool. Raises `DatabaseAway` and `DatabaseBusy`."""
         pool = await self.current()
         async with told_if_away(pool), pool.connection() as connection:
             yield connection

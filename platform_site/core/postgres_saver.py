@@ -1,26 +1,48 @@
-"""LangGraph's PostgreSQL saver with a fence: a write of a run proves in its own transaction that it owns the run."""
+"""LangGraph's PostgreSQL saver with a fence: a write of a run proves in its own transaction that it owns the run.
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, LiteralString, NamedTuple, cast
+Values are packed before the transaction begins, and on threads that no graph uses: nothing that a graph does makes a
+transaction longer than its statements take.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+from typing import Any, LiteralString, ParamSpec, TypeVar, cast
 
 import django.db
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncCursor
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import DataError, DivisionByZero, PipelineAborted
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import PoolTimeout, TooManyRequests
 
-from platform_site.core.checkpoints import EditLease, Fence, LeaseLost, require_state_size
+from platform_site.core.checkpoints import DatabaseBusy, EditLease, Fence, LeaseLost, require_state_size
+from platform_site.core.database import LOCKED, LOCKED_PAUSE_SECONDS
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
-from platform_site.core.postgres_pool import LoopPools, Pool, told_if_away
+from platform_site.core.postgres_pool import LoopPools, Pool, answers, told_if_away
 
 # Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.
-# The lock keeps the lease where it is until the commit.
+# The lock keeps the lease where it is until the commit: `lease_owner` is unique, so whoever changes it waits for key
+# locks. Heartbeats and cancels change other columns and do not wait.
 _FENCE = """
-SELECT 1 / count(*) FROM (SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR SHARE) AS held
+SELECT 1 / count(*) FROM (SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE) AS held
 """
 
 
@@ -68,10 +90,30 @@ def _fence_statement(fence: Fence) -> tuple[LiteralString, tuple[Any, ...]]:
     return _FENCE, (fence.run_id, fence.lease_owner)
 
 
-class _Text(NamedTuple):
-    """A text on its way to the blobs."""
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = tuple[Any, ...]
 
-    text: str
+logger = logging.getLogger("switchyard.runs")
+# Packs and unpacks values. A graph that blocks every thread for its nodes leaves these threads alone.
+_packing = ThreadPoolExecutor(4, thread_name_prefix="checkpoints")
+
+
+async def _pack(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    call = partial(copy_context().run, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_packing, call)
+
+
+def _is_inline(value: Any) -> bool:
+    """Return whether LangGraph keeps the value in the JSON of the checkpoint, which has no NUL, and not as a blob."""
+    if isinstance(value, str):
+        return "\0" not in value
+    return value is None or isinstance(value, int | float)
+
+
+def _packed_json(value: Any) -> Jsonb:
+    text = json.dumps(value)
+    return Jsonb(value, dumps=lambda _: text)
 
 
 class PooledPostgresSaver(AsyncPostgresSaver):
@@ -103,7 +145,8 @@ class PooledPostgresSaver(AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _connected_cursor(self, pool: Pool, *, pipeline: bool) -> AsyncIterator[AsyncCursor[DictRow]]:
-        async with self.lock, pool.connection() as connection:
+        async with self.lock, AsyncExitStack() as stack:
+            connection = await self._lent(stack, pool)
             if not pipeline:
                 async with connection.cursor(binary=True, row_factory=dict_row) as cursor:
                     yield cursor
@@ -120,7 +163,40 @@ class PooledPostgresSaver(AsyncPostgresSaver):
             except (DivisionByZero, PipelineAborted) as error:
                 if fence is None:
                     raise
+                if isinstance(error, PipelineAborted):
+                    # The statement that failed is not named: the fence, or one that met a lock.
+                    with suppress(DivisionByZero):
+                        await connection.execute(*_fence_statement(fence))
+                        raise DatabaseBusy(LOCKED) from error
                 raise LeaseLost(fence) from error
+
+    @property
+    def _waits(self) -> bool:
+        """Whether writes wait for as long as it takes: those of a run that has its lease."""
+        return self._fence is not None and self._fence.run_id is not None and self._fence.holds()
+
+    async def _lent(self, stack: AsyncExitStack, pool: Pool) -> AsyncConnection[DictRow]:
+        """Return a connection that returns to the pool with the stack. A run waits for as long as it has its lease."""
+        while True:
+            try:
+                return await stack.enter_async_context(pool.connection())
+            except (PoolTimeout, TooManyRequests) as error:
+                if not self._waits or not await answers(pool):
+                    raise
+                logger.warning("a run waits for a connection to the database: %s", error)
+
+    async def _write(self, statements: Callable[[AsyncCursor[DictRow]], Awaitable[None]]) -> None:
+        """Run statements in one transaction. A run waits for locks and connections for as long as it has its lease."""
+        while True:
+            try:
+                async with self._cursor(pipeline=True) as cursor:
+                    await statements(cursor)
+                return
+            except DatabaseBusy as error:
+                if self._fence is None or self._fence.run_id is None:
+                    raise
+                logger.warning("a checkpoint could not be written yet: %s", error)
+                await asyncio.sleep(LOCKED_PAUSE_SECONDS)
 
     async def aput(
         self,
@@ -129,24 +205,62 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        # LangGraph puts short values into a JSON column, which has no NUL; whatever is no text goes to the blobs.
-        values = checkpoint["channel_values"]
-        if held := {name: _Text(value) for name, value in values.items() if isinstance(value, str) and "\0" in value}:
-            checkpoint = {**checkpoint, "channel_values": {**values, **held}}
-        return await super().aput(config, checkpoint, metadata, new_versions)
+        configurable = config["configurable"]
+        place = {key: configurable[key] for key in ("thread_id", "checkpoint_ns")}
+        about = get_serializable_checkpoint_metadata(config, metadata)
+        kept, stored = dict(checkpoint["channel_values"]), {}
+        for name, value in checkpoint["channel_values"].items():
+            if not _is_inline(value):
+                stored[name] = kept.pop(name)
+                if isinstance(value, _DeltaSnapshot):
+                    # So that LangGraph knows from the checkpoint alone that there is a snapshot.
+                    kept[name] = True
+        versions = {name: version for name, version in new_versions.items() if name in stored}
+        pack = partial(self._packed, {**checkpoint, "channel_values": kept}, about, place, stored, versions)
+        blobs, row = await _pack(pack) if versions else pack()
+        parent = configurable.get("checkpoint_id")
 
-    def _dump_blobs(
-        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
-    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
-        values = {name: value.text if isinstance(value, _Text) else value for name, value in values.items()}
-        blobs = super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
+        async def statements(cursor: AsyncCursor[DictRow]) -> None:
+            if blobs:
+                await cursor.executemany(self.UPSERT_CHECKPOINT_BLOBS_SQL, blobs)
+            await cursor.execute(self.UPSERT_CHECKPOINTS_SQL, (*place.values(), checkpoint["id"], parent, *row))
+
+        await self._write(statements)
+        return {"configurable": {**place, "checkpoint_id": checkpoint["id"]}}
+
+    def _packed(
+        self,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        place: dict[str, str],
+        values: dict[str, Any],
+        versions: ChannelVersions,
+    ) -> tuple[list[Row], tuple[Jsonb, Jsonb]]:
+        """Return the rows of the blobs, and the checkpoint's JSON columns."""
+        blobs = self._dump_blobs(place["thread_id"], place["checkpoint_ns"], values, versions)
         require_state_size(sum(len(blob[-1] or b"") for blob in blobs))
-        return blobs
+        return list(blobs), (_packed_json(checkpoint), _packed_json(metadata))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        replaces = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        query = self.UPSERT_CHECKPOINT_WRITES_SQL if replaces else self.INSERT_CHECKPOINT_WRITES_SQL
+        at = config["configurable"]
+        thread_id, namespace, checkpoint_id = at["thread_id"], at["checkpoint_ns"], at["checkpoint_id"]
+        rows = await _pack(self._dump_writes, thread_id, namespace, checkpoint_id, task_id, task_path, writes)
+
+        async def statements(cursor: AsyncCursor[DictRow]) -> None:
+            await cursor.executemany(query, rows)
+
+        await self._write(statements)
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
-        # LangGraph's own unpacks the writes of each checkpoint in a thread: most are done sooner than that would begin.
+        # Unpacking on another thread costs more than it saves for the writes of most checkpoints.
         if sum(len(write[3]) for write in value["pending_writes"] or ()) > _LARGE_WRITES:
-            return await super()._load_checkpoint_tuple(value)
+            writes = await _pack(self._load_writes, value["pending_writes"])
+        else:
+            writes = self._load_writes(value["pending_writes"])
         place = {key: value[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
         stored = value["checkpoint"]
         values = {**(stored.get("channel_values") or {}), **self._load_blobs(value["channel_values"])}
@@ -157,7 +271,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
             checkpoint,
             value["metadata"],
             {"configurable": {**place, "checkpoint_id": parent_id}} if parent_id else None,
-            self._load_writes(value["pending_writes"]),
+            writes,
         )
 
     def _dump_writes(

@@ -1,11 +1,13 @@
 """LangGraph's PostgreSQL store on the pool of the current event loop."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from langgraph.store.base import MatchCondition
+from langgraph.store.base import MatchCondition, Op, Result
 from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.postgres.base import VECTOR_MIGRATIONS
 from psycopg import AsyncConnection, AsyncCursor
@@ -13,16 +15,19 @@ from psycopg.errors import Error
 from psycopg.rows import DictRow, tuple_row
 
 from platform_site.core import store_index
-from platform_site.core.checkpoints import LeaseLost
+from platform_site.core.checkpoints import DatabaseBusy, LeaseLost
+from platform_site.core.database import LOCKED_PAUSE_SECONDS
 from platform_site.core.embeddings import Embedder
 from platform_site.core.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one, told_if_away
 from platform_site.core.store_filters import jsonb_conditions
 from platform_site.core.store_items import ItemStore, StoreClock
 from platform_site.core.stores import OpenStore, writing_fence
 
+logger = logging.getLogger("switchyard.store")
+
 Cursor = AsyncCursor[tuple[Any, ...]]
-# The lock keeps the lease where it is until the commit.
-_HELD = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR SHARE"
+# The lock keeps the lease where it is until the commit, as that of a checkpoint write does (`postgres_saver`).
+_HELD = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE"
 
 
 class PooledPostgresStore(ItemStore, AsyncPostgresStore):
@@ -42,6 +47,18 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
     def __init__(self, pool: Pool, clock: StoreClock, embedder: Embedder | None, *, has_vectors: bool) -> None:
         super().__init__(pool)
         self.pool, self.clock, self.embedder, self.has_vectors = pool, clock, embedder, has_vectors
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        ops = list(ops)
+        while True:
+            try:
+                return await super().abatch(ops)
+            except DatabaseBusy as error:
+                # A transaction that met a lock has written nothing. A run waits for as long as it has its lease.
+                if writing_fence.get() is None:
+                    raise
+                logger.warning("items could not be written yet: %s", error)
+                await asyncio.sleep(LOCKED_PAUSE_SECONDS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Cursor]:

@@ -95,12 +95,16 @@ class RedisEventLog:
     def close(self, run_id: str, outcome: bytes) -> None:
         lines, feed = self._lines.pop(run_id, None), self._feeds.pop(run_id, None)
         attempt = lines.attempt if lines else 1
-        self.writer.call(CLOSE, self._keys(run_id, feed), [attempt, outcome, self._ttl_ms, self._resumable_ms])
+        lives = self._ttl_ms, self._resumable_ms
+        self.writer.call(CLOSE, self._keys(run_id, feed), [attempt, outcome, *lives, self.writer.name])
 
-    def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
-        # Its readers stay: the next attempt writes on.
+    def pause(self, run_id: str) -> None:
         self._lines.pop(run_id, None)
         self._feeds.pop(run_id, None)
+
+    def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
+        # Another process serves its readers.
+        self.pause(run_id)
 
     def discard(self, run_id: str) -> None:
         self._lines.pop(run_id, None)

@@ -4,7 +4,8 @@ The log of a run is a stream; each entry holds the events of one batch (`e`), or
 the log is closed (`c`, with its outcome), or that it was discarded (`x`). Beside it lies its state, a hash: the newest
 attempt, the process that writes it and the number of its last entry, how many bytes the events have, whether it is
 closed. An older attempt writes nothing any more: what thaws after its lease was taken away finds itself fenced off here
-as well.
+as well. An attempt that did not count (a drain) has its number again, so of two with one number the process that began
+last is the one that writes.
 
 A feed is a stream of runs that begin (`r`) and of posts (`p`). The id of an event is that of its entry, with its place
 in the entry as the last three digits; the first entry of a run has an id after everything that its feed held before.
@@ -46,14 +47,15 @@ local function after_feed(feed)
 end
 """
 
-# KEYS stream, state; ARGV attempt, number, events, most entries, life in ms, most bytes
+# KEYS stream, state; ARGV attempt, number, events, most entries, life in ms, most bytes, writer
 APPEND = Script(
     """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes', 'writer')
 local attempt, number = tonumber(ARGV[1]), tonumber(ARGV[2])
 if state[3] then return 'closed' end
 if state[1] then
     if tonumber(state[1]) > attempt then return 'fenced' end
+    if tonumber(state[1]) == attempt and state[5] and state[5] ~= ARGV[7] then return 'fenced' end
     if tonumber(state[1]) == attempt and number <= tonumber(state[2] or '0') then return 'again' end
 end
 local bytes = tonumber(state[4] or '0') + #ARGV[3]
@@ -105,12 +107,15 @@ return 'ok'
     "begin",
 )
 
-# KEYS stream, state, feed (or none); ARGV attempt, outcome, life in ms, life in ms of a resumable run
+# KEYS stream, state, feed (or none); ARGV attempt, outcome, life in ms, life in ms of a resumable run, writer
 CLOSE = Script(
     """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'resumable')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'resumable', 'writer')
 if state[2] then return 'closed' end
-if state[1] and tonumber(state[1]) > tonumber(ARGV[1]) then return 'fenced' end
+if state[1] then
+    if tonumber(state[1]) > tonumber(ARGV[1]) then return 'fenced' end
+    if tonumber(state[1]) == tonumber(ARGV[1]) and state[4] and state[4] ~= ARGV[5] then return 'fenced' end
+end
 redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'closed', 1)
 local id = redis.call('XADD', KEYS[1], '*', 'c', ARGV[2])
 local life = ARGV[3]

@@ -173,7 +173,7 @@ class RedisWriter:
         for lines, packed in events.items():
             self._number += 1
             bounds = lines.max_entries, lines.open_ms, lines.max_bytes
-            args = [lines.attempt, self._number, b"\n".join(packed), *bounds]
+            args = [lines.attempt, self._number, b"\n".join(packed), *bounds, self.name]
             calls.append(Call(APPEND, [lines.stream, lines.state], args))
         return calls
 

@@ -9,6 +9,8 @@ An attempt may also find that the one before it had come to the run's end, which
 graph is not run again (`breakpoints.py`).
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -20,13 +22,15 @@ from langgraph.pregel import main as pregel
 from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, checkpoints
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.database import IS_POSTGRES, LOCKED_PAUSE_SECONDS, in_db, lost_a_lock
 from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
 from platform_site.core.scope import Scope
 from runs.engine.breakpoints import continued, where_it_stopped
 from runs.engine.queue import Claim, save_baseline
 from runs.streaming.modes import graph_modes
 from threads.state import AnyPregel
+
+logger = logging.getLogger("switchyard.runs")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,19 +89,32 @@ async def _going_on(claim: Claim, graph: AnyPregel, config: RunnableConfig) -> S
 
 
 async def in_db_for_run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`in_db` for what decides over an attempt. Raises `DatabaseAway`, which is not the run's fault, where it is so."""
-    try:
-        return await in_db(function, *args, **kwargs)
-    except DatabaseError as error:
-        if not IS_POSTGRES:
-            raise
-        from psycopg import OperationalError
+    """`in_db` for what decides over an attempt, tried again for as long as another session holds a lock against it.
 
-        from platform_site.core.postgres_pool import is_away
+    Raises `DatabaseAway`, which is not the run's fault, where the database is away.
+    """
+    while True:
+        try:
+            return await in_db(function, *args, **kwargs)
+        except DatabaseError as error:
+            if not lost_a_lock(error):
+                if (away := _away(error)) is not None:
+                    raise away from error
+                raise
+            logger.warning("a write of the run met a lock and is tried again: %s", error)
+        await asyncio.sleep(LOCKED_PAUSE_SECONDS)
 
-        if isinstance(error.__cause__, OperationalError) and is_away(error.__cause__):
-            raise DatabaseAway(str(error)) from error
-        raise
+
+def _away(error: DatabaseError) -> DatabaseAway | None:
+    """Return the error of a run whose database is away, or None if the database is there."""
+    if not IS_POSTGRES:
+        return None
+    from psycopg import OperationalError
+
+    from platform_site.core.postgres_pool import is_away
+
+    is_so = isinstance(error.__cause__, OperationalError) and is_away(error.__cause__)
+    return DatabaseAway(str(error)) if is_so else None
 
 
 async def _not_yet_applied(

@@ -7,8 +7,8 @@ Numbered, so that logs and reviews can refer to it:
  3. The dispatcher claims what is due and unclaimed: delayed runs, runs for which no slot was free, recovered runs.
  4. The heartbeat (`heartbeat.py`) renews the leases and learns of cancels and lost runs. Nothing ends dispatcher or
     heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/rounds.py`).
- 5. Crash-recovered runs are taken up one at a time: each must live through its probation before the next begins,
-    so that a graph that kills its process uses up its own attempts and not its neighbours'.
+ 5. Crash-recovered runs are taken up one at a time at first, and more at once while they live through their probation
+    (`recovery.py`), so that a graph that kills its process uses up its own attempts and not its neighbours'.
  6. Where there are other processes (`peers.py`), runs and their ends are passed on to whoever can see to them.
  7. `drain` stops claiming, lets running work finish within a limit, and gives the rest back to pending.
 """
@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from platform_site.core import metrics
 from platform_site.core.background import background
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.database import IS_POSTGRES, in_db, lost_a_lock
 from platform_site.core.loops import BackgroundLoop
 from platform_site.core.rounds import Rounds, Task
 from platform_site.core.stores import close_storage
@@ -36,6 +36,7 @@ from runs.engine.executor import Attempt, Stop
 from runs.engine.finish import Ending
 from runs.engine.heartbeat import Heartbeat
 from runs.engine.queue import Claim
+from runs.engine.recovery import RecoveryLane
 from runs.engine.threads import NodeThreads
 from runs.models import RunStatus
 
@@ -51,8 +52,8 @@ GRACE_SECONDS = 10.0
 class Engine:
     """Executes runs in this process. Methods without a word on threads may be called from any."""
 
-    def __init__(self, peers: "Peers | None" = None) -> None:
-        """`peers`: the other processes, where there are any."""
+    def __init__(self, peers: "Peers | None" = None, lane: RecoveryLane | None = None) -> None:
+        """`peers`: the other processes, where there are any. `lane`: for crash-recovered runs."""
         self.worker = uuid4().hex[:12]
         self._peers = peers
         self.capacity = settings.CONCURRENCY
@@ -75,7 +76,7 @@ class Engine:
         self._dispatcher = Rounds(Task("dispatcher", self._dispatch, settings.SWEEP_SECONDS))
         self._dispatching: asyncio.Task[None] | None = None
         self._has_recovered = False
-        self._recovery_lane = False
+        self._lane = lane or RecoveryLane()
         self._heartbeat = Heartbeat(self._held, cancel=self.cancel_here, lose=self.lose_here)
 
     # --- life ---------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ class Engine:
         if self._started and not self._draining:
             self._loop.loop.call_soon_threadsafe(self._spawn, self._end(self._register(claim)), self._executions)
         elif self._peers is not None:
-            self._peers.end(claim.run_id)
+            self._peers.end(claim.run_id, claim.lease_owner)
 
     async def released(self, run_id: UUID, seconds: float) -> None:
         """Wait until no process works on the run any more, `seconds` at most."""
@@ -205,6 +206,8 @@ class Engine:
                     self.end(claim)
             elif await in_db(queue.requeue_lost, run):
                 logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
+                if run.attempt > 1:
+                    self._lane.narrow()
                 self.look()
 
     async def flush_spans(self) -> None:
@@ -231,10 +234,10 @@ class Engine:
         if self._started and not self._draining:
             self._loop.loop.call_soon_threadsafe(self._dispatcher.wake)
 
-    def end_lost(self, run_id: UUID) -> None:
-        """End a run that another process has left between two attempts."""
+    def end_lost(self, run_id: UUID, owner: str) -> None:
+        """End a run that another process has left between two attempts under the lease `owner`, unless others do."""
         if self._started and not self._draining:
-            self._loop.submit(self._end_lost(run_id))
+            self._loop.submit(self._end_lost(run_id, owner))
 
     def cancel_here(self, run_id: UUID, action: str) -> bool:
         """Stop a run that this process executes, if it does."""
@@ -314,16 +317,19 @@ class Engine:
     def _take(self, claims: list[Claim]) -> None:
         for claim in claims:
             attempt = self._register(claim)
-            # Before the next claim, which may come sooner than the task that is made here begins.
-            self._recovery_lane = self._recovery_lane or claim.is_recovery
+            if claim.is_recovery:
+                # Before the next claim, which may come sooner than the task that is made here begins.
+                self._lane.enter(claim)
             self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt), self._executions)
 
     async def _recover(self, attempt: Attempt) -> None:
-        execution = asyncio.get_running_loop().create_task(self._execute(attempt))
+        execution = asyncio.create_task(self._execute(attempt))
+        probation = asyncio.ensure_future(self._lane.probation())
         try:
-            await asyncio.wait({execution}, timeout=settings.RECOVERY_PROBATION_SECONDS)
+            await asyncio.wait({execution, probation}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._recovery_lane = False
+            probation.cancel()
+            self._lane.leave(attempt.claim)
             self._dispatcher.wake()
         await execution
 
@@ -341,8 +347,8 @@ class Engine:
             free = self.capacity - self._taken
             if free <= 0:
                 return None
-            recoveries = 0 if self._recovery_lane else 1
-            claims = await in_db(queue.claim_next, self.worker, limit=min(free, 100), recoveries=recoveries)
+            room, alone = self._lane.room, self._lane.is_empty
+            claims = await in_db(queue.claim_next, self.worker, limit=min(free, 100), recoveries=room, alone=alone)
             self._take(claims)
             if not claims:
                 break
@@ -370,8 +376,8 @@ class Engine:
         for run_id in run_ids:
             self.wake(run_id)
 
-    async def _end_lost(self, run_id: UUID) -> None:
-        run = await in_db(queue.ending_run, run_id)
+    async def _end_lost(self, run_id: UUID, owner: str) -> None:
+        run = await in_db(queue.ending_run, run_id, owner)
         claim = await in_db(queue.take_over, run, self.worker) if run is not None else None
         if claim is not None:
             await self._end(self._register(claim))
@@ -397,7 +403,12 @@ class Engine:
 
     async def _flush_spans(self) -> None:
         for attempt in list(self._attempts.values()):
-            await attempt.flush_spans()
+            try:
+                await attempt.flush_spans()
+            except DatabaseError as error:
+                if not lost_a_lock(error):
+                    raise
+                logger.warning("run %s is locked; its spans are stored later", attempt.claim.run_id)
 
     # --- on the heartbeat's thread -----------------------------------------------------------------
 

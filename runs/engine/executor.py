@@ -20,8 +20,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from platform_site.core import metrics
-from platform_site.core.checkpoints import DatabaseAway, LeaseLost, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
+from platform_site.core.database import LOCKED_PAUSE_SECONDS, in_db, lost_a_lock
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
@@ -46,10 +46,6 @@ RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
-}
-INTERRUPTED = {
-    "error": "DatabaseAway",
-    "message": "The server's database was away for a moment; the run goes on, join it again.",
 }
 
 
@@ -145,14 +141,14 @@ class Attempt:
             stopper.over()
 
     async def _execute_until_stopped(self, stopper: Stopper) -> list[Claim]:
-        self._begin_stream()
+        self._begin_stream(self.claim.attempt)
         self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
         try:
             ending = await self._attempt(stopper)
         except LeaseLost as error:
             logger.warning("gave up: %s", error)
             return []
-        except DatabaseAway as error:
+        except DatabaseUnavailable as error:
             await self._give_back_later(error)
             return []
         if ending is None:
@@ -162,7 +158,8 @@ class Attempt:
     async def abandon(self, ending: Ending) -> list[Claim]:
         """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
         with self._telemetry.end_only():
-            self._begin_stream()
+            # The log may hold events of an attempt that did not count: its number is the next one's.
+            self._begin_stream(self.claim.attempt + 1)
             if ending.rollback and not self.claim.is_temporary:
                 await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
             return await self._finish(ending)
@@ -177,17 +174,23 @@ class Attempt:
         except Exception:
             logger.exception("the state of an abandoned run cannot be read")
             return
-        await in_db(show_state, self.claim, head)
+        await in_db_for_run(show_state, self.claim, head)
 
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far, for those who watch."""
         self._telemetry.count_events()
         if self._recorder.has_ended_spans and not self.claim.is_temporary:
-            await in_db(flush_spans, self.claim, self._telemetry.take_spans())
+            spans = self._telemetry.take_spans()
+            try:
+                await in_db(flush_spans, self.claim, spans)
+            except DatabaseError:
+                # They go with the next ones, or with the end of the run.
+                self._telemetry.keep_spans(spans)
+                raise
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self, attempt: int) -> None:
         claim = self.claim
-        self._log.begin(self._name, self.scope.feed, attempt=claim.attempt, resumable=claim.kwargs["resumable"])
+        self._log.begin(self._name, self.scope.feed, attempt=attempt, resumable=claim.kwargs["resumable"])
 
     def _emit(self, name: str, data: bytes) -> None:
         self._telemetry.event(len(data))
@@ -211,7 +214,7 @@ class Attempt:
                 if not self.claim.is_temporary:
                     await self._settle(ending, None if isinstance(opened, Ending) else opened)
                 return ending
-        except (LeaseLost, DatabaseAway):
+        except (LeaseLost, DatabaseUnavailable):
             raise
         except BaseException as error:
             # The graph could not be opened or closed, or its state not be read.
@@ -244,7 +247,7 @@ class Attempt:
             # A drain is content with a graph that came to its end; a cancel and the time limit stand all the same.
             stopped = self._stopped(stopper) if self.stopped_by is not Stop.DRAIN or stopper.timed_out else None
             return stopped or Ending(RunStatus.SUCCESS)
-        except (LeaseLost, DatabaseAway):
+        except (LeaseLost, DatabaseUnavailable):
             raise
         except BaseException as error:
             # Of any kind: a node may turn its cancellation into an exception of its own, and raise `CancelledError`,
@@ -360,15 +363,17 @@ class Attempt:
         self._log.leave(self._name, "error", encode(DRAINED), encode({"__error__": DRAINED}))
         return True
 
-    async def _give_back_later(self, error: DatabaseAway) -> None:
-        """Make the run pending again once the database is back; the next attempt goes on where this one was."""
-        logger.warning("the database went away (%s); the run is tried again when it is back", error)
+    async def _give_back_later(self, error: DatabaseUnavailable) -> None:
+        """Make the run pending again once the database is back; the next attempt goes on where this one was.
+
+        Its readers stay: the next attempt writes to the same log.
+        """
+        logger.warning("the database is out of reach (%s); the run is tried again when it is back", error)
         give_back = partial(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
         self.given_back = await _in_db_when_back(give_back)
         self.lease.lose()
         self._telemetry.given_back = self.given_back
-        if self.given_back:
-            self._log.leave(self._name, "error", encode(INTERRUPTED), encode({"__error__": INTERRUPTED}))
+        self._log.pause(self._name)
 
     async def _finish(self, ending: Ending) -> list[Claim]:
         spans: list[RunSpan] = []
@@ -407,11 +412,14 @@ class Attempt:
 
 
 async def _in_db_when_back(write: Callable[[], T]) -> T:
-    """Write how an attempt ended, tried again while the database is away."""
-    for pause in RETRY_SECONDS:
+    """Write how an attempt ended, tried again while the database is away, and for as long as a lock is in the way."""
+    pauses = iter(RETRY_SECONDS)
+    while True:
         try:
             return await in_db(write)
-        except DatabaseError:
+        except DatabaseError as error:
+            pause = LOCKED_PAUSE_SECONDS if lost_a_lock(error) else next(pauses, None)
+            if pause is None:
+                raise
             logger.exception("the end of the attempt could not be written; trying again in %g s", pause)
-            await asyncio.sleep(pause)
-    return await in_db(write)
+        await asyncio.sleep(pause)

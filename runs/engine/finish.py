@@ -195,7 +195,7 @@ def flush_spans(claim: Claim, spans: list[RunSpan]) -> None:
     """Store spans that have ended of a run that goes on, unless it was deleted meanwhile."""
     with transaction.atomic():
         # A constraint would say so only at the commit.
-        if Run.objects.select_for_update().filter(sequence=claim.sequence).exists():
+        if Run.objects.select_for_update(no_key=True).filter(sequence=claim.sequence).exists():
             _save_spans(claim, spans)
 
 

@@ -58,8 +58,8 @@ class Worker(Protocol):
     def lose_here(self, run_ids: list[UUID]) -> None:
         """Stop these runs as far as they are in work here: nothing they write counts any more."""
 
-    def end_lost(self, run_id: UUID) -> None:
-        """End a run that is between two attempts."""
+    def end_lost(self, run_id: UUID, owner: str) -> None:
+        """End a run that is between two attempts, if nobody has taken it from `owner` yet."""
 
 
 class Peers:
@@ -90,9 +90,9 @@ class Peers:
         """Stop runs that were deleted."""
         self._signals.send("lose", [str(run_id) for run_id in run_ids])
 
-    def end(self, run_id: UUID) -> None:
-        """Have a worker end a run that is between two attempts."""
-        self._signals.send("end", str(run_id))
+    def end(self, run_id: UUID, owner: str) -> None:
+        """Have a worker end a run that is between two attempts. All hear of it, and one takes it over from `owner`."""
+        self._signals.send("end", str(run_id), owner)
 
     def released(self, run_id: UUID) -> None:
         """Say that this process does not work on the run any more."""
@@ -133,7 +133,7 @@ class Peers:
         """Let the worker take part: it is given runs for as long as it has room."""
         self._signals.on("cancel", lambda run_id, action: worker.cancel_here(UUID(run_id), action))
         self._signals.on("lose", lambda run_ids: worker.lose_here([UUID(run_id) for run_id in run_ids]))
-        self._signals.on("end", lambda run_id: worker.end_lost(UUID(run_id)))
+        self._signals.on("end", lambda run_id, owner: worker.end_lost(UUID(run_id), owner))
         # What was offered to a Redis that is gone is still in the database.
         self._signals.on_gap(worker.look)
         self._link.submit(self._consume(worker))

@@ -91,14 +91,22 @@ _CLAIM_COLUMNS = """
 """
 
 
-def claim_next(worker: str, *, limit: int, thread_id: UUID | None = None, recoveries: int | None = None) -> list[Claim]:
+def claim_next(
+    worker: str,
+    *,
+    limit: int,
+    thread_id: UUID | None = None,
+    recoveries: int | None = None,
+    alone: bool = True,
+) -> list[Claim]:
     """Claim up to `limit` due runs, oldest first, at most `recoveries` of them crash-recovered ones.
 
-    Runs of one thread are taken in order of sequence, one at a time.
+    Runs of one thread are taken in order of sequence, one at a time. A recovered run that is on its last attempt is
+    claimed only where `alone` says that no other recovered run is on probation, and no other is claimed with it. Those
+    after it wait for it.
     """
-    if thread_id is None:
-        return _claim(worker, "TRUE", [], limit=limit, recoveries=recoveries)
-    return _claim(worker, "r.thread_id = %s", [uuid_param(thread_id)], limit=limit, recoveries=recoveries)
+    place, params = ("TRUE", []) if thread_id is None else ("r.thread_id = %s", [uuid_param(thread_id)])
+    return _claim(worker, place, params, limit=limit, recoveries=recoveries, alone=alone)
 
 
 def claim_named(worker: str, run_ids: list[UUID]) -> list[Claim]:
@@ -106,10 +114,13 @@ def claim_named(worker: str, run_ids: list[UUID]) -> list[Claim]:
     if not run_ids:
         return []
     named = f"r.run_id IN ({', '.join(['%s'] * len(run_ids))})"
-    return _claim(worker, named, [uuid_param(run_id) for run_id in run_ids], limit=len(run_ids), recoveries=0)
+    ids = [uuid_param(run_id) for run_id in run_ids]
+    return _claim(worker, named, ids, limit=len(run_ids), recoveries=0, alone=False)
 
 
-def _claim(worker: str, wanted: str, params: list[Any], *, limit: int, recoveries: int | None) -> list[Claim]:
+def _claim(
+    worker: str, wanted: str, params: list[Any], *, limit: int, recoveries: int | None, alone: bool
+) -> list[Claim]:
     now = timezone.now()
     due = "r.status = 'pending' AND r.scheduled_at <= %s" + (" AND r.attempt = 0" if recoveries == 0 else "")
     claims: list[Claim] = []
@@ -120,11 +131,14 @@ def _claim(worker: str, wanted: str, params: list[Any], *, limit: int, recoverie
             [*params, *[moment_param(now)] * 3, limit],
         )
         for row in cursor.fetchall():
-            is_recovery = row[6] > 0
-            if is_recovery and recoveries is not None:
-                if recoveries <= 0:
+            attempts = row[6]
+            if attempts > 0 and recoveries is not None:
+                is_last = attempts + 1 >= settings.MAX_ATTEMPTS
+                if recoveries <= 0 or (is_last and not alone):
+                    recoveries = 0
                     continue
-                recoveries -= 1
+                recoveries = 0 if is_last else recoveries - 1
+                alone = False
             if (claim := _take(cursor, worker, row, now)) is not None:
                 claims.append(claim)
     return claims
@@ -175,10 +189,9 @@ def any_delayed(run_ids: list[UUID]) -> bool:
     return waiting.exists()
 
 
-def ending_run(run_id: UUID) -> Run | None:
-    """The run, if it is held only to be ended."""
-    held = Run.objects.filter(run_id=run_id, lease_owner__endswith="/end", cancel_action__isnull=False)
-    return held.first()
+def ending_run(run_id: UUID, owner: str) -> Run | None:
+    """The run, if it is still held to be ended by whoever takes it from `owner`."""
+    return Run.objects.filter(run_id=run_id, lease_owner=owner, cancel_action__isnull=False).first()
 
 
 def is_held(run_id: UUID) -> bool:
@@ -280,11 +293,21 @@ def _as_it_was(run: Run) -> "QuerySet[Run]":
     return held.filter(lease_expires_at=run.lease_expires_at)
 
 
+def _is_free(held: "QuerySet[Run]") -> bool:
+    """Lock the run, and return whether it is there and no other session has locked it: nobody waits for such a one."""
+    return held.select_for_update(skip_locked=True).values_list("pk").first() is not None
+
+
 def requeue_lost(run: Run) -> bool:
-    """Take a lost run's lease away and make it pending again; False if somebody was faster, cancelled or renewed it."""
+    """Take a lost run's lease away and make it pending again.
+
+    False if somebody was faster, cancelled or renewed it, or has locked it: the next sweep looks again.
+    """
     held = _as_it_was(run).filter(cancel_action=None)
     with transaction.atomic():
-        lost = held.update(status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now())
+        lost = _is_free(held) and held.update(
+            status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now()
+        )
         if lost:
             RunAttempt.objects.create(
                 run=run,
@@ -299,9 +322,13 @@ def requeue_lost(run: Run) -> bool:
 
 
 def take_over(run: Run, worker: str) -> Claim | None:
-    """Own a lost run without another attempt, to end it; None if somebody else was faster, its owner included."""
-    owner = end_owner(worker, run)
-    taken = _as_it_was(run).update(lease_owner=owner, lease_expires_at=lease_end())
+    """Own a lost run without another attempt, to end it.
+
+    None if somebody else was faster, its owner included, or has locked it: the next sweep looks again.
+    """
+    owner, held = end_owner(worker, run), _as_it_was(run)
+    with transaction.atomic():
+        taken = _is_free(held) and held.update(lease_owner=owner, lease_expires_at=lease_end())
     if not taken:
         return None
     metrics.LEASES_EXPIRED.inc()

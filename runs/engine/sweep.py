@@ -4,17 +4,21 @@ Any number of processes may do it at once: what is taken back, removed or delete
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from platform_site.core.database import in_db, read_db
+from platform_site.core.checkpoints import DatabaseBusy
+from platform_site.core.database import in_db, lost_a_lock, read_db
 from platform_site.core.rounds import Task
 from runs.engine import embedded
+from runs.engine.frozen import end_frozen_sessions
 from runs.engine.removal import removable_runs, remove_run
 from runs.models import Run, RunSpan, RunStatistic
 from threads.models import Thread
@@ -41,6 +45,8 @@ def engine_tasks() -> list[Task]:
 
 async def take_back_leases() -> None:
     """Take back runs whose owner is gone, and look for due runs whose wake-up was lost."""
+    # What they have locked is taken back below, or by the next round.
+    await in_db(end_frozen_sessions)
     await embedded.engine().take_back(everything=False)
     embedded.engine().look()
 
@@ -48,13 +54,27 @@ async def take_back_leases() -> None:
 async def finish_removals() -> None:
     """Finish what a crash has left half-done: deletes of threads and of runs, and threads of stateless runs."""
     for workspace_id, thread_id, run_id in await read_db(removable_runs):
-        await remove_run(workspace_id, thread_id, run_id)
+        with _left_if_locked(f"run {run_id}"):
+            await remove_run(workspace_id, thread_id, run_id)
     for thread_id in await read_db(hidden_threads, timezone.now()):
-        if await in_db(delete_hidden_thread, thread_id):
-            logger.warning("thread %s of a stateless run was left behind; it is deleted", thread_id)
-    # A portion a transaction: others write in between.
-    while not await in_db(finish_deletes):
-        pass
+        with _left_if_locked(f"thread {thread_id}"):
+            if await in_db(delete_hidden_thread, thread_id):
+                logger.warning("thread %s of a stateless run was left behind; it is deleted", thread_id)
+    with _left_if_locked("what deleted threads have left"):
+        # A portion a transaction: others write in between.
+        while not await in_db(finish_deletes):
+            pass
+
+
+@contextmanager
+def _left_if_locked(what: str) -> Iterator[None]:
+    """Leave to the next round what another session has locked; the rest of this one goes on."""
+    try:
+        yield
+    except (DatabaseError, DatabaseBusy) as error:
+        if isinstance(error, DatabaseError) and not lost_a_lock(error):
+            raise
+        logger.warning("%s could not be removed yet: %s", what, error)
 
 
 def hidden_threads(now: datetime) -> list[UUID]:

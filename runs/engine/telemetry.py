@@ -27,6 +27,7 @@ class Telemetry:
         self._trace: AttemptTrace | None = None
         self.recorder = SpanRecorder(claim.attempt, tokens_only=claim.is_temporary and tracing() is None)
         self._ended_as: Ending | None = None
+        self._kept: list[RunSpan] = []
         # Given back for another attempt, of its own accord.
         self.given_back = False
         self._events = self._event_bytes = 0
@@ -79,7 +80,12 @@ class Telemetry:
         spans = self.recorder.take()
         if self._trace is not None:
             self._trace.add(spans)
-        return spans
+        kept, self._kept = self._kept, []
+        return kept + spans
+
+    def keep_spans(self, spans: list[RunSpan]) -> None:
+        """Keep spans that could not be stored for the next call of `take_spans`."""
+        self._kept += spans
 
     def run_ended(self, ending: Ending) -> None:
         """The end of the run is written."""

@@ -145,13 +145,13 @@ class Migration(migrations.Migration):
             model_name='run',
             index=models.Index(condition=models.Q(('status', 'pending')), fields=['scheduled_at'], name='run_due'),
         ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('lease_owner__isnull', False)), fields=['lease_owner', 'lease_expires_at'], name='run_leased'),
-        ),
         migrations.AddConstraint(
             model_name='run',
             constraint=models.UniqueConstraint(condition=models.Q(('lease_owner__isnull', False)), fields=('thread',), name='one_leased_run_per_thread'),
+        ),
+        migrations.AddConstraint(
+            model_name='run',
+            constraint=models.UniqueConstraint(fields=('lease_owner',), name='one_run_per_lease'),
         ),
         migrations.AddConstraint(
             model_name='runstatistic',

@@ -24,6 +24,10 @@ LOOPBACK_DISABLED = (
     "webhooks.url.disable_loopback to false (in langgraph.json or via LANGGRAPH_WEBHOOKS) to opt back in — only do so "
     "when you control the mounted routes."
 )
+NO_WEB_URL = (
+    "Webhook URL is a path, and workers call webhooks, which do not know where this server listens: set WEB_URL to the "
+    "address of its web processes, in the environment of every process, or send a whole URL"
+)
 _PORTS = {"http": 80, "https": 443}
 # Names as they are after IDNA, and the spellings of addresses.
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+", re.IGNORECASE)
@@ -101,9 +105,19 @@ def _parsed(text: str) -> "URL":
 
 
 def _own(url: "URL") -> Target:
-    """A path on this server: it is called like any other receiver, and asks for credentials like any caller."""
+    """Return a path on this server as a target: it is called like any other receiver, and asks for credentials.
+
+    Raises `Unprocessable` where the process that will call it would call itself, and nobody listens there.
+    """
+    path = url.raw_path.decode()
+    if settings.WEB_URL:
+        web = _parsed(settings.WEB_URL)
+        port = _PORTS[web.scheme] if web.port is None else web.port
+        return Target(web.scheme, web.raw_host.decode("ascii"), port, web.raw_path.decode().rstrip("/") + path)
+    if settings.REDIS_URL:
+        raise Unprocessable(NO_WEB_URL)
     host = settings.HOST if settings.HOST not in ("", "0.0.0.0", "::", "localhost") else "127.0.0.1"
-    return Target("http", host, settings.PORT, url.raw_path.decode())
+    return Target("http", host, settings.PORT, path)
 
 
 def _check(target: Target, policy: WebhookUrl) -> None:

@@ -1,6 +1,8 @@
 """What holds for every page: who may come in, the theme, the policy, the errors."""
 
+import psycopg
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -125,6 +127,16 @@ def test_a_failure_shows_the_request_id_and_nothing_of_the_failure(member, monke
     assert answer.status_code == 500
     assert answer["X-Request-ID"] in answer.content.decode()
     assert "secret detail" not in answer.content.decode()
+
+
+def test_a_page_whose_rows_are_locked_says_so(member, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("canceled") from psycopg.errors.LockNotAvailable("canceling statement")
+
+    monkeypatch.setattr("platform_site.console.pages.recent_runs", fail)
+    answer = member.get("/dashboard/")
+    assert answer.status_code == 503
+    assert "Another process has locked what this needs; try again." in answer.content.decode()
 
 
 def test_a_form_without_its_token_is_refused_in_the_shell(yard):

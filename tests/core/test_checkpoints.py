@@ -17,7 +17,7 @@ from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
-RUNS_TABLE = "CREATE TABLE runs_run (run_id uuid PRIMARY KEY, lease_owner varchar(80))"
+RUNS_TABLE = "CREATE TABLE runs_run (run_id uuid PRIMARY KEY, lease_owner varchar(80) UNIQUE)"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

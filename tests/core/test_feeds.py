@@ -102,6 +102,16 @@ async def test_a_run_that_goes_on_elsewhere_has_not_ended(log: MemoryEventLog) -
         assert told(await waiting(reader)) == ["error"]
 
 
+async def test_a_run_that_was_left_goes_on_in_its_feed(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        run(log, "one", "a", end=False)
+        log.leave("one", "error", b"", b"null")
+        assert told(await waiting(reader)) == ["a", "error"]
+        run(log, "one", "b")
+        run(log, "two", "c")
+        assert told(await waiting(reader)) == ["b", f"{END} one", "c", f"{END} two"]
+
+
 async def test_a_deleted_run_has_ended(log: MemoryEventLog) -> None:
     async with following(log) as reader:
         run(log, "one", "a", end=False)

@@ -206,6 +206,25 @@ async def test_an_attempt_with_the_number_of_one_in_another_process_is_written(m
     assert [event.name for event in await everything(web.subscribe("run", BEGIN))] == ["a", "b", "c", "d"]
 
 
+async def test_of_two_attempts_with_one_number_only_the_later_writes(make_log, web) -> None:
+    """A drain does not count, so the attempt after it has its number; what the first had still to send comes late."""
+    first, second = make_log(), make_log()
+    write(first, "run", "a")
+    await flushed(first)
+    write(second, "run", "b")
+    await flushed(second)
+    for number in range(3):
+        first.append("run", f"late {number}", b"")
+        await flushed(first)
+    first.close("run", b"stale")
+    await flushed(first)
+    second.append("run", "c", b"")
+    second.close("run", b"done")
+    subscription = web.subscribe("run", BEGIN)
+    assert [event.name for event in await everything(subscription)] == ["a", "b", "c"]
+    assert subscription.outcome == b"done"
+
+
 async def test_what_a_full_redis_refuses_is_written_when_there_is_room(worker, web, commands) -> None:
     await flushed(worker)
     commands.config_set("maxmemory", "1mb")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 from tests.faults import last_breath
@@ -126,3 +126,23 @@ def sleeps(state: SixState, config: RunnableConfig) -> dict[str, Any]:
 
 # A synchronous node, which no one can stop.
 synchronous = StateGraph(SixState).add_node("sleeps", sleeps).add_edge(START, "sleeps").compile()
+
+
+class HogState(TypedDict, total=False):
+    gate: str
+    done: Annotated[list[str], operator.add]
+
+
+def holds(state: HogState, config: RunnableConfig) -> HogState:
+    mark(config, "holds")
+    while not os.path.exists(state["gate"]):
+        time.sleep(0.02)
+    return {"done": ["holds"]}
+
+
+def to_every_thread(state: HogState) -> list[Send]:
+    return [Send("holds", state) for _ in range(60)]
+
+
+# Takes every thread for synchronous nodes, and keeps them until the file at `gate` is there.
+hog = StateGraph(HogState).add_node("holds", holds).add_conditional_edges(START, to_every_thread, ["holds"]).compile()

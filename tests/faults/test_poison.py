@@ -51,7 +51,9 @@ def test_neighbours_succeed(aftermath: Aftermath) -> None:
         assert aftermath.victim.values(thread)["done"] == NODES
 
 
-def test_neighbours_lose_one_attempt_at_most(aftermath: Aftermath) -> None:
-    """They were in flight at the first death; at the others the poison was taken up alone."""
-    for thread, _ in aftermath.neighbours:
-        assert aftermath.victim.state(thread)["metadata"]["run_attempt"] <= 2
+def test_neighbours_lose_one_attempt_at_most_and_one_of_them_two(aftermath: Aftermath) -> None:
+    """They were in flight at the first death. At the second the lane had room for one beside the poison, whose last
+    attempt was alone."""
+    attempts = [aftermath.victim.state(thread)["metadata"]["run_attempt"] for thread, _ in aftermath.neighbours]
+    assert max(sorted(attempts)[:-1]) <= 2
+    assert max(attempts) <= 3

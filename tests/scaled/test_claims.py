@@ -38,6 +38,23 @@ def test_one_locked_run_keeps_no_other_lease_from_being_renewed(postgres_url: st
     assert output("tests.scaled.renewals", postgres_url, tmp_path) == [4, 5]
 
 
+def test_a_process_that_stands_still_holds_up_nothing_but_its_own_run(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
+    assert output("tests.scaled.locked_rows", postgres_url, tmp_path) == {
+        # Of four lost runs. The first and the third are locked by the process that stands still, the second by an
+        # operator for a while.
+        "swept": [4],
+        "swept once more": [2],
+        "renewed": 1,
+        "tombstones": 1,
+        "delete is refused": True,
+        "ended too early": 0,
+        # Not the operator's.
+        "ended": 1,
+        "swept at last": [1, 3],
+        "deleted": 1,
+    }
+
+
 def test_eight_workers_claim_each_of_two_thousand_runs_once(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
     found = output("tests.scaled.claimers", postgres_url, tmp_path)
     claims = Counter(chain.from_iterable(found["claimed"]))

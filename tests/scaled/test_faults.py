@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from langgraph_sdk import get_sync_client
 
 from tests.faults.conftest import QUICK
 from tests.faults.victim import CONFIG, NODES, REPEATS
 from tests.live import SyncClient
-from tests.scaled_stack import ScaledStack
+from tests.scaled_stack import ScaledStack, Worker
 
 pytestmark = pytest.mark.fault
 # Longer leases than with one worker: a second one takes a run away when the first is only slow.
@@ -121,6 +122,52 @@ def test_a_worker_that_thaws_after_its_lease_writes_nothing_more(machine: Machin
     (row,) = machine.stack.rows("SELECT attempt, status FROM runs_run WHERE run_id = %s", run)
     assert row["attempt"] >= 2
     assert row["status"] == "success"
+
+
+@pytest.fixture
+def frozen(machine: Machine) -> Iterator[tuple[Worker, tuple[str, str], tuple[str, str]]]:
+    """A worker that stands still in the transaction that ends a run, that run, and another one of it."""
+    one, other = machine.stack.workers
+    other.terminate()
+    ending = machine.start(input={"delay": 0.02})
+    beside = machine.start(input={"delay": 0.4}, durability="sync")
+    with psycopg.connect(machine.stack.database_url) as connection:
+        # The end of the run has locked its thread and its row by the time that it counts.
+        connection.execute("LOCK TABLE runs_runstatistic IN EXCLUSIVE MODE")
+        machine.until(lambda: bool(machine.stack.rows(WAITS_TO_COUNT)))
+        one.freeze()
+    try:
+        machine.until(lambda: not machine.stack.rows(WAITS_TO_COUNT))
+        yield one, ending, beside
+    finally:
+        one.thaw()
+
+
+WAITS_TO_COUNT = (
+    "SELECT 1 FROM pg_locks WHERE relation = 'runs_runstatistic'::regclass AND NOT granted AND database ="
+    " (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def test_a_worker_that_stands_still_in_a_transaction_stops_nobody_but_itself(
+    machine: Machine, frozen: tuple[Worker, tuple[str, str], tuple[str, str]]
+) -> None:
+    _, (thread, run), beside = frozen
+    path = f"{machine.stack.url}/threads/{thread}"
+    calls = [("POST", f"{path}/runs/{run}/cancel"), ("DELETE", f"{path}/runs/{run}"), ("DELETE", path)]
+    answers = [httpx.request(method, url, timeout=60) for method, url in calls]
+    assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {
+        (503, "Another process has locked what this needs; try again")
+    }
+
+    machine.stack.workers[1].start()
+    assert machine.until_over(beside[1]) == "success"
+    assert machine.values(beside[0])["done"] == NODES
+    assert machine.until_over(run) == "success"
+    assert machine.values(thread)["done"] == NODES
+    (row,) = machine.stack.rows("SELECT attempt FROM runs_run WHERE run_id = %s", run)
+    assert row["attempt"] == 2
+    assert "ended the database session" in machine.stack.workers[1].log
 
 
 def test_a_cancel_reaches_the_worker_that_has_the_run(machine: Machine) -> None:

@@ -104,6 +104,18 @@ def test_leases_that_end_between_two_heartbeats(tmp_path: Path) -> None:
     assert said.startswith("HEARTBEAT_SECONDS (5) must be at most half of LEASE_SECONDS (8)")
 
 
+def test_waits_for_locks_that_are_longer_than_a_lease_allows(tmp_path: Path) -> None:
+    said = refused(manage("serve", DATA_DIR=str(tmp_path), LOCK_TIMEOUT_SECONDS="16"))
+    assert said.startswith("LOCK_TIMEOUT_SECONDS (16) must be at most half of LEASE_SECONDS (30)")
+
+
+@pytest.mark.parametrize("url", ["web:2024", "ftp://web", "http://user:hidden@web", "http://web/?x", "http://we b"])
+def test_an_address_of_web_processes_that_is_none(tmp_path: Path, url: str) -> None:
+    said = refused(manage("serve", DATA_DIR=str(tmp_path), WEB_URL=url))
+    assert said.startswith("WEB_URL must be http:// or https://")
+    assert "hidden" not in said
+
+
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.json"
     assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))

@@ -130,6 +130,17 @@ def test_exhausted_run_is_taken_over_to_be_ended(principal: Principal) -> None:
     assert finish(taken, Ending(RunStatus.ERROR), None).written
 
 
+def test_an_ending_is_taken_over_by_one_of_those_who_hear_of_it(principal: Principal) -> None:
+    run = create(principal)
+    left = {"lease_owner": "web/x/1/end", "cancel_action": "interrupt", "status": RunStatus.INTERRUPTED}
+    change(run, started_at=timezone.now(), lease_expires_at=timezone.now(), **left)
+    heard = [queue.ending_run(run.run_id, "web/x/1/end") for _ in range(2)]
+    assert [one is not None for one in heard] == [True, True]
+    taken = [queue.take_over(one, worker) for one, worker in zip(heard, "ab", strict=True) if one]
+    assert [claimed and claimed.lease_owner[0] for claimed in taken] == ["a", None]
+    assert queue.ending_run(run.run_id, "web/x/1/end") is None
+
+
 # --- giving back and fence -------------------------------------------------------------------------
 
 

@@ -48,8 +48,8 @@ class Noting:
     def lose_here(self, run_ids: list[UUID]) -> None:
         self.told.append(("lose", *run_ids))
 
-    def end_lost(self, run_id: UUID) -> None:
-        self.told.append(("end", run_id))
+    def end_lost(self, run_id: UUID, owner: str) -> None:
+        self.told.append(("end", run_id, owner))
 
 
 def eventually(true: Callable[[], bool]) -> None:
@@ -156,10 +156,10 @@ def test_cancels_deletes_and_ends_reach_every_worker(make_peers, web) -> None:
     one, two = uuid4(), uuid4()
     web.cancel(one, "interrupt")
     web.lose([one, two])
-    web.end(two)
+    web.end(two, "web/2/1/end")
     for worker in workers:
         eventually(partial(lambda told: len(told) == 3, worker.told))
-        assert worker.told == [("cancel", one, "interrupt"), ("lose", one, two), ("end", two)]
+        assert worker.told == [("cancel", one, "interrupt"), ("lose", one, two), ("end", two, "web/2/1/end")]
 
 
 # A database thread may have a connection from before.

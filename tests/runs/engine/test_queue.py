@@ -243,6 +243,25 @@ def test_recoveries_are_claimed_up_to_their_limit(principal: Principal) -> None:
     assert claimed_ids(recoveries=1) == [lost[0].run_id, fresh.run_id]
 
 
+def test_a_recovered_run_on_its_last_attempt_is_claimed_alone(principal: Principal, settings: Any) -> None:
+    settings.MAX_ATTEMPTS = 3
+    last, second, third = lost_runs(principal, 3)
+    change(last, attempt=2)
+    fresh = create(principal)
+    assert claimed_ids(recoveries=8) == [last.run_id, fresh.run_id]
+    assert claimed_ids(recoveries=8) == [second.run_id, third.run_id]
+
+
+def test_recovered_runs_wait_behind_one_on_its_last_attempt(principal: Principal, settings: Any) -> None:
+    """Or it would wait for as long as there are others."""
+    settings.MAX_ATTEMPTS = 3
+    first, last, _ = lost_runs(principal, 3)
+    change(last, attempt=2)
+    assert claimed_ids(recoveries=8) == [first.run_id]
+    assert claimed_ids(recoveries=8, alone=False) == []
+    assert claimed_ids(recoveries=8) == [last.run_id]
+
+
 def test_recoveries_do_not_crowd_out_other_runs(principal: Principal) -> None:
     lost_runs(principal, 3)
     fresh = create(principal)

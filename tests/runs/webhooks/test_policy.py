@@ -48,6 +48,28 @@ def test_path_on_this_server_is_refused_unless_it_is_allowed(use_webhooks, setti
     assert target_of("/ok?x=1").address == "http://127.0.0.1:2024/ok"
 
 
+@pytest.mark.parametrize(
+    ("web", "address"),
+    [
+        ("http://web:2024", "http://web:2024/ok"),
+        ("https://agents.example.com", "https://agents.example.com/ok"),
+        ("https://example.com:8443/agents", "https://example.com:8443/agents/ok"),
+        ("http://[fd00::1]:2024", "http://[fd00::1]:2024/ok"),
+    ],
+)
+async def test_path_on_this_server_is_called_where_its_web_processes_are(use_webhooks, settings, web, address):
+    use_webhooks(url={"disable_loopback": False})
+    settings.WEB_URL, settings.REDIS_URL = web, "redis://somewhere"
+    await webhooks_admit(["/ok?x=1"])
+    assert (target_of("/ok?x=1").address, target_of("/ok?x=1").path[-7:]) == (address, "/ok?x=1")
+
+
+def test_path_is_refused_where_workers_do_not_know_the_web_processes(use_webhooks, settings):
+    use_webhooks(url={"disable_loopback": False})
+    settings.REDIS_URL = "redis://somewhere"
+    assert "set WEB_URL to the address of its web processes" in refusal_of("/ok")
+
+
 @pytest.mark.parametrize("url", ["http://example.com/x", "https://example.com", "https://example.com:8443/x?y=1#z"])
 async def test_public_url_is_accepted(url):
     await webhooks_admit([url])

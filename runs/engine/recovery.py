@@ -1,0 +1,55 @@
+"""The recovery lane: how many crash-recovered runs a process takes up beside one another.
+
+A graph that kills its process takes every run of that process with it. So recovered runs begin one at a time, and more
+at once only while it goes well. A run on its last attempt is alone in the lane: no neighbour's crash uses it up, and
+its own costs no other recovered run an attempt.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from django.conf import settings
+
+from runs.engine.queue import Claim
+
+# A crash costs so many recovered runs an attempt at the most.
+WIDEST = 32
+
+
+async def _probation() -> None:
+    await asyncio.sleep(settings.RECOVERY_PROBATION_SECONDS)
+
+
+class RecoveryLane:
+    """The recovered runs of a process that are on probation, and how many more may be."""
+
+    def __init__(self, probation: Callable[[], Awaitable[None]] = _probation) -> None:
+        """`probation` returns when a run has lived for long enough."""
+        self.probation = probation
+        # A new process begins with one: it may be here because the last one crashed.
+        self.width = 1
+        # The leases on probation, and whether each is of a last attempt.
+        self._inside: dict[str, bool] = {}
+
+    @property
+    def room(self) -> int:
+        """How many more recovered runs may be taken up now."""
+        return 0 if any(self._inside.values()) else max(0, self.width - len(self._inside))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run is on probation, so that one on its last attempt may begin."""
+        return not self._inside
+
+    def enter(self, claim: Claim) -> None:
+        """Put a recovered run on probation."""
+        self._inside[claim.lease_owner] = claim.attempt >= settings.MAX_ATTEMPTS
+
+    def leave(self, claim: Claim) -> None:
+        """End the probation of a run that has ended or lived for long enough. The lane doubles in the time of one."""
+        self._inside.pop(claim.lease_owner, None)
+        self.width = min(self.width + 1, WIDEST)
+
+    def narrow(self) -> None:
+        """Begin with one again: a recovered run was lost with its process. From any thread."""
+        self.width = 1
