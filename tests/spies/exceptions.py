@@ -1,0 +1,19 @@
+"""The code that may reach rows without naming their tenant, each with the reason."""
+
+_LOCKED_FIRST = "locks a thread before its run is looked for in the workspace, so that all lock in one order"
+
+# Statements on Django's connections while a request is answered: `file:function`, anywhere on the way to it.
+UNBOUND: dict[str, str] = {
+    "threads/services.py:finish_deletes": "a tombstone belongs to no workspace: it keeps an id from being used again",
+    "runs/services.py:_thread": "reads the workspace of the row that it locks, and refuses another one than the caller's",
+    "runs/cancel.py:_lock_threads": _LOCKED_FIRST,
+    "crons/services.py:lock_targets": _LOCKED_FIRST,
+    "platform_site/console/shell.py:places": "a person's own memberships, in whatever workspace",
+}
+
+# Statements of savers and stores that name no thread and no namespace.
+UNBOUND_RAW: dict[str, str] = {
+    "platform_site/core/checkpoint_rows.py:read_page": "by the number of rows that were found by their thread",
+    "platform_site/core/checkpoint_rows.py:_take_back_writes": "by the number of rows that were found by their run",
+    "platform_site/core/store_items.py:sweep": "deletes the items of all whose time is over",
+}
