@@ -5,9 +5,10 @@ _LOCKED_FIRST = "locks a thread before its run is looked for in the workspace, s
 # Statements on Django's connections while a request is answered: `file:function`, anywhere on the way to it.
 UNBOUND: dict[str, str] = {
     "threads/services.py:finish_deletes": "a tombstone belongs to no workspace: it keeps an id from being used again",
-    "runs/services.py:_thread": "reads the workspace of the row that it locks, and refuses another one than the caller's",
+    "runs/services.py:_thread": "reads the workspace of the row that it locks, and refuses all but the caller's",
     "runs/cancel.py:_lock_threads": _LOCKED_FIRST,
     "crons/services.py:lock_targets": _LOCKED_FIRST,
+    "threads/expiry.py:_due": "the sweep, which works for all; tests let it come in the middle of a request",
     "platform_site/console/shell.py:places": "a person's own memberships, in whatever workspace",
 }
 
