@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 # A column before a parameter; those by which rows are found are `key_columns`.
-KEYS = re.compile(r'"?(\w*_id|id|sequence)"?\s*(?:=|IN\s*\((?:\s*%s\s*,)*)\s*$')
+KEYS = re.compile(r'"?(\w*_id|id|sequence)"?\s*(?:=\s*ANY\s*\(|=|IN\s*\((?:\s*%s\s*,)*)\s*$')
 _TABLES = re.compile(r'\b(?:FROM|JOIN|UPDATE|INTO)\s+"?(\w+)"?')
 _WORKSPACE = re.compile(r'"?workspace_id"?\s*(?:=|IN\s*\((?:\s*%s\s*,)*)\s*$')
 _OTHER_FORMS = re.compile(r'"?workspace_id"?\s+IS\s+NULL|"?workspace_id"?\s+IN\s*\(\s*SELECT')

@@ -73,7 +73,7 @@ def watch(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
     if who is None or asked is None:
         return execute(sql, params, many, context)
     sets = list(params or ()) if many else [params or ()]
-    keys = [one[place] for one in sets for place in asked.keys]
+    keys = [key for one in sets for place in asked.keys for key in _each(one[place])]
     accepted = asked.is_insert or _is_accepted(who, asked, sql, sets, keys)
     answer = execute(sql, params, many, context)
     cursor = context["cursor"]
@@ -82,6 +82,10 @@ def watch(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
         who.learn(keys)
         who.learn(one[place] for one in sets for place in asked.made)
     return answer
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_accepted(who: Caller, asked: Shape, sql: str, sets: list[Any], keys: list[Any]) -> bool:

@@ -1,6 +1,7 @@
 """A stranger at work: sends what `poison` makes, uses what came of it, and keeps everything it is told."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,6 +15,7 @@ from tests.tenants.places import Place
 from tests.tenants.poison import FORK_NAMES, LANGGRAPH_NAMES, SERVER_NAMES, Poison, names, poisoned, poisons
 from tests.tenants.victim import CANARY, MARK, Victim, client
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Letters of paths in `tests.contract.operations`, and the ids they stand for.
 LETTERS = {"a": "assistant_id", "e": "thread_id", "t": "thread_id", "r": "run_id", "c": "cron_id"}
 RUN = {"assistant_id": "report", "input": {"asked": "mine"}}
@@ -70,7 +72,7 @@ class Attack:
         return answer
 
     def fault(self, what: str, text: str) -> None:
-        self.faults.setdefault(f"{what.partition('?')[0]}: {text[:60]}", text)
+        self.faults.setdefault(f"{_UUID.sub('{id}', what).partition('?')[0]}: {text[:60]}", text)
 
     def _around(self, text: str) -> str:
         at = text.find(CANARY)
