@@ -162,21 +162,20 @@ class Attack:
         if not failed(answer):
             return
         if len(fields) == 1:
-            self._names(operation, path, body, fields[0], answer.text)
+            self._names(operation, path, body, fields[0])
             return
         half = len(fields) // 2
         self._halves(operation, path, body, fields[:half])
         self._halves(operation, path, body, fields[half:])
 
-    def _names(self, operation: Operation, path: str, body: Any, wanted: list[Poison], refusal: str) -> None:
-        """The names of one field, apart for as long as that makes a difference to how they are refused."""
-        if len(wanted) == 1:
+    def _names(self, operation: Operation, path: str, body: Any, wanted: list[Poison], halvings: int = 3) -> None:
+        """The names of one field in smaller and smaller parts, as far as that helps against a refusal."""
+        if len(wanted) == 1 or not halvings:
             return
         half = len(wanted) // 2
         for part in (wanted[:half], wanted[half:]):
-            answer = self.ask(operation.method, path, poisoned(body, part))
-            if failed(answer) and answer.text.split("\n")[0] != refusal.split("\n")[0]:
-                self._names(operation, path, body, part, answer.text)
+            if failed(self.ask(operation.method, path, poisoned(body, part))):
+                self._names(operation, path, body, part, halvings - 1)
 
     def trespass(self, operation: Operation) -> None:
         """Name the victim's things in the path, all of them and one at a time."""
@@ -196,8 +195,8 @@ class Attack:
         own = [operation for operation in OPERATIONS if "{a}" in operation.path]
         for operation in sorted(own, key=lambda operation: operation.method == "DELETE"):
             path, body = fill(operation.path, {"a": shared}), self.body_of(operation)
-            for turn in range(2) if body is not None else ():
-                wanted = poisons(self.document, operation_name(operation), self.victim, turn)
+            if body is not None:
+                wanted = poisons(self.document, operation_name(operation), self.victim, turn=0)
                 self._send(operation, path, body, wanted)
             if operation.method == "DELETE":
                 self.ask("POST", "/runs/wait", {**RUN, "webhook": self.webhook})

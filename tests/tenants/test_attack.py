@@ -55,23 +55,18 @@ def story(place: Place) -> Iterator[Story]:
             shared = next(item["assistant_id"] for item in found if item["name"] == "report")
         before, logged = place.rows_of("victim"), len(place.server.log)
         attacks = [Attack(place, victim, document, role, strangers.url) for role in ("admin", "member")]
-        import time
 
-        t0 = time.time()
         for attack in attacks:
             for operation in OPERATIONS:
                 if operation.path != ENDLESS:
                     attack.attack(operation, turns=2 if attack.role == "admin" else 1)
                     attack.trespass(operation)
-        print("A", [(a.sent, a.served) for a in attacks], time.time() - t0)
         attacks[0].use()
-        print("U", [(a.sent, a.served) for a in attacks], time.time() - t0)
         place.help("fire", "2")
         until(lambda: is_quiet(place))
         attacks[0].read()
         for attack in reversed(attacks):
             attack.usurp(shared)
-            print("S", [(a.sent, a.served) for a in attacks], time.time() - t0)
         until(lambda: is_quiet(place))
         yield Story(place, victim, before, shared, attacks, strangers, place.server.log[logged:])
     for attack in attacks:
