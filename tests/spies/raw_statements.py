@@ -69,7 +69,7 @@ def install() -> None:
             options.setdefault("factory", _Connection)
         return connect(database, *args, **options)
 
-    sqlite3.connect = watched
+    sqlite3.connect = watched  # type: ignore[assignment]
     execute = psycopg.AsyncCursor.execute
 
     async def executed(self: Any, query: Any, *args: Any, **options: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # A column before a parameter; those by which rows are found are `key_columns`.
 KEYS = re.compile(r'"?(\w*_id|id|sequence)"?\s*(?:=\s*ANY\s*\(|=|IN\s*\((?:\s*%s\s*,)*)\s*$')
@@ -68,9 +68,10 @@ def key_columns() -> frozenset[str]:
     names = {name for own in tenant_tables().values() for name in own} | {"run_id", "thread_id"}
     for model in apps.get_models():
         if model._meta.db_table in tenant_tables():
-            targets = {field.related_model._meta.db_table: field.column for field in model._meta.fields
-                       if field.is_relation}  # fmt: skip
-            names |= {column for table, column in targets.items() if table in tenant_tables()}
+            for field in model._meta.fields:
+                target: Any = field.related_model
+                if target is not None and target._meta.db_table in tenant_tables():
+                    names.add(str(field.column))
     return frozenset(names)
 
 

@@ -187,5 +187,5 @@ def _watch_pages() -> None:
             caller.set(None)
 
     shell.enter = entered
-    BaseHandler.get_response = get_response
-    BaseHandler.get_response_async = get_response_async
+    BaseHandler.get_response = get_response  # type: ignore[method-assign]
+    BaseHandler.get_response_async = get_response_async  # type: ignore[method-assign]

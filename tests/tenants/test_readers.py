@@ -85,7 +85,8 @@ def values_of(schema: dict[str, Any]) -> list[Any]:
         elif "enum" in choice or "const" in choice:
             found += choice.get("enum", [choice.get("const")])
         else:
-            found += {"boolean": [True, False], "integer": [1, 7], "string": ["k"]}.get(choice.get("type", ""), [])
+            plain: dict[str, list[Any]] = {"boolean": [True, False], "integer": [1, 7], "string": ["k"]}
+            found += plain.get(choice.get("type", ""), [])
     return found
 
 

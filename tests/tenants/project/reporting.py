@@ -51,7 +51,8 @@ async def report(state: Seen, config: RunnableConfig, runtime: Runtime[Context])
     return {"seen": [told]}
 
 
-graph = StateGraph(Seen, context_schema=Context).add_node("report", report).add_edge(START, "report").compile()
+builder: Any = StateGraph(Seen, context_schema=Context)
+graph = builder.add_node("report", report).add_edge(START, "report").compile()
 
 
 async def hold(state: Seen) -> Seen:
