@@ -15,7 +15,9 @@ from tests.spies.violations import report, told_by
 
 _CHECKPOINTS = r"checkpoints|writes|replaced_writes|checkpoint_writes|checkpoint_blobs|checkpoint_writes_replaced"
 _READS = re.compile(rf'\b(?:FROM|JOIN|UPDATE)\s+"?({_CHECKPOINTS}|store|store_vectors)"?(?![\w.])', re.I)
-_THREAD = re.compile(r"\bthread_id\s*(?:=|IN\b|<|>)|USING\s*\([^)]*thread_id", re.I)
+_THREAD = re.compile(
+    r"\bthread_id\s*(?:=|IN\b|<|>)|\(\s*thread_id\s*,[^()]*\)\s*(?:=|IN\b)|USING\s*\([^)]*thread_id", re.I
+)
 _NAMESPACE = re.compile(r"\bprefix\b", re.I)
 _FILES = ("checkpoints.sqlite3", "store.sqlite3")
 

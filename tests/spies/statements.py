@@ -93,7 +93,7 @@ def _is_accepted(who: Caller, asked: Shape, sql: str, sets: list[Any], keys: lis
     if asked.names_workspace and not others:
         return True
     unknown = [key for key in keys if key is not None and canonical(key) not in who.known]
-    if keys and not unknown and not others:
+    if asked.keys and not unknown and not others:
         return True
     code = told_by()
     if UNBOUND.keys().isdisjoint(code):
