@@ -28,13 +28,6 @@ FOLLOWING = [operation for operation in READING if operation.path.endswith(("/st
 ALL_FLAGS = {"refresh_ttl": "true", "cancel_on_disconnect": "true", "delete_threads": "true", "wait": "true",
              "action": "rollback"}  # fmt: skip
 READERS = ("viewer", "reading")
-# What readers change today, and the branch that mends it: empty in the end.
-KNOWN_UNTIL_MERGED: dict[str, str] = {
-    "GET /store/items": "bounds",
-    "POST /store/items/search": "bounds",
-    "GET /threads/{thread_id}/runs/{run_id}/join": "bounds",
-    "GET /threads/{thread_id}/runs/{run_id}/stream": "bounds",
-}
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +119,6 @@ def streams_open(http: httpx.Client) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("switchyard_streams_open"))
 
 
-def compare(place: Place, operation: Operation, before: dict[str, list[str]]) -> None:
-    """Fail if a row is different, or if it is not although it is known to be."""
-    changed = changes(before, place.everything())
-    if (name := operation_name(operation)) in KNOWN_UNTIL_MERGED:
-        assert changed, f"{name} is mended: take it off the list of what is known"
-    else:
-        assert changed == {}
-
-
 @pytest.mark.parametrize("operation", [one for one in READING if one not in FOLLOWING], ids=str)
 def test_reading_changes_nothing(place: Place, things: dict[str, str], operation: Operation) -> None:
     before, served = place.everything(), 0
@@ -148,7 +132,7 @@ def test_reading_changes_nothing(place: Place, things: dict[str, str], operation
                     assert answer.status_code < 500, answer.text
                     served += answer.status_code == 200
     assert served or operation.path.endswith("/subgraphs/x")
-    compare(place, operation, before)
+    assert changes(before, place.everything()) == {}
 
 
 @pytest.mark.parametrize("operation", FOLLOWING, ids=str)
@@ -163,7 +147,7 @@ def test_hanging_up_changes_nothing(place: Place, held: dict[str, str], operatio
                     assert answer.status_code in ((200, 403) if query else (200,)) or operation.path == ENDLESS
             # Until the server has seen that nobody listens any more.
             until(lambda http=http: streams_open(http) == 0)
-    compare(place, operation, before)
+    assert changes(before, place.everything()) == {}
 
 
 @pytest.mark.parametrize("operation", WRITING, ids=str)
