@@ -25,12 +25,25 @@ from platform_site.core import database  # noqa: E402
 from tests import live  # noqa: E402
 from tests.scaled_stack import ScaledStack  # noqa: E402
 from tests.scaled_stack import scaled_stacks as scaled_stacks  # noqa: E402
+from tests.spies import install  # noqa: E402
+from tests.spies.violations import Reports  # noqa: E402
 
 if not settings.DATABASE_URL:
     # A file, so that the threads of the database pools see what the test sees.
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(Path(_data.name) / "test.sqlite3")
 # Now that the settings are right: the conftest files below import models.
 django.setup()
+install.install()
+live.SPIED["SWITCHYARD_TEST_VIOLATIONS"] = str(Path(_data.name) / "violations")
+_reports = Reports(Path(live.SPIED["SWITCHYARD_TEST_VIOLATIONS"]))
+
+
+@pytest.fixture(autouse=True)
+def spies() -> Iterator[Reports]:
+    """Fail a test during which something reached what belongs to another tenant: see `tests.spies`."""
+    yield _reports
+    if seen := _reports.new():
+        pytest.fail("\n".join(["The spies saw:", *seen]), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,12 +22,20 @@ CONTRACT_CONFIG = Path(__file__).resolve().parent / "contract" / "transcripts" /
 # What a test server inherits: nothing of the settings that a developer's shell may hold.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
+# What started servers are told so that the spies are in them, too (`tests.spies`); set by the conftest.
+SPIED = {"DJANGO_SETTINGS_MODULE": "tests.spies.settings"}
+
 # The official client. Its types fit Python callers with typed state, not tests that read the JSON.
 Client = Any
 SyncClient = Any
 
 # Every server that this test session started, for the log of a failed test.
 servers: "list[LiveServer]" = []
+
+
+def spied() -> dict[str, str]:
+    """The variables that bring the spies into a process; none where no test looks at what they see."""
+    return SPIED if "SWITCHYARD_TEST_VIOLATIONS" in SPIED else {}
 
 
 def free_port() -> int:
@@ -94,7 +102,7 @@ class LiveServer:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**inherited, "PYTHONUNBUFFERED": "1", **self.environment},
+                env={**inherited, **spied(), "PYTHONUNBUFFERED": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

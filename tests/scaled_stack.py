@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 from redis import Redis
 
 from platform_site.local_servers import LocalPostgres, LocalValkey
-from tests.live import CONTRACT_CONFIG, INHERITED, ROOT, LiveServer
+from tests.live import CONTRACT_CONFIG, INHERITED, ROOT, LiveServer, spied
 
 SECRET_KEY = "the-secret-key-of-the-scaled-test-stack-0123456789"
 
@@ -58,7 +58,7 @@ class Handle:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
-                env={**inherited, "PYTHONUNBUFFERED": "1", **self.environment},
+                env={**inherited, **spied(), "PYTHONUNBUFFERED": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
