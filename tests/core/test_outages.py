@@ -8,6 +8,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from platform_site.core.checkpoints import DatabaseAway
+from platform_site.core.database import LOCKED
 from platform_site.core.outages import AWAY, BUSY, FULL, outage
 from tests.postgres import postgres_server as postgres_server
 from tests.postgres import postgres_url as postgres_url
@@ -82,7 +83,7 @@ def test_postgres_says_which_is_which(postgres_url: str) -> None:
         holder.execute("CREATE TABLE held (x int)")
         holder.commit()
         holder.execute("LOCK TABLE held")
-        assert failure("SET lock_timeout = 1", "SELECT * FROM held") == BUSY
+        assert failure("SET lock_timeout = 1", "SELECT * FROM held") == LOCKED
         assert failure("SET statement_timeout = 1", "SELECT * FROM held") == BUSY
     assert failure("SELECT pg_terminate_backend(pg_backend_pid())") == AWAY
     # "stack depth limit exceeded", an OperationalError as well: an input that is too deep.

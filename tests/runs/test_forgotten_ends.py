@@ -1,11 +1,13 @@
 """Those who wait for a run are answered although its events were forgotten before they began to listen."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from platform_site.access.models import Workspace
 from platform_site.core.database import in_db, read_db
 from platform_site.core.events import event_log
 from platform_site.core.memory_events import MemoryEventLog
@@ -33,6 +35,9 @@ def log() -> MemoryEventLog:
 def forgetful(request: pytest.FixtureRequest, log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch) -> MemoryEventLog:
     """A log that forgets a run as soon as it ends: because it keeps nothing for any time, or nothing so large."""
     if request.param == "time":
+        # Logs are forgotten in the order of their ends: those of tests before this one would be in the way.
+        monkeypatch.setattr(log, "_finished", deque())
+        monkeypatch.setattr(log, "_finished_resumable", deque())
         monkeypatch.setattr(log, "_ttl", 0)
         monkeypatch.setattr(log, "_resumable_ttl", 0)
     else:
@@ -41,7 +46,10 @@ def forgetful(request: pytest.FixtureRequest, log: MemoryEventLog, monkeypatch: 
 
 
 async def _until_forgotten(log: MemoryEventLog, run_id: Any) -> None:
-    while await read_db(lambda: Run.objects.filter(run_id=run_id, finished_at=None).exists()):  # noqa: ASYNC110
+    def is_in_work() -> bool:
+        return Run.objects.filter(run_id=run_id, workspace=Workspace.objects.get(), finished_at=None).exists()
+
+    while await read_db(is_in_work):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     while (found := log._logs.get(str(run_id))) is not None and not (found.dropped or found.waiting):
         # Its end is told after it is written.

@@ -1,5 +1,6 @@
 """The state of a thread is read and changed on that thread, in the caller's name, whatever is stored and sent."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import run_to_end
 from tests.runs.graphs import log, script
+from threads.editing import editing
 from threads.models import Thread
 from threads.selectors import thread_for_state
 from threads.state import _graph_of, config_at
@@ -74,11 +76,13 @@ async def test_a_factory_is_called_with_the_servers_keys(
         }
 
 
-@pytest.mark.parametrize("access", ["read", "update"])
-async def test_the_saver_serves_the_thread_that_was_asked_for(access: Any, principal: Principal, run: Run) -> None:
+@pytest.mark.parametrize("changes", [False, True], ids=["read", "update"])
+async def test_the_saver_serves_the_thread_that_was_asked_for(changes: bool, principal: Principal, run: Run) -> None:
     other = await run_to_end(principal, "log", input={"log": ["secret"]})
     thread = await read_db(thread_for_state, principal, run.thread_id)
-    async with _graph_of(thread, "log", access) as graph:
+    async with AsyncExitStack() as stack:
+        edit = await stack.enter_async_context(editing(run.thread_id)) if changes else None
+        graph = await stack.enter_async_context(_graph_of(thread, "log", edit))
         assert (await graph.aget_state(config_at(run.thread_id))).values["log"][0] == "in"
         for theirs in (other.thread_id, uuid4()):
             with pytest.raises(OutOfScope):
