@@ -5,6 +5,7 @@ saver, the store and the name of the event feed. Store and feed cannot name anot
 by its caller which thread is meant, so it asks the scope first.
 """
 
+import copy
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,9 +111,11 @@ class ScopedSaver(BaseCheckpointSaver[str]):
         self._thread = str(scope.thread_id)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> "ScopedSaver":
-        """Return a saver of the same scope that rebuilds these types as well."""
-        inner = self._inner.with_allowlist(extra_allowlist)
-        return self if inner is self._inner else ScopedSaver(inner, self._scope)
+        """Return a saver of the same scope and class that rebuilds these types as well."""
+        clone = copy.copy(self)
+        clone._inner = self._inner.with_allowlist(extra_allowlist)
+        clone.serde = clone._inner.serde
+        return clone
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return self._inner.get_next_version(current, channel)
