@@ -80,6 +80,9 @@ async def assistant_delete(request: ApiRequest, assistant_id: str, delete_thread
     deleted = 1
     while delete_threads and deleted:
         deleted = await in_db(services.assistant_delete_threads, request.principal, assistant)
+    while not await in_db(services.assistant_purge, request.principal, assistant):
+        # Others write in between.
+        pass
     await in_db(services.assistant_delete, request.principal, assistant, delete_threads_too=delete_threads)
     return empty_response()
 

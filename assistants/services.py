@@ -16,12 +16,13 @@ from assistants.schemas import AssistantCreate, AssistantPatch
 from assistants.selectors import assistant_find, assistant_wire
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
+from platform_site.core.database import Portion
 from platform_site.core.errors import BadRequest, Conflict, Forbidden, NotFound
 from platform_site.core.graphs import UnknownGraph, default_assistant_id, registry
-from platform_site.core.hooks import assistant_deleting
+from platform_site.core.hooks import assistant_deleting, assistant_purging
 from platform_site.core.wire import encode
 from threads.models import Thread
-from threads.services import BATCH, delete_threads
+from threads.services import BATCH, PORTION, delete_threads
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
@@ -272,6 +273,18 @@ def assistant_delete_threads(principal: Principal, assistant_id: UUID) -> int:
         workspace_id=principal.workspace_id, metadata__covers={"assistant_id": str(assistant_id)}
     )
     return delete_threads(list(used.values_list("thread_id", flat=True)[:BATCH]), workspace_id=principal.workspace_id)
+
+
+def assistant_purge(principal: Principal, assistant_id: UUID) -> bool:
+    """Delete a portion of what would make the transaction of the delete long; return whether nothing is left of that.
+
+    After a crash in between the request can be repeated. Raises as `assistant_delete` does.
+    """
+    portion = Portion(PORTION)
+    with transaction.atomic():
+        _own(principal, assistant_id, f"Assistant with ID {assistant_id} not found")
+        assistant_purging.send(principal.workspace_id, assistant_id, portion)
+    return not portion.is_used_up
 
 
 def _hide(shadow: Assistant) -> None:

@@ -5,13 +5,22 @@ from uuid import UUID
 from django.apps import AppConfig
 
 from platform_site.core.database import Portion
-from platform_site.core.hooks import assistant_deleting, threads_purging
+from platform_site.core.hooks import assistant_deleting, assistant_purging, threads_purging
 
 
 def _delete_crons(workspace_id: int, assistant_id: UUID) -> None:
     from crons.models import Cron
 
     Cron.objects.filter(workspace_id=workspace_id, assistant_id=assistant_id).delete()
+
+
+def _purge_history(workspace_id: int, assistant_id: UUID, portion: Portion) -> None:
+    from crons.models import Cron, CronTick
+
+    crons = Cron.objects.filter(workspace_id=workspace_id, assistant_id=assistant_id)
+    # So that no history is added meanwhile.
+    crons.filter(enabled=True).update(enabled=False)
+    portion.delete(CronTick.objects.filter(cron__in=crons).order_by())
 
 
 def _purge_crons(thread_ids: list[UUID], portion: Portion) -> None:
@@ -26,5 +35,6 @@ class CronsConfig(AppConfig):
     name = "crons"
 
     def ready(self) -> None:
+        assistant_purging.connect(_purge_history)
         assistant_deleting.connect(_delete_crons)
         threads_purging.connect(_purge_crons)

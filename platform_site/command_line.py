@@ -8,6 +8,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from platform_site.core.data_directory import keep_private
+
 SERVING_COMMANDS = ("serve", "runserver")
 
 
@@ -29,7 +31,7 @@ def keep_files_private(argv: Sequence[str]) -> None:
     Packages are for every user of the machine, so the command that installs them is left alone.
     """
     if argv[1:2] != ["install_dependencies"]:
-        os.umask(0o077)
+        keep_private()
 
 
 def _address(text: str) -> tuple[str, str]:

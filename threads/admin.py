@@ -38,7 +38,8 @@ class ThreadAdmin(ReadOnly):
 
     @admin.display(description="thread", ordering="title")
     def name(self, thread: Thread) -> str:
-        return str(thread)
+        # Without a workspace it is gone for everybody else, and what it holds goes a portion at a time.
+        return str(thread) if thread.workspace_id is not None else f"{thread} (is being deleted)"
 
     @admin.display(description="ends at")
     def ends_at(self, thread: Thread) -> datetime | None:

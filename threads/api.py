@@ -28,8 +28,8 @@ from threads.supersteps import thread_create
 router = Router(tags=["threads"])
 
 # What the documentation says of operations beyond their bodies.
-_CONFLICT = declared(errors=(409, 503))
-_CREATE = declared(errors=(400, 409, 503))
+_CHANGES = declared(errors=(409, 503, 507))
+_CREATE = declared(errors=(400, 409, 503, 507))
 _PREFER = header("Prefer", "With `return=minimal` the answer is empty.")
 _STATE = declared(
     query("subgraphs", "boolean", "Whether the states of interrupted subgraphs come along."),
@@ -99,7 +99,7 @@ async def delete(request: ApiRequest, thread_id: str) -> HttpResponse:
     return empty_response()
 
 
-@router.post("/threads/{thread_id}/copy", response=schemas.ThreadCopied, openapi_extra=_CONFLICT)
+@router.post("/threads/{thread_id}/copy", response=schemas.ThreadCopied, openapi_extra=_CHANGES)
 async def copy(request: ApiRequest, thread_id: str) -> HttpResponse:
     """A new thread with the metadata and every checkpoint of this one, without its runs."""
     return json_response(await thread_copy(request.principal, path_uuid(thread_id, "thread")))
@@ -119,7 +119,7 @@ async def list_messages(request: ApiRequest, thread_id: str) -> HttpResponse:
     return json_response(encode(await messages_list(request.principal, path_uuid(thread_id, "thread"))))
 
 
-@router.post("/threads/{thread_id}/messages", response=schemas.Message, openapi_extra=_CONFLICT)
+@router.post("/threads/{thread_id}/messages", response=schemas.Message, openapi_extra=_CHANGES)
 async def add_message(request: ApiRequest, thread_id: str, body: schemas.MessageCreate) -> HttpResponse:
     """Append a message. On a thread that has never run it goes before the next run's input."""
     return json_response(encode(await message_add(request.principal, path_uuid(thread_id, "thread"), body)))
@@ -195,7 +195,7 @@ async def patch_state(request: ApiRequest, thread_id: str, body: schemas.StatePa
     return json_response(await in_db(services.thread_patch, request.principal, thread.thread_id, patched))
 
 
-@router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CONFLICT)
+@router.post("/threads/{thread_id}/state", response=schemas.StateUpdated, openapi_extra=_CHANGES)
 async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateUpdate) -> HttpResponse:
     """Write a checkpoint as if a node had returned these values; with a checkpoint named, fork from there."""
     thread = await _thread(request, thread_id)

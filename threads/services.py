@@ -61,7 +61,9 @@ def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
         make_room_for(thread_id)
-    if settings.MAX_THREADS and not Thread.objects.filter(pk=thread_id).exists():
+    # One that is there already is found, also by a workspace that may have no more.
+    may_be_there = bool(settings.MAX_THREADS and body.thread_id)
+    if not (may_be_there and threads_visible(principal).filter(pk=thread_id).exists()):
         require_thread_quota(principal.workspace_id)
     now = timezone.now()
     with connection.cursor() as cursor:

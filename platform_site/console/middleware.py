@@ -1,5 +1,6 @@
 """What every page request has around it; API requests go through `platform_site.core.handler` and never meet this."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import Token
 from uuid import uuid4
@@ -13,8 +14,9 @@ from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
 from platform_site.core import logs
-from platform_site.core.checkpoints import DatabaseBusy
-from platform_site.core.database import lost_a_lock
+from platform_site.core.outages import outage
+
+logger = logging.getLogger("switchyard.request")
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
 # Whatever a page looks for stands in its query. SQLite takes no pattern longer than 50,000 bytes, and escaping a text
@@ -51,16 +53,17 @@ def page_request(get_response: Respond | RespondLater) -> Respond | RespondLater
     return respond
 
 
-class LockedRows(MiddlewareMixin):
-    """Answers 503 with a sentence for a page whose rows another session has locked, or that gets no connection."""
+class DatabaseOutages(MiddlewareMixin):
+    """Answers 503 with a sentence for a page while the database is away, busy or full."""
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not lost_a_lock(error) and not isinstance(error, DatabaseBusy):
+        if (sentence := outage(error)) is None:
             return None
+        logger.warning("%s %s could not be answered: %s", request.method, request.path, error)
         # Imported by the first such page: no other request needs the pages here.
         from platform_site.console.pages import busy
 
-        return busy(request)
+        return busy(request, sentence)
 
 
 def _asynchronous(response: HttpResponseBase) -> HttpResponseBase:

@@ -31,7 +31,6 @@ from platform_site.console.shell import (
     shell,
 )
 from platform_site.console.wording import compact, percent, took
-from platform_site.core.database import LOCKED
 from platform_site.core.errors import ApiError
 from runs.pages.browse import questions_waiting, recent_runs, runs_found
 from store.pages.browse import with_text
@@ -247,9 +246,9 @@ def bad_csrf(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _failed(request, 403, "Not accepted", "The form was too old. Go back, reload the page and send it again.")
 
 
-def busy(request: HttpRequest) -> HttpResponse:
-    """Without the shell: what is locked may be what the shell needs."""
-    context = {"title": "Not now", "sentence": f"{LOCKED}."}
+def busy(request: HttpRequest, sentence: str) -> HttpResponse:
+    """Without the shell, which needs the database, too."""
+    context = {"title": "Not now", "sentence": f"{sentence}."}
     return render(request, "errors/error.html", context, status=503)
 
 

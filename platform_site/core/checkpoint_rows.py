@@ -145,7 +145,7 @@ def delete_portion(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
             for rowid, length in found:
                 if rows <= 0 or size <= 0:
                     return False
-                connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+                connection.execute(f"DELETE FROM {table} WHERE thread_id = ? AND rowid = ?", (thread_id, rowid))
                 rows, size = rows - 1, size - length
     return True
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -116,6 +117,11 @@ async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 async def read_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function that only reads on a database thread and return its result."""
     return await _hop(_readers, function, *args, **kwargs)
+
+
+def write_turn() -> AbstractContextManager[object]:
+    """Let the calling thread write on its own connection at once, however much waits for SQLite's one writer."""
+    return _writers.turn() if isinstance(_writers, GroupWriter) else nullcontext()
 
 
 class Portion:

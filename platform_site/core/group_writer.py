@@ -7,8 +7,10 @@ so that a commit for many costs little more than a commit for one.
 import asyncio
 import queue
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import close_old_connections, connection, transaction
@@ -16,6 +18,8 @@ from django.db import close_old_connections, connection, transaction
 T = TypeVar("T")
 # More would make the first of a group wait for long.
 LARGEST_GROUP = 64
+# A group ends early once its calls have taken so long, in seconds: others wait for the whole transaction.
+LONGEST_GROUP_SECONDS = 0.25
 
 
 class _Call(NamedTuple):
@@ -27,6 +31,39 @@ class _Call(NamedTuple):
 class _Outcome(NamedTuple):
     result: Any
     failure: BaseException | None
+
+
+class _Turns:
+    """Keeps groups and guests apart: a guest waits for the group under way, and no group begins before it is done."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._guests = 0
+        self._is_writing = False
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._guests)
+            self._is_writing = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+
+    @contextmanager
+    def guest(self) -> Iterator[None]:
+        with self._changed:
+            self._guests += 1
+            self._changed.wait_for(lambda: not self._is_writing)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._guests -= 1
+                self._changed.notify_all()
 
 
 class GroupWriter:
@@ -42,6 +79,7 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._start = threading.Lock()
         self._started = False
+        self._turns = _Turns()
         self.is_busy = False
 
     @property
@@ -61,6 +99,13 @@ class GroupWriter:
         self._calls.put(_Call(loop, future, function))
         return await future
 
+    def turn(self) -> AbstractContextManager[None]:
+        """Let the caller's thread write on a connection of its own, after the group under way and before the next one.
+
+        SQLite does not queue those who wait for its lock: against a writer that never pauses, others may wait in vain.
+        """
+        return self._turns.guest()
+
     def shutdown(self) -> None:
         """End the thread after what waits."""
         self._calls.put(None)
@@ -78,23 +123,37 @@ class GroupWriter:
                     break
                 call = self._calls.get()
             going_on = call is not None
-            if group:
+            while group:
                 self.is_busy = True
                 close_old_connections()
-                _answer(group, _write(group))
-                self.is_busy = False
+                with self._turns.group():
+                    outcomes = _write(group)
+                _answer(group[: len(outcomes)], outcomes)
+                group = group[len(outcomes) :]
+            self.is_busy = False
         connection.close()
 
 
 def _write(group: list[_Call]) -> list[_Outcome]:
+    """Make the calls of a group, or the first of them where they take long; return their outcomes."""
     if len(group) > 1:
         try:
             with transaction.atomic():
-                return [_outcome(_in_savepoint(call.function)) for call in group]
+                return _together(group)
         except Exception:
             # Nothing was written, and who spoiled the commit is not known: each on its own.
             close_old_connections()
     return [_outcome(call.function) for call in group]
+
+
+def _together(group: list[_Call]) -> list[_Outcome]:
+    end = time.monotonic() + LONGEST_GROUP_SECONDS
+    outcomes: list[_Outcome] = []
+    for call in group:
+        outcomes.append(_outcome(_in_savepoint(call.function)))
+        if time.monotonic() >= end:
+            break
+    return outcomes
 
 
 def _in_savepoint(function: Callable[[], T]) -> Callable[[], T]:

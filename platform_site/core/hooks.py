@@ -35,6 +35,9 @@ class Hook(Generic[P]):
 threads_deleting: Hook[[list[UUID]]] = Hook()
 # Sent inside later transactions, again and again until none of its portion is used: delete what belongs to the threads.
 threads_purging: "Hook[[list[UUID], Portion]]" = Hook()
+# Sent in transactions before an assistant is deleted, again and again until none of its portion is used, with workspace
+# and `assistant_id`: delete what may be too much for the transaction of the delete.
+assistant_purging: "Hook[[int, UUID, Portion]]" = Hook()
 # Sent inside the transaction that deletes an assistant, in one workspace: that and its `assistant_id`.
 assistant_deleting: Hook[[int, UUID]] = Hook()
 # Sent after a thread's state was changed by a person or a program, not by a run.

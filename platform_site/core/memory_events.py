@@ -15,6 +15,8 @@ from platform_site.core.memory_log import Log, MemorySubscription, position_of
 from platform_site.core.rounds import Task
 from platform_site.core.wire import keep
 
+# How long a log without events is kept at least: it may be that of a run which is just being made.
+_BIRTH_SECONDS = 10
 # What a log weighs without its events.
 _LOG_OVERHEAD = 1000
 # Finished logs together may weigh as much as this many full logs; then the oldest go before their time.
@@ -279,8 +281,8 @@ class MemoryEventLog:
             with log.lock:
                 keeps = bool(log.events) or log.resumable
                 idle = now - log.touched_at
-                # Without events it may be that of a run which is just being made.
-                if log.closed or log.waiting or idle < (self._abandoned_after if keeps else max(self._ttl, 10)):
+                longest = self._abandoned_after if keeps else max(self._ttl, _BIRTH_SECONDS)
+                if log.closed or log.waiting or idle < longest:
                     continue
                 log.dropped = True
             self._remove(run_id, log)

@@ -26,7 +26,7 @@ _REASONS = {
     415: "The body has a Content-Encoding",
     422: "A parameter, or a field of the body, is not valid",
     429: "More is waiting than may wait; `Retry-After` says when to try again",
-    503: "A graph cannot be loaded, or the server is about to stop",
+    503: "A graph cannot be loaded, the database is away or busy, or the server is about to stop",
     507: "The server's disk is nearly full",
 }
 _UUID = {"type": "string", "format": "uuid"}

@@ -55,6 +55,9 @@ def outage(error: BaseException) -> str | None:
     if cause is None:
         # Raised by Django itself: a connection that is closed.
         return AWAY
-    # psycopg; without a state the server never got the statement.
-    state = getattr(cause, "sqlstate", None)
-    return AWAY if state is None else next((told for prefix, told in _SQLSTATES if state.startswith(prefix)), None)
+    return outage_of_state(getattr(cause, "sqlstate", None))
+
+
+def outage_of_state(sqlstate: str | None) -> str | None:
+    """`outage` for an `OperationalError` of psycopg with this SQLSTATE; without one the server never answered."""
+    return AWAY if sqlstate is None else next((told for start, told in _SQLSTATES if sqlstate.startswith(start)), None)

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from platform_site.core.checkpoints import DatabaseAway, DatabaseBusy
 from platform_site.core.database import LOCKED, lost_a_lock
+from platform_site.core.outages import AWAY, outage_of_state
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -49,10 +50,8 @@ async def become_only_one(connection: AsyncConnection[DictRow]) -> None:
 
 
 def is_away(error: OperationalError) -> bool:
-    """Whether the error says that the server is not there, or is going or coming (PostgreSQL manual, appendix A)."""
-    if isinstance(error, PoolTimeout | TooManyRequests):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    """Return whether the error says that the server is not there, or is going or coming."""
+    return not isinstance(error, PoolTimeout | TooManyRequests) and outage_of_state(error.sqlstate) == AWAY
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from runs.models import Run, RunStatus
+from threads.models import Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,11 @@ def queue_figures() -> Queue:
 
 
 def _unblocked(due: QuerySet[Run], now: datetime) -> QuerySet[Run]:
-    """Runs that no other run of their thread keeps waiting."""
+    """Return the runs that neither another run of their thread nor a change of its state keeps waiting."""
     of_thread = Run.objects.filter(thread=OuterRef("thread"))
     earlier = of_thread.filter(status=RunStatus.PENDING, sequence__lt=OuterRef("sequence"), scheduled_at__lte=now)
-    return due.exclude(Exists(of_thread.filter(lease_owner__isnull=False))).exclude(Exists(earlier))
+    edited = Thread.objects.filter(pk=OuterRef("thread"), edited_until__gt=now)
+    return due.exclude(Exists(of_thread.filter(lease_owner__isnull=False)) | Exists(earlier) | Exists(edited))
 
 
 def _since(moment: datetime | None, now: datetime) -> float | None:

@@ -9,31 +9,23 @@ An attempt may also find that the one before it had come to the run's end, which
 graph is not run again (`breakpoints.py`).
 """
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import main as pregel
 from langgraph.types import Command, Send, StateSnapshot
 
-from platform_site.core.checkpoints import DatabaseAway, Fence, LeaseLost, checkpoints
-from platform_site.core.database import IS_POSTGRES, LOCKED_PAUSE_SECONDS, in_db, lost_a_lock
+from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
 from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
 from platform_site.core.scope import Scope
 from runs.engine.breakpoints import continued, where_it_stopped
+from runs.engine.own_writes import in_db_for_run
 from runs.engine.queue import Claim, save_baseline
 from runs.streaming.modes import graph_modes
 from threads.state import AnyPregel
-
-logger = logging.getLogger("switchyard.runs")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 RESUME_CHANNEL = "__resume__"
 # By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
@@ -86,35 +78,6 @@ async def _going_on(claim: Claim, graph: AnyPregel, config: RunnableConfig) -> S
     head, after = without_fork_point(config), claim.kwargs["interrupt_after"]
     stopped_at = await where_it_stopped(graph, head, claim.thread_id, claim.run_id, after)
     return Start(None, from_fork_point=False, stopped_at=stopped_at)
-
-
-async def in_db_for_run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`in_db` for what decides over an attempt, tried again for as long as another session holds a lock against it.
-
-    Raises `DatabaseAway`, which is not the run's fault, where the database is away.
-    """
-    while True:
-        try:
-            return await in_db(function, *args, **kwargs)
-        except DatabaseError as error:
-            if not lost_a_lock(error):
-                if (away := _away(error)) is not None:
-                    raise away from error
-                raise
-            logger.warning("a write of the run met a lock and is tried again: %s", error)
-        await asyncio.sleep(LOCKED_PAUSE_SECONDS)
-
-
-def _away(error: DatabaseError) -> DatabaseAway | None:
-    """Return the error of a run whose database is away, or None if the database is there."""
-    if not IS_POSTGRES:
-        return None
-    from psycopg import OperationalError
-
-    from platform_site.core.postgres_pool import is_away
-
-    is_so = isinstance(error.__cause__, OperationalError) and is_away(error.__cause__)
-    return DatabaseAway(str(error)) if is_so else None
 
 
 async def _not_yet_applied(

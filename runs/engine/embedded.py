@@ -203,11 +203,11 @@ class Engine:
             if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
                 claim = await in_db(queue.take_over, run, self.worker)
                 if claim is not None:
+                    self._lane.narrow()
                     self.end(claim)
             elif await in_db(queue.requeue_lost, run):
                 logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
-                if run.attempt > 1:
-                    self._lane.narrow()
+                self._lane.narrow()
                 self.look()
 
     async def flush_spans(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from enum import Enum, auto
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -21,13 +21,14 @@ from langgraph.types import StateSnapshot
 
 from platform_site.core import metrics
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
-from platform_site.core.database import LOCKED_PAUSE_SECONDS, in_db, lost_a_lock
+from platform_site.core.database import in_db
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode, error_body
-from runs.engine.attempt import attempt_config, chunks_of, confirmed, in_db_for_run, start_of, without_fork_point
+from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
+from runs.engine.own_writes import in_db_for_run, in_db_when_back
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.stopping import Stopper
 from runs.engine.telemetry import Telemetry
@@ -40,9 +41,6 @@ from threads.state import AnyPregel
 
 logger = logging.getLogger("switchyard.runs")
 
-T = TypeVar("T")
-
-RETRY_SECONDS = (0.2, 0.5, 1, 2, 4, 8, 15)
 DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
@@ -370,7 +368,7 @@ class Attempt:
         """
         logger.warning("the database is out of reach (%s); the run is tried again when it is back", error)
         give_back = partial(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
-        self.given_back = await _in_db_when_back(give_back)
+        self.given_back = await in_db_when_back(give_back)
         self.lease.lose()
         self._telemetry.given_back = self.given_back
         self._log.pause(self._name)
@@ -381,8 +379,8 @@ class Attempt:
             spans += self._telemetry.take_spans()
             ending.spans = spans
             ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
-            finished = await _in_db_when_back(partial(self._write_end, ending))
-            if finished.written or not (action := await in_db(cancel_asked, self.claim)):
+            finished = await in_db_when_back(partial(self._write_end, ending))
+            if finished.written or not (action := await in_db_when_back(partial(cancel_asked, self.claim))):
                 break
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
@@ -409,17 +407,3 @@ class Attempt:
         if self._encoder.has_values or ending.head is None:
             return self._encoder.outcome
         return ending.head.values
-
-
-async def _in_db_when_back(write: Callable[[], T]) -> T:
-    """Write how an attempt ended, tried again while the database is away, and for as long as a lock is in the way."""
-    pauses = iter(RETRY_SECONDS)
-    while True:
-        try:
-            return await in_db(write)
-        except DatabaseError as error:
-            pause = LOCKED_PAUSE_SECONDS if lost_a_lock(error) else next(pauses, None)
-            if pause is None:
-                raise
-            logger.exception("the end of the attempt could not be written; trying again in %g s", pause)
-        await asyncio.sleep(pause)

@@ -1,6 +1,6 @@
 """The heartbeat: renews the leases of the attempts in this process, and learns from them of cancels and lost runs.
 
-On a thread of its own, which no graph can block.
+On a thread of its own, which no graph can block, and before whatever waits for SQLite's writer.
 """
 
 import threading
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from platform_site.core.background import background
+from platform_site.core.database import write_turn
 from platform_site.core.rounds import Status
 from runs.engine import queue
 from runs.engine.executor import Attempt
@@ -63,10 +64,11 @@ class Heartbeat:
         if not held:
             return
         close_old_connections()
-        renewed = queue.renew(list(held))
-        if missed := [owner for owner, attempt in held.items() if attempt.claim.run_id not in renewed]:
-            # Locked at that moment, by a checkpoint of its own as a rule; or it has ended.
-            renewed |= queue.renew(missed)
+        with write_turn():
+            renewed = queue.renew(list(held))
+            if missed := [owner for owner, attempt in held.items() if attempt.claim.run_id not in renewed]:
+                # Locked at that moment, or it has ended.
+                renewed |= queue.renew(missed)
         for attempt in held.values():
             self._judge(attempt, renewed)
 

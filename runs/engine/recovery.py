@@ -51,5 +51,5 @@ class RecoveryLane:
         self.width = min(self.width + 1, WIDEST)
 
     def narrow(self) -> None:
-        """Begin with one again: a recovered run was lost with its process. From any thread."""
+        """Begin with one again: runs were lost with their process. From any thread."""
         self.width = 1

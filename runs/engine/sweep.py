@@ -118,8 +118,10 @@ def delete_old_spans(horizon: datetime) -> int:
 
 
 def delete_old_statistics(horizon: datetime) -> int:
-    """Delete a portion of the statistics of minutes before the horizon; how many. They are made in the order of time,
-    but for a few: their oldest rows come first."""
+    """Delete a portion of the statistics of minutes before the horizon; return how many.
+
+    It looks at the rows that were made first, because rows are made nearly in the order of their minutes.
+    """
     oldest = RunStatistic.objects.order_by("pk").values_list("pk", "minute")[:PORTION]
     old = [pk for pk, minute in oldest if minute < horizon]
     if old:

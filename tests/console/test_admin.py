@@ -135,6 +135,13 @@ def test_a_thread_is_deleted_with_its_runs_and_checkpoints(admin, yard: Yard):
     assert not ThreadTombstone.objects.exists()
 
 
+def test_a_thread_whose_rest_is_still_to_go_says_so(admin, yard: Yard):
+    thread = yard.thread()
+    Thread.objects.filter(pk=thread.pk).update(workspace=None)
+    assert b"(is being deleted)" in admin.get(address(Thread)).content
+    assert b"The thread is being deleted." in admin.get(address(Thread, "change", thread.pk)).content
+
+
 def test_staff_without_the_permission_deletes_nothing(yard):
     staff = signed_in(yard.person("sam", is_staff=True))
     thread = yard.thread()

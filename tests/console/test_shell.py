@@ -139,6 +139,16 @@ def test_a_page_whose_rows_are_locked_says_so(member, monkeypatch):
     assert "Another process has locked what this needs; try again." in answer.content.decode()
 
 
+def test_a_page_whose_database_is_away_says_so(member, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("gone") from psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr("platform_site.console.pages.recent_runs", fail)
+    answer = member.get("/dashboard/")
+    assert answer.status_code == 503
+    assert "The database does not answer; try again." in answer.content.decode()
+
+
 def test_a_form_without_its_token_is_refused_in_the_shell(yard):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(yard.person("mara"))

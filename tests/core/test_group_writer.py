@@ -8,7 +8,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from platform_site.access.models import Workspace
+from platform_site.core import group_writer
 from platform_site.core.group_writer import GroupWriter
+from tests.runs.conftest import eventually
 from threads.models import Thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,3 +148,37 @@ async def test_callers_on_several_loops_are_answered_on_their_own(writer):
 
     answers = await asyncio.gather(asyncio.to_thread(elsewhere), writer.run(make("here")))
     assert list(answers) == ["elsewhere", "here"]
+
+
+async def test_a_group_whose_calls_take_long_is_committed_in_parts(writer, monkeypatch):
+    monkeypatch.setattr(group_writer, "LONGEST_GROUP_SECONDS", 0)
+    committed: list[str] = []
+
+    def call(name: str):
+        def made() -> list[str]:
+            before = list(committed)
+            transaction.on_commit(lambda: committed.append(name), robust=True)
+            return before
+
+        return made
+
+    assert await together(writer, call("a"), call("b"), call("c")) == [[], ["a"], ["a", "b"]]
+
+
+async def test_a_guest_writes_before_the_calls_that_wait(writer):
+    order: list[str] = []
+    gate = Gate()
+    first = asyncio.ensure_future(writer.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    waiting = [asyncio.ensure_future(writer.run(lambda: order.append("call"))) for _ in range(3)]
+
+    def guest() -> None:
+        with writer.turn():
+            order.append("guest")
+
+    came = asyncio.ensure_future(asyncio.to_thread(guest))
+    await asyncio.to_thread(eventually, lambda: writer._turns._guests)
+    assert order == []
+    gate.open.set()
+    await asyncio.gather(first, came, *waiting)
+    assert order == ["guest", "call", "call", "call"]

@@ -1,5 +1,6 @@
 """Deleting crons, and what they belong to."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -8,15 +9,18 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
+from assistants import services
 from crons import retention
 from crons.models import Cron, CronTick
 from crons.scheduler import Scheduler
 from platform_site.access.models import AuditEntry, Workspace
-from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.access.principal import Principal, Role
+from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.errors import Forbidden
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.crons.conftest import at, create, new_thread, ticks
+from tests.transactions import spied_transactions
 
 NOON = "2026-11-21T12:00:00"
 
@@ -62,6 +66,30 @@ async def test_an_assistant_takes_its_crons_along(api: ApiClient, principal: Pri
     await in_db(create, principal)
     assert (await api.delete(f"/assistants/{assistant}")).status_code == 204
     assert await rows() == (1, 0)
+
+
+@pytest.mark.skipif(IS_POSTGRES, reason="the spy watches the one writer that SQLite has")
+async def test_long_histories_go_in_portions_before_their_assistant(
+    api: ApiClient, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "PORTION", 5)
+    assistant = (await api.post("/assistants", json={"graph_id": "log"})).json()["assistant_id"]
+    for _ in range(2):
+        cron = await in_db(create, principal, assistant_id=assistant)
+        await in_db(_make_ticks, cron, *range(12))
+    async with spied_transactions() as seen:
+        assert (await api.delete(f"/assistants/{assistant}")).status_code == 204
+    assert await rows() == (0, 0)
+    # Of the last one: two crons, the assistant, its version, and the audit.
+    assert max(transaction.rows for transaction in seen) <= 5 + 2
+
+
+async def test_who_may_not_delete_an_assistant_touches_no_history(api: ApiClient, principal: Principal) -> None:
+    cron = await fired_cron(principal)
+    with pytest.raises(Forbidden):
+        await in_db(services.assistant_purge, replace(principal, role=Role.MEMBER), cron.assistant_id)
+    assert await rows() == (1, 1)
+    assert (await in_db(Cron.objects.get)).enabled
 
 
 async def test_a_default_assistant_takes_the_workspaces_own_crons_along(api: ApiClient, principal: Principal) -> None:

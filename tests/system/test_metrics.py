@@ -161,6 +161,15 @@ def test_when_every_waiting_run_is_blocked_there_is_no_unblocked_wait() -> None:
     assert queue_figures().longest_unblocked_wait is None
 
 
+@pytest.mark.django_db
+def test_a_run_whose_threads_state_is_changed_by_hand_is_blocked() -> None:
+    run = add_run(waited=90)
+    Thread.objects.filter(pk=run.thread_id).update(edited_until=timezone.now() + timedelta(seconds=30))
+    assert queue_figures().longest_unblocked_wait is None
+    Thread.objects.filter(pk=run.thread_id).update(edited_until=timezone.now())
+    assert queue_figures().longest_unblocked_wait == pytest.approx(90, abs=5)
+
+
 @pytest.fixture
 def statuses(monkeypatch: pytest.MonkeyPatch) -> list[Status]:
     """What this process has to say of its background tasks."""

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import checkpoint_rows
+from platform_site.core import checkpoint_rows, quotas
 from platform_site.core.checkpoints import Checkpoints, checkpoints
 from platform_site.core.database import IS_POSTGRES, in_db
 from platform_site.core.errors import StateTooLarge
@@ -175,6 +175,18 @@ async def test_a_thread_that_is_there_already_is_found_at_the_limit(
     answer = await api.post(f"/threads/{uuid4()}/runs", json={"assistant_id": "log", "if_not_exists": "create"})
     assert answer.status_code == 409
     assert await in_db(Run.objects.count) == 0
+
+
+async def test_a_copy_is_a_thread_like_any_other(
+    api: ApiClient, principal: Principal, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await run_to_end(principal, "log", input={"log": ["x"]})
+    settings.MAX_THREADS = 1
+    answer = await api.post(f"/threads/{run.thread_id}/copy")
+    assert (answer.status_code, "MAX_THREADS" in answer.text) == (409, True)
+    settings.MAX_THREADS, settings.MIN_FREE_DISK_BYTES = 0, 10**18
+    monkeypatch.setattr(quotas, "_data_disk", quotas.FreeDisk())
+    assert (await api.post(f"/threads/{run.thread_id}/copy")).status_code == (200 if IS_POSTGRES else 507)
 
 
 @pytest.mark.skipif(IS_POSTGRES, reason="the file of checkpoints is SQLite's")

@@ -11,7 +11,7 @@ from platform_site.core.checkpoints import DatabaseAway, DatabaseBusy
 from platform_site.core.database import in_db
 from platform_site.core.events import Event, Subscription, event_log
 from runs.engine import attempt as attempt_module
-from runs.engine import executor
+from runs.engine import executor, own_writes
 from runs.engine.executor import Attempt, Stop
 from runs.engine.finish import finish, flush_spans
 from runs.engine.queue import release, save_baseline
@@ -34,14 +34,13 @@ def locked(times: int, write: Any) -> Any:
 
 
 # More often than a database that is away is waited for.
-OFTEN = 3 * len(executor.RETRY_SECONDS)
+OFTEN = 3 * len(own_writes.RETRY_SECONDS)
 
 
 async def test_a_lock_fails_no_run_however_long_it_is_held(
     principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (executor, attempt_module):
-        monkeypatch.setattr(module, "LOCKED_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(own_writes, "LOCKED_PAUSE_SECONDS", 0)
     monkeypatch.setattr(executor, "finish", locked(OFTEN, finish))
     monkeypatch.setattr(attempt_module, "save_baseline", locked(OFTEN, save_baseline))
     run = await run_to_end(principal, "log", command={"update": {"log": ["in"]}})
@@ -51,7 +50,7 @@ async def test_a_lock_fails_no_run_however_long_it_is_held(
 async def test_a_drained_run_is_given_back_though_it_was_locked(
     principal: Principal, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
-    monkeypatch.setattr(attempt_module, "LOCKED_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(own_writes, "LOCKED_PAUSE_SECONDS", 0)
     monkeypatch.setattr(executor, "release", locked(OFTEN, release))
     with script("pause", gate.pause):
         attempt, execution = await paused(principal, gate)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import cast
@@ -10,13 +11,14 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.core.database import in_db
 from runs.engine import queue
 from runs.engine.embedded import Engine
 from runs.engine.finish import Ending, finish
 from runs.engine.queue import Claim
 from runs.engine.recovery import WIDEST, RecoveryLane
 from runs.models import Run, RunAttempt, RunStatus
-from tests.runs.conftest import Gate, create, ended, eventually, use_engine
+from tests.runs.conftest import Gate, change, create, ended, eventually, use_engine
 from tests.runs.graphs import script
 
 
@@ -86,6 +88,18 @@ def test_a_crash_elsewhere_narrows_the_lane_to_one(principal: Principal) -> None
     lane.narrow()
     assert len(begin(lane)) == 1
     assert lane.room == 0
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+async def test_whatever_run_another_process_lost_narrows_the_lane(principal: Principal, attempt: int) -> None:
+    lane = RecoveryLane()
+    lane.width = 8
+    run = await in_db(create, principal)
+    assert await in_db(queue.claim_next, "another", limit=1)
+    past = timezone.now() - timedelta(seconds=1)
+    await in_db(change, run, lease_expires_at=past, attempt=attempt)
+    await Engine(lane=lane).take_back(everything=False)
+    assert lane.width == 1
 
 
 @pytest.mark.parametrize("place", [0, 1, 5, 20, 39])
