@@ -13,11 +13,12 @@ from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import Conflict
 from platform_site.core.loops import state_loop
+from platform_site.core.quotas import require_free_disk
 from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import ThreadStatus, ThreadTombstone
 from threads.selectors import thread_for_state, thread_get, threads_visible
-from threads.services import finish_deletes
+from threads.services import finish_deletes, require_thread_quota
 from threads.state import snapshot_of
 from threads.time_to_live import default_time_to_live, ttl_params
 
@@ -35,7 +36,8 @@ class _Source:
 async def thread_copy(principal: Principal, source: UUID) -> bytes:
     """Copy the thread with its checkpoints, metadata and messages, but no runs; the new thread as JSON.
 
-    Raises `Conflict` if there is no such thread. A busy thread is copied as it is at one moment.
+    Raises `Conflict` if there is no such thread or the workspace has as many as it may have, and `InsufficientStorage`
+    if the disk is nearly full. A busy thread is copied as it is at one moment.
     """
     for _ in range(_TRIES):
         target = uuid4()
@@ -55,6 +57,8 @@ def _begin(principal: Principal, source: UUID, target: UUID) -> _Source:
     status = threads_visible(principal).filter(thread_id=source).values_list("status", flat=True).first()
     if status is None:
         return _Source(exists=False)
+    require_free_disk()
+    require_thread_quota(principal.workspace_id)
     ThreadTombstone.objects.create(thread_id=target)
     return _Source(exists=True, is_busy=status == ThreadStatus.BUSY)
 

@@ -16,6 +16,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.database import in_db, read_db
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
+from platform_site.core.quotas import require_free_disk, require_kept_size
 from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
@@ -58,8 +59,10 @@ def _read(message: Message) -> Any:
 async def message_add(principal: Principal, thread_id: UUID, body: MessageCreate) -> Message:
     """Append a message; it, as a list shows it.
 
-    Raises `NotFound`, `Conflict` on a busy thread, and `BadRequest` where the thread's graph has no messages.
+    Raises `NotFound`, `Conflict` on a busy thread, `BadRequest` where the thread's graph has no messages, `TooLarge`
+    where more wait for a run than one could be given, and `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     message = {"role": body.role, "content": body.content, "id": str(uuid4())}
     if not await in_db(_keep, principal, thread_id, message):
         await _append(principal, await read_db(thread_for_state, principal, thread_id), message)
@@ -80,6 +83,7 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
         if isinstance(thread.metadata.get("graph_id"), str) and not thread.messages:
             return False
         thread.messages = [*(thread.messages or []), message]
+        require_kept_size("The messages that wait for a run", thread.messages)
         thread.updated_at = timezone.now()
         thread.save(update_fields=["messages", "updated_at"])
     return True
