@@ -21,7 +21,7 @@ from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.schemas import MessageCreate
-from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
+from threads.selectors import ThreadForState, require_same, thread_for_state, thread_not_found, threads_visible
 from threads.state import HeadState, head_of_thread, messages_append, state_wire
 
 Message = dict[str, Any]
@@ -33,6 +33,7 @@ async def messages_list(principal: Principal, thread_id: UUID) -> list[Message]:
     thread = await read_db(thread_for_state, principal, thread_id)
     waiting = await read_db(_kept, principal, thread_id)
     head = await state_loop().run(head_of_thread(thread))
+    await read_db(require_same, thread)
     held = [] if head is None else [*_held(head.snapshot.values), *_refused(head)]
     return [_wire(message) for message in [*held, *map(_read, waiting)]]
 
@@ -90,7 +91,7 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
 
 
 async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
-    async with editing(thread.thread_id) as edit:
+    async with editing(thread.workspace_id, thread.thread_id) as edit:
         snapshot = await state_loop().run(messages_append(edit, thread, [message]))
         await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
