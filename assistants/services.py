@@ -20,6 +20,7 @@ from platform_site.core.database import Portion
 from platform_site.core.errors import BadRequest, Conflict, Forbidden, NotFound
 from platform_site.core.graphs import UnknownGraph, default_assistant_id, registry
 from platform_site.core.hooks import assistant_deleting, assistant_purging
+from platform_site.core.quotas import require_free_disk, require_kept_size
 from platform_site.core.wire import encode
 from threads.models import Thread
 from threads.services import BATCH, PORTION, delete_threads
@@ -83,8 +84,10 @@ def assistant_create(principal: Principal, body: AssistantCreate) -> bytes:
 
     Raises `NotFound` for an unknown graph, `BadRequest` if both `configurable` and `context` are given, and `Conflict`
     if an assistant of this id is seen in the workspace, unless `if_exists` is `do_nothing`. Raises `Forbidden` for
-    somebody who is no admin and would put an assistant in the place of a system assistant that was deleted.
+    somebody who is no admin and would put an assistant in the place of a system assistant that was deleted, and
+    `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     require_graph(body.graph_id)
     config, context = mirrored(body.config.given(), body.context)
     now = timezone.now()
@@ -193,8 +196,10 @@ def assistant_patch(principal: Principal, assistant_id: UUID, body: AssistantPat
     """Change what was sent, as a new version, and give the assistant as JSON.
 
     Metadata is merged, everything else replaced. The new version's number is the highest ever plus one.
-    Raises `NotFound` for an unknown assistant or graph, `BadRequest` if both `configurable` and `context` are given.
+    Raises `NotFound` for an unknown assistant or graph, `BadRequest` if both `configurable` and `context` are given,
+    `TooLarge` for metadata that have grown too large, and `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     given = body.model_fields_set
     if "graph_id" in given:
         require_graph(body.graph_id)
@@ -205,6 +210,7 @@ def assistant_patch(principal: Principal, assistant_id: UUID, body: AssistantPat
                 setattr(assistant, field, getattr(body, field))
         if "metadata" in given:
             assistant.metadata = {**assistant.metadata, **body.metadata}
+            require_kept_size("The metadata of the assistant", assistant.metadata)
         _configure(assistant, body)
         highest = assistant.versions.aggregate(highest=Max("version"))
         assistant.version = max(highest["highest"] or 0, assistant.version) + 1

@@ -23,7 +23,7 @@ from platform_site.core.background import background
 from platform_site.core.errors import BadRequest, Conflict, NotFound, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
-from platform_site.core.quotas import Quota
+from platform_site.core.quotas import Quota, require_free_disk, require_kept_size
 from platform_site.core.run_config import require_valid
 from platform_site.core.wire import encode
 from runs.configuration import BOTH_GIVEN, check_run
@@ -49,8 +49,10 @@ def cron_create(principal: Principal, thread_id: UUID | None, body: CronCreate) 
     """Make a cron, on a thread if one is given, and give it as JSON; its first run comes at its next due time.
 
     Raises `Unprocessable` and `BadRequest` for a schedule that is none and for what a run cannot be asked for,
-    `NotFound` for the assistant or the thread, `Conflict` if the workspace has as many crons as it may have.
+    `NotFound` for the assistant or the thread, `Conflict` if the workspace has as many crons as it may have, and
+    `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     if thread_id is not None and body.on_run_completed is not None:
         raise Unprocessable(THREAD_STAYS)
     schedule = _schedule(body.schedule, body.timezone if "timezone" in body.model_fields_set else None)
@@ -91,7 +93,8 @@ def cron_patch(principal: Principal, cron_id: UUID, body: CronPatch) -> bytes:
     """Change what was sent and give the cron as JSON. Metadata is merged, everything else replaced.
 
     A cron whose timing changes, or that is enabled again, is next due after now: nothing of before is caught up.
-    Raises `NotFound`, and `Unprocessable` and `BadRequest` as `cron_create` does.
+    Raises `NotFound`, `TooLarge` for metadata that have grown too large, and `Unprocessable` and `BadRequest` as
+    `cron_create` does.
     """
     given, changes = body.model_fields_set, body.model_dump(exclude_unset=True)
     if not given:
@@ -112,6 +115,8 @@ def cron_patch(principal: Principal, cron_id: UUID, body: CronPatch) -> bytes:
         if "end_time" in given:
             _set_end(cron, body.end_time)
         cron.metadata = {**cron.metadata, **changes.get("metadata", {})}
+        if "metadata" in given:
+            require_kept_size("The metadata of the cron", cron.metadata)
         cron.updated_at = timezone.now()
         if given & _TIMING or is_woken:
             cron.next_run_date = next_due(_schedule(cron.schedule, cron.timezone), cron.ends_at, cron.updated_at)

@@ -1,12 +1,17 @@
 """Writes of the store."""
 
 from platform_site.access.principal import Principal
+from platform_site.core.quotas import require_free_disk
 from store.access import namespace_of, on_store
 from store.schemas import ItemDelete, ItemPut
 
 
 async def item_put(principal: Principal, body: ItemPut) -> None:
-    """Store an item in the place of one of the same name. Raises `BadRequest`, `BadLabel`, `Unprocessable`."""
+    """Store an item in the place of one of the same name.
+
+    Raises `BadRequest`, `BadLabel`, `Unprocessable`, and `InsufficientStorage` if the disk is nearly full.
+    """
+    require_free_disk()
     namespace = namespace_of(body.namespace)
     # What is absent is left to `langgraph.json`.
     ttl = {"ttl": body.ttl} if "ttl" in body.model_fields_set else {}

@@ -110,6 +110,7 @@ async def storage(request: ApiRequest, thread_id: str) -> HttpResponse:
     """How many bytes the thread's checkpoints, channel values and pending writes take."""
     thread = await _thread(request, thread_id)
     measured = await state_loop().run(checkpoints().storage(thread.thread_id))
+    await read_db(selectors.require_same, thread)
     return json_response(encode({"thread_id": thread.thread_id, **measured.wire()}))
 
 
@@ -157,6 +158,7 @@ async def _state(
 ) -> HttpResponse:
     thread = await _thread(request, thread_id)
     state = await state_loop().run(state_read(thread, ref, subgraphs=subgraphs))
+    await read_db(selectors.require_same, thread)
     return json_response(encode(_selected(state, select)))
 
 
@@ -202,7 +204,7 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
     ref = body.checkpoint
     if body.checkpoint_id and (ref is None or not ref.checkpoint_id):
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
-    async with editing(thread.thread_id) as edit:
+    async with editing(thread.workspace_id, thread.thread_id) as edit:
         changing = state_update(edit, thread, ref, body.values, body.as_node)
         configurable, snapshot = await state_loop().run(changing)
         await in_db(thread_state_changed, edit, head_of(snapshot))
@@ -236,6 +238,7 @@ async def _history(
 ) -> HttpResponse:
     shown = partial(_selected, select=select)
     states = await state_loop().run(state_history(thread, ref, shown=shown, **options))
+    await read_db(selectors.require_same, thread)
     return json_response(b"[%b]" % b",".join(states))
 
 

@@ -29,7 +29,8 @@ _ANSWERED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metad
 
 @dataclass(frozen=True)
 class _Source:
-    exists: bool
+    # None if there is no such thread.
+    created_at: datetime | None = None
     is_busy: bool = False
 
 
@@ -43,10 +44,10 @@ async def thread_copy(principal: Principal, source: UUID) -> bytes:
     for _ in range(_TRIES):
         target = uuid4()
         found = await in_db(_begin, principal, source, target)
-        if not found.exists:
+        if found.created_at is None:
             break
         await state_loop().run(checkpoints().copy_thread(source, target))
-        if await in_db(_finish, principal, source, target):
+        if await in_db(_finish, principal, source, found.created_at, target):
             if found.is_busy:
                 await _show_own_state(principal, target)
             return _answer(await read_db(thread_get, principal, target))
@@ -55,20 +56,21 @@ async def thread_copy(principal: Principal, source: UUID) -> bytes:
 
 def _begin(principal: Principal, source: UUID, target: UUID) -> _Source:
     """Leave a tombstone first: what a crash leaves of the copy is swept away."""
-    status = threads_visible(principal).filter(thread_id=source).values_list("status", flat=True).first()
-    if status is None:
-        return _Source(exists=False)
+    row = threads_visible(principal).filter(thread_id=source).values_list("created_at", "status").first()
+    if row is None:
+        return _Source()
+    require_free_disk()
     require_thread_quota(principal.workspace_id)
     ThreadTombstone.objects.create(thread_id=target)
-    return _Source(exists=True, is_busy=status == ThreadStatus.BUSY)
+    return _Source(row[0], is_busy=row[1] == ThreadStatus.BUSY)
 
 
-def _finish(principal: Principal, source: UUID, target: UUID) -> bool:
+def _finish(principal: Principal, source: UUID, created_at: datetime, target: UUID) -> bool:
     """Put the copy's row in the place of its tombstone. False if either was gone: then nothing is left of the copy."""
     now = timezone.now()
     with transaction.atomic():
         whole = bool(ThreadTombstone.objects.filter(thread_id=target).delete()[0])
-        if whole and _insert_row(principal, source, target, now):
+        if whole and _insert_row(principal, source, created_at, target, now):
             return True
         # A tombstone again for what was copied before, or after, the first one was swept.
         ThreadTombstone.objects.get_or_create(thread_id=target)
@@ -76,7 +78,8 @@ def _finish(principal: Principal, source: UUID, target: UUID) -> bool:
     return False
 
 
-def _insert_row(principal: Principal, source: UUID, target: UUID, now: datetime) -> bool:
+def _insert_row(principal: Principal, source: UUID, created_at: datetime, target: UUID, now: datetime) -> bool:
+    # Of the source as it was found: another workspace may have had its id in between.
     settled = f"CASE WHEN status = '{ThreadStatus.BUSY}' THEN coalesce(settled_status, 'idle') ELSE status END"
     with connection.cursor() as cursor:
         cursor.execute(
@@ -85,13 +88,14 @@ def _insert_row(principal: Principal, source: UUID, target: UUID, now: datetime)
             "updated_at, state_updated_at) "
             f"SELECT %s, workspace_id, title, {settled}, settled_status, metadata, '{{}}', "
             '"values", interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
-            "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s AND created_at = %s",
             [
                 uuid_param(target),
                 *ttl_params(default_time_to_live(), now),
                 *[moment_param(now)] * 3,
                 uuid_param(source),
                 principal.workspace_id,
+                moment_param(created_at),
             ],
         )
         return bool(cursor.rowcount)
@@ -101,7 +105,7 @@ async def _show_own_state(principal: Principal, target: UUID) -> None:
     """The row of a busy thread shows the state before its run; the copy shows the state that was copied."""
     thread = await read_db(thread_for_state, principal, target)
     try:
-        async with editing(target) as edit:
+        async with editing(principal.workspace_id, target) as edit:
             snapshot = await state_loop().run(snapshot_of(thread))
             if snapshot is not None:
                 await in_db(thread_state_changed, edit, head_of(snapshot))

@@ -28,14 +28,14 @@ PAUSE_SECONDS = 0.02
 
 
 @asynccontextmanager
-async def editing(thread_id: UUID) -> AsyncIterator[EditLease]:
-    """Change the thread's state in this block, alone.
+async def editing(workspace_id: int, thread_id: UUID) -> AsyncIterator[EditLease]:
+    """Change the state of the workspace's thread in this block, alone.
 
     Raises `NotFound`, and `Conflict` while a run of the thread is in flight, while another change takes long, or if
     this one takes longer than its lease.
     """
     edit = EditLease(thread_id, uuid4().hex)
-    await _begin(edit)
+    await _begin(workspace_id, edit)
     try:
         async with asyncio.timeout(settings.LEASE_SECONDS / 2) as limit:
             yield edit
@@ -49,31 +49,37 @@ async def editing(thread_id: UUID) -> AsyncIterator[EditLease]:
             await in_db(_give_back, edit)
 
 
-async def _begin(edit: EditLease) -> None:
+async def _begin(workspace_id: int, edit: EditLease) -> None:
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-    while not await in_db(_take, edit):
+    while not await in_db(_take, workspace_id, edit):
         if asyncio.get_running_loop().time() > deadline:
             raise Conflict(f"Thread {edit.thread_id} is being changed by somebody else: try again.")
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _take(edit: EditLease) -> bool:
-    """Take the lease; False if somebody has it."""
+def _take(workspace_id: int, edit: EditLease) -> bool:
+    """Take the lease; False if somebody has it.
+
+    The thread that was looked up may be deleted, and its id taken by another workspace.
+    """
     now = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE threads_thread SET editor = %s, edited_until = %s "
-            "WHERE thread_id = %s AND status <> 'busy' AND (edited_until IS NULL OR edited_until <= %s)",
+            "WHERE thread_id = %s AND workspace_id = %s AND status <> 'busy' "
+            "AND (edited_until IS NULL OR edited_until <= %s)",
             [
                 edit.lease_owner,
                 moment_param(now + timedelta(seconds=settings.LEASE_SECONDS)),
                 uuid_param(edit.thread_id),
+                workspace_id,
                 moment_param(now),
             ],
         )
         if cursor.rowcount:
             return True
-    status = Thread.objects.filter(thread_id=edit.thread_id).values_list("status", flat=True).first()
+    own = Thread.objects.filter(thread_id=edit.thread_id, workspace_id=workspace_id)
+    status = own.values_list("status", flat=True).first()
     if status is None:
         raise thread_not_found(edit.thread_id)
     if status == ThreadStatus.BUSY:

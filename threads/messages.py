@@ -16,11 +16,12 @@ from platform_site.access.principal import Principal
 from platform_site.core.database import in_db, read_db
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
+from platform_site.core.quotas import require_free_disk, require_kept_size
 from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.schemas import MessageCreate
-from threads.selectors import ThreadForState, thread_for_state, thread_not_found, threads_visible
+from threads.selectors import ThreadForState, require_same, thread_for_state, thread_not_found, threads_visible
 from threads.state import HeadState, head_of_thread, messages_append, state_wire
 
 Message = dict[str, Any]
@@ -32,6 +33,7 @@ async def messages_list(principal: Principal, thread_id: UUID) -> list[Message]:
     thread = await read_db(thread_for_state, principal, thread_id)
     waiting = await read_db(_kept, principal, thread_id)
     head = await state_loop().run(head_of_thread(thread))
+    await read_db(require_same, thread)
     held = [] if head is None else [*_held(head.snapshot.values), *_refused(head)]
     return [_wire(message) for message in [*held, *map(_read, waiting)]]
 
@@ -58,8 +60,10 @@ def _read(message: Message) -> Any:
 async def message_add(principal: Principal, thread_id: UUID, body: MessageCreate) -> Message:
     """Append a message; it, as a list shows it.
 
-    Raises `NotFound`, `Conflict` on a busy thread, and `BadRequest` where the thread's graph has no messages.
+    Raises `NotFound`, `Conflict` on a busy thread, `BadRequest` where the thread's graph has no messages, `TooLarge`
+    where more wait for a run than one could be given, and `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     message = {"role": body.role, "content": body.content, "id": str(uuid4())}
     if not await in_db(_keep, principal, thread_id, message):
         await _append(principal, await read_db(thread_for_state, principal, thread_id), message)
@@ -80,13 +84,14 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
         if isinstance(thread.metadata.get("graph_id"), str) and not thread.messages:
             return False
         thread.messages = [*(thread.messages or []), message]
+        require_kept_size("The messages that wait for a run", thread.messages)
         thread.updated_at = timezone.now()
         thread.save(update_fields=["messages", "updated_at"])
     return True
 
 
 async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
-    async with editing(thread.thread_id) as edit:
+    async with editing(thread.workspace_id, thread.thread_id) as edit:
         snapshot = await state_loop().run(messages_append(edit, thread, [message]))
         await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))

@@ -1,6 +1,7 @@
 """Reads of threads. The wire forms are built from raw JSON columns: nothing is decoded to be encoded again."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -162,6 +163,8 @@ class ThreadForState:
 
     thread_id: UUID
     workspace_id: int
+    # With the id it names this thread, and none that is made under the id once this one is deleted.
+    created_at: datetime
     graph_id: str | None
     assistant_id: str | None
     config: dict[str, Any]
@@ -171,16 +174,28 @@ class ThreadForState:
 
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
     """Raises `NotFound`."""
-    row = threads_visible(principal).filter(thread_id=thread_id).values_list("metadata", "config").first()
+    found = threads_visible(principal).filter(thread_id=thread_id)
+    row = found.values_list("metadata", "config", "created_at").first()
     if row is None:
         raise thread_not_found(thread_id)
-    metadata, config = row
+    metadata, config, created_at = row
     graph_id, assistant_id = metadata.get("graph_id"), metadata.get("assistant_id")
     return ThreadForState(
         thread_id=thread_id,
         workspace_id=principal.workspace_id,
+        created_at=created_at,
         graph_id=graph_id if isinstance(graph_id, str) else None,
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
         config=config,
         caller=principal.configurable,
     )
+
+
+def require_same(thread: ThreadForState) -> None:
+    """Raise `NotFound` if the thread was deleted since it was looked up.
+
+    Whoever has read its checkpoints meanwhile may have read those of another workspace, which took the id.
+    """
+    same = Thread.objects.filter(thread_id=thread.thread_id, workspace_id=thread.workspace_id)
+    if not same.filter(created_at=thread.created_at).exists():
+        raise thread_not_found(thread.thread_id)

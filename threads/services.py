@@ -15,7 +15,7 @@ from platform_site.core.database import IS_POSTGRES, Portion, json_param, moment
 from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting, threads_purging
 from platform_site.core.ids import uuid7
-from platform_site.core.quotas import Quota
+from platform_site.core.quotas import Quota, require_free_disk, require_kept_size
 from platform_site.core.wire import encode, timestamp
 from threads.models import Thread, ThreadTombstone
 from threads.schemas import ThreadCreate, ThreadPatch
@@ -55,8 +55,10 @@ def require_thread_quota(workspace_id: int) -> None:
 def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
     """Make a thread without a state.
 
-    Raises `Conflict` if the id is taken and `if_exists` is `raise`, or if the workspace has as many as it may have.
+    Raises `Conflict` if the id is taken and `if_exists` is `raise`, or if the workspace has as many as it may have, and
+    `InsufficientStorage` if the disk is nearly full.
     """
+    require_free_disk()
     ttl = time_to_live(body.ttl, None)
     thread_id = body.thread_id or uuid7()
     if body.thread_id:
@@ -105,13 +107,17 @@ def thread_make(principal: Principal, body: ThreadCreate) -> MadeThread:
 def thread_patch(principal: Principal, thread_id: UUID, body: ThreadPatch) -> bytes:
     """Merge metadata, top level only, change how long it lives, and give the thread as JSON.
 
-    Raises `NotFound`, and `Unprocessable` for a strategy without a time.
+    Raises `NotFound`, `Unprocessable` for a strategy without a time, `TooLarge` for metadata that have grown too large,
+    and `InsufficientStorage` for metadata if the disk is nearly full.
     """
+    if body.metadata:
+        require_free_disk()
     with transaction.atomic():
         thread = threads_visible(principal).select_for_update().filter(thread_id=thread_id).first()
         if thread is None:
             raise NotFound("Not Found")
         thread.metadata = {**thread.metadata, **body.metadata}
+        require_kept_size("The metadata of the thread", thread.metadata)
         thread.updated_at = timezone.now()
         changed = ["metadata", "updated_at"]
         if body.ttl.is_given and (ttl := time_to_live(body.ttl, ttl_of(thread.ttl_minutes, thread.ttl_strategy))):

@@ -29,7 +29,7 @@ async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, 
         problem = f"Thread {made.thread_id} was created, but there were problems updating the state: {error.detail}"
         return 201, encode({"detail": problem})
     try:
-        async with editing(made.thread_id) as edit:
+        async with editing(principal.workspace_id, made.thread_id) as edit:
             snapshot = await state_loop().run(state_bulk_update(edit, thread, body.supersteps))
             await in_db(thread_state_changed, edit, head_of(snapshot))
     except BaseException:

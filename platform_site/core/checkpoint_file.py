@@ -88,6 +88,7 @@ class CheckpointFile:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
+        self._slow_reader: ThreadPoolExecutor | None = None
         self._reader_connections: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._closed = False
@@ -104,6 +105,7 @@ class CheckpointFile:
             if connection.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
                 connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
             self._readers = ThreadPoolExecutor(self._reader_count, thread_name_prefix="checkpoint-read")
+            self._slow_reader = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-read-slow")
             self._writer = threading.Thread(
                 target=self._write_all, args=(connection,), name="checkpoint-write", daemon=True
             )
@@ -118,8 +120,9 @@ class CheckpointFile:
             self._queue.put(None)
         if self._writer is not None:
             self._writer.join()
-        if self._readers is not None:
-            self._readers.shutdown(wait=True)
+        for readers in (self._readers, self._slow_reader):
+            if readers is not None:
+                readers.shutdown(wait=True)
         for connection in self._reader_connections:
             connection.close()
 
@@ -139,6 +142,12 @@ class CheckpointFile:
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a reader thread, unpacking included."""
         return await asyncio.wrap_future(self._read_pool().submit(self._read, work))
+
+    async def read_slowly(self, work: Work[T]) -> T:
+        """`read` for what takes longer the more a thread holds: one at a time, beside the readers that runs need."""
+        self._read_pool()
+        assert self._slow_reader is not None
+        return await asyncio.wrap_future(self._slow_reader.submit(self._read, work))
 
     def read_sync(self, work: Work[T]) -> T:
         """`read` for a caller that may block."""

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
-from platform_site.core.errors import InsufficientStorage
+from platform_site.core.errors import InsufficientStorage, TooLarge
+from platform_site.core.wire import encode
 
 # How long a count is believed, and how long the free space of a disk is.
 BELIEVED_SECONDS = 1.0
@@ -74,3 +76,10 @@ def require_free_disk() -> None:
     """Raise `InsufficientStorage` if the disk of the SQLite files is nearly full. PostgreSQL looks after its own."""
     if not settings.DATABASE_URL:
         _data_disk.require(settings.DATA_DIR, settings.MIN_FREE_DISK_BYTES)
+
+
+def require_kept_size(name: str, value: Any) -> None:
+    """Raise `TooLarge` for a value to which requests have added more than one of them could bring."""
+    size, limit = len(encode(value)), settings.MAX_BODY_BYTES
+    if size > limit:
+        raise TooLarge(f"{name} would have {size} bytes together, and may have {limit} (MAX_BODY_BYTES)")

@@ -98,7 +98,9 @@ class SqliteCheckpoints(Checkpoints):
 
     async def copy_thread(self, source: UUID, target: UUID) -> None:
         # One reader's transaction sees one moment, however long it takes.
-        await self._file.read(lambda reader: copy_in_portions(reader, self._file.write_sync, str(source), str(target)))
+        await self._file.read_slowly(
+            lambda reader: copy_in_portions(reader, self._file.write_sync, str(source), str(target))
+        )
 
     async def keep_latest(self, thread_id: UUID, is_busy: Callable[[], Awaitable[bool]]) -> None:
         known = await self._file.read(lambda connection: thread_rows(connection, str(thread_id)).keys())
@@ -111,7 +113,7 @@ class SqliteCheckpoints(Checkpoints):
             await self._file.write(partial(delete_places, thread_id=str(thread_id), places=portion))
 
     async def storage(self, thread_id: UUID) -> Storage:
-        return await self._file.read(lambda connection: storage(connection, str(thread_id)))
+        return await self._file.read_slowly(lambda connection: storage(connection, str(thread_id)))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._file.close)

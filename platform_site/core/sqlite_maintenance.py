@@ -12,6 +12,7 @@ from platform_site.core.checkpoint_chains import STRATEGIES, Place, known_rows, 
 from platform_site.core.checkpoint_rows import delete_threads, stored_in, thread_rows
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import PORTION_BYTES, PORTION_ROWS
+from platform_site.core.quotas import require_free_disk
 
 _AT = "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 _COPIED = {
@@ -28,7 +29,8 @@ def copy_in_portions(
 ) -> None:
     """Copy all rows of a thread, as the reader's transaction sees them, in a transaction for each portion.
 
-    `write` runs a function in the transaction of the file's writer: it writes for others in between.
+    `write` runs a function in the transaction of the file's writer: it writes for others in between. Raises
+    `InsufficientStorage` if the disk becomes nearly full.
     """
     for table, columns in _COPIED.items():
         insert = f"INSERT INTO {table} (thread_id, {columns}) VALUES (?{', ?' * len(columns.split(', '))})"
@@ -39,6 +41,7 @@ def copy_in_portions(
             # The large column is the last.
             size += len(row[-1] or b"")
             if len(portion) == PORTION_ROWS or size >= PORTION_BYTES:
+                require_free_disk()
                 write(partial(_insert, statement=insert, rows=portion))
                 portion, size = [], 0
         if portion:

@@ -1,5 +1,7 @@
 """Copying, pruning and measuring threads, and deleting runs, of graphs with delta channels as of any others."""
 
+import asyncio
+import threading
 from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
 
@@ -292,3 +294,33 @@ def test_ancestors_are_needed_as_far_as_the_nearest_value_of_each_channel() -> N
     needed = needed_by([rows[3]], {row.place: row for row in rows}, lambda _, checkpoint_id: stored[checkpoint_id])
 
     assert needed == {("", "3"), ("", "2")}
+
+
+@pytest.mark.parametrize("slow", ["copy", "storage"])
+async def test_runs_read_while_large_threads_are_copied_and_measured(
+    store: Checkpoints, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """Any number of them at a time: what takes long has a thread of its own."""
+    if not isinstance(store, SqliteCheckpoints):
+        pytest.skip("PostgreSQL's connections do not share a few threads")
+    thread, saver = uuid4(), store.saver()
+    await save(saver, thread_config(thread))
+    goes_on = threading.Event()
+    name = "copy_in_portions" if slow == "copy" else "storage"
+    work = getattr(sqlite_checkpoints, name)
+
+    def held(*arguments: Any) -> Any:
+        goes_on.wait()
+        return work(*arguments)
+
+    monkeypatch.setattr(sqlite_checkpoints, name, held)
+    calls = [store.copy_thread(thread, uuid4()) if slow == "copy" else store.storage(thread) for _ in range(4)]
+    slowly = [asyncio.ensure_future(call) for call in calls]
+    # All of them ask before the run does.
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(30):
+            assert await saver.aget_tuple(thread_config(thread)) is not None
+    finally:
+        goes_on.set()
+        await asyncio.gather(*slowly)

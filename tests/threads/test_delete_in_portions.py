@@ -230,7 +230,7 @@ async def test_a_change_of_state_that_comes_too_late_is_not_found(api: ApiClient
     snapshot = await state_loop().run(snapshot_of(await in_db(thread_for_state, principal, run.thread_id)))
     assert snapshot is not None
     head = head_of(snapshot)
-    async with editing(run.thread_id) as edit:
+    async with editing(principal.workspace_id, run.thread_id) as edit:
         await api.delete(f"/threads/{run.thread_id}")
         with pytest.raises(NotFound):
             await in_db(thread_state_changed, edit, head)

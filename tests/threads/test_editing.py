@@ -30,7 +30,7 @@ async def run(principal: Principal) -> Run:
 async def held(run: Run) -> EditLease:
     """The lease of somebody who is at it."""
     lease = EditLease(run.thread_id, "somebody")
-    assert await in_db(editing._take, lease)
+    assert await in_db(editing._take, run.workspace_id, lease)
     return lease
 
 
@@ -86,7 +86,7 @@ async def test_lease_that_ran_out_is_nobodys(api: ApiClient, run: Run) -> None:
 
 async def write_without_lease(run: Run) -> None:
     """Go on with a change although its lease is lost."""
-    async with editing.editing(run.thread_id) as edit:
+    async with editing.editing(run.workspace_id, run.thread_id) as edit:
         edit.end()
         saver = checkpoints().saver_for_run(edit)
         found = await saver.aget_tuple({"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}})
@@ -110,7 +110,7 @@ async def test_change_is_refused_while_a_run_is_in_flight(api: ApiClient, run: R
 def test_run_that_comes_meanwhile_waits_until_the_lease_is_given_back(principal: Principal, engine: Engine) -> None:
     run = ended(create(principal, "log", input={"log": []}))
     lease = EditLease(run.thread_id, "somebody")
-    assert editing._take(lease)
+    assert editing._take(run.workspace_id, lease)
     later = create(principal, "log", run.thread_id, input={"log": ["run"]})
     assert (later.status, claim_next("worker", limit=5)) == ("pending", [])
     editing._give_back(lease)

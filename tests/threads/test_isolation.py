@@ -81,7 +81,7 @@ async def test_the_saver_serves_the_thread_that_was_asked_for(changes: bool, pri
     other = await run_to_end(principal, "log", input={"log": ["secret"]})
     thread = await read_db(thread_for_state, principal, run.thread_id)
     async with AsyncExitStack() as stack:
-        edit = await stack.enter_async_context(editing(run.thread_id)) if changes else None
+        edit = await stack.enter_async_context(editing(run.workspace_id, run.thread_id)) if changes else None
         graph = await stack.enter_async_context(_graph_of(thread, "log", edit))
         assert (await graph.aget_state(config_at(run.thread_id))).values["log"][0] == "in"
         for theirs in (other.thread_id, uuid4()):
