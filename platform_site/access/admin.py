@@ -87,7 +87,7 @@ class SignInLinkAdmin(ReadOnly):
 class SignInAttemptsAdmin(ReadOnly):
     """Counted by keyed hashes: names that were tried cannot be read here."""
 
-    list_display = ("key", "count", "expires_at")
+    list_display = ("expires_at", "count", "key")
 
 
 @admin.register(AuditEntry)

@@ -50,6 +50,9 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        verbose_name = "API key"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
@@ -61,6 +64,9 @@ class SignInLink(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "sign-in link"
 
     def __str__(self) -> str:
         return f"sign-in link of {self.user}"
@@ -75,7 +81,7 @@ class SignInAttempts(models.Model):
     expires_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        verbose_name_plural = "sign-in attempts"
+        verbose_name = "sign-in attempt"
 
     def __str__(self) -> str:
         return f"{self.count} attempts until {self.expires_at:%H:%M}"

@@ -13,7 +13,7 @@ from platform_site.core.ids import parse_uuid
 from platform_site.core.wire import encode
 
 # A wrong value is quoted in the answer, but not at any length.
-_LONGEST_QUOTE = 1000
+_LONGEST_QUOTE = 200
 
 # Objects of a body whose fields are named when one of them is wrong.
 _NAMED_INSIDE = frozenset({"config", "checkpoint"})

@@ -3,6 +3,7 @@
 from django.test import Client
 
 from assistants.models import Assistant
+from platform_site.core.graphs import registry
 from tests.console.conftest import HOSTILE
 
 
@@ -54,3 +55,12 @@ def test_more_rows_do_not_mean_more_queries(yard, member, django_assert_max_num_
         yard.run(assistant=yard.assistant(str(number)))
     with django_assert_max_num_queries(8):
         shown(member)
+
+
+def test_one_whose_graph_could_not_be_loaded_is_marked(yard, member, monkeypatch):
+    yard.assistant("Refund agent")
+    assert "broken</span>" not in shown(member)
+    monkeypatch.setitem(registry().failures, "helper", "ModuleNotFoundError: No module named 'orders'")
+    page = shown(member)
+    assert "broken</span>" in page
+    assert "orders" not in page

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(db_index=True)),
             ],
             options={
-                'verbose_name_plural': 'sign-in attempts',
+                'verbose_name': 'sign-in attempt',
             },
         ),
     ]
