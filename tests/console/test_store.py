@@ -255,6 +255,7 @@ def test_a_value_that_is_as_deep_as_the_store_takes_is_shown_and_a_deeper_one_is
     assert (answer.status_code, b"nested too deep" in answer.content) == (422, True)
 
 
-def test_a_text_of_any_length_is_looked_for(put, member):
+def test_a_long_text_is_looked_for_and_a_longer_one_refused(put, member):
     put("users", "note")
-    assert "No item matches" in read(member, q="x" * 60_000)
+    assert "No item matches" in read(member, q="x" * 16_000)
+    assert member.get("/dashboard/store", {"q": "x" * 60_000}).status_code == 414

@@ -1,5 +1,6 @@
 """What one request may ask of the runs of a workspace: bounded, or done in transactions of bounded size."""
 
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -101,7 +102,8 @@ async def test_runs_that_are_made_meanwhile_are_left_alone(
     portion = cancel._cancel_portion
 
     def one_more(*arguments: Any) -> Any:
-        create(principal)
+        # Somebody else does, outside of the request.
+        Context().run(create, principal)
         return portion(*arguments)
 
     monkeypatch.setattr(cancel, "_cancel_portion", one_more)

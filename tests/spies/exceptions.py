@@ -17,10 +17,12 @@ UNBOUND: dict[str, str] = {
     "platform_site/console/shell.py:places": "a person's own memberships, in whatever workspace",
 }
 
+# Through these tests ask the tables themselves.
+OF_TESTS = frozenset({"platform_site/core/store_items.py:rows", "platform_site/core/stores.py:_call"})
+
 # Statements of savers and stores that name no thread and no namespace.
 UNBOUND_RAW: dict[str, str] = {
     "platform_site/core/checkpoint_rows.py:read_page": "by the number of rows that were found by their thread",
-    "platform_site/core/checkpoint_rows.py:delete_portion": "by the number of rows that were found by their thread",
     "platform_site/core/checkpoint_rows.py:_take_back_writes": "by the number of rows that were found by their run",
     "platform_site/core/postgres_maintenance.py:_take_back_writes": "by the number of a row that was found by its run",
     "platform_site/core/postgres_saver.py:adelete_for_runs": _BY_RUN,

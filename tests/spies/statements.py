@@ -100,7 +100,8 @@ def _is_accepted(who: Caller, asked: Shape, sql: str, sets: list[Any], keys: lis
         reason = (
             f"names workspaces {others}" if others else f"does not know {unknown}" if keys else "names no workspace"
         )
-        report(f"SQL of {' < '.join(code[:4])} for workspace {who.workspace_id} {reason}: {sql[:400]}")
+        by = " < ".join(code[:4]) or "no code of the product"
+        report(f"SQL of {by} for workspace {who.workspace_id} {reason}: {sql[:400]}")
         return False
     return True
 

@@ -53,6 +53,8 @@ CANARY = "postgres://app:PASSWORD-CANARY-99@db/prod"
 async def keyed(api: ApiClient, settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiClient]:
     """A server that asks for keys and whose graph `chat` is broken by something secret."""
     monkeypatch.setitem(registry().failures, "chat", f"RuntimeError: cannot connect to {CANARY}")
+    # Another test may have asked for them, when the graph was not broken.
+    monkeypatch.delitem(registry()._schemas, "chat", raising=False)
     settings.AUTH = "keys"
     async with client() as http:
         yield http

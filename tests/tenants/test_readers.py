@@ -63,7 +63,8 @@ def held(place: Place, tmp_path: Path) -> Iterator[dict[str, str]]:
         thread = http.post("/threads", json={}).json()["thread_id"]
         asked = {"assistant_id": "held", "input": {"asked": str(gate)}}
         run = http.post(f"/threads/{thread}/runs", json=asked).json()["run_id"]
-        until(lambda: http.get(f"/threads/{thread}/runs/{run}").json()["status"] == "running")
+        # Its node waits, so that its checkpoints are written.
+        until(lambda: http.get(f"/threads/{thread}/state").json()["next"] not in ([], ["__start__"]))
         yield {"t": thread, "r": run}
         gate.touch()
         http.get(f"/threads/{thread}/runs/{run}/join")
