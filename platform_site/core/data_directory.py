@@ -69,7 +69,8 @@ def lock(directory: Path, address: str) -> None:
             os.close(descriptor)
             raise DataDirectoryInUse(
                 f"{directory} is in use by another Switchyard server: {holder}. "
-                "Stop that one, or give this one a directory of its own: DATA_DIR=.switchyard-2 make serve"
+                "Stop that one, or give this one a directory of its own: DATA_DIR=.switchyard-2 make serve, "
+                "or manage.py serve --data-dir .switchyard-2"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()} at {address}\n".encode(), 0)

@@ -309,7 +309,7 @@ async def test_a_database_that_goes_away_before_the_graph_begins_is_not_the_runs
         raise OperationalError("gone") from psycopg.OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr("runs.engine.attempt.save_baseline", away)
-    monkeypatch.setattr("runs.engine.attempt.IS_POSTGRES", True)
+    monkeypatch.setattr("runs.engine.own_writes.IS_POSTGRES", True)
     run = await in_db(lambda: create(principal, "log", command={"update": {"log": ["in"]}}))
     await execute(await in_db(claim, run))
     await in_db(run.refresh_from_db)
