@@ -21,7 +21,7 @@ STOPS: list[tuple[dict[str, Any], list[str], str]] = [
 
 def dies_at_its_stop(victim: Victim, graph: str, **body: Any) -> tuple[str, str]:
     """A run whose process died when it had stopped; it was taken up again."""
-    thread, run = victim.start(graph, **body)
+    thread, run = victim.start(graph, after_seconds=1, **body)
     victim.die_before_the_end([thread])
     victim.server.start()
     assert victim.until_over(thread, run) == "success"
@@ -59,7 +59,7 @@ def test_run_that_was_let_go_on_stops_at_the_next_breakpoint(victim: Victim) -> 
     stops: dict[str, Any] = {"interrupt_before": ["n2", "n4"]}
     victim.client.runs.wait(thread, "six", input=HUMAN | {"delay": 0.02}, **stops)
     assert victim.starts(thread) == NODES[:1]
-    _, run = victim.start("six", thread, **stops)
+    _, run = victim.start("six", thread, after_seconds=1, **stops)
     victim.die_before_the_end([thread])
     victim.server.start()
     assert victim.until_over(thread, run) == "success"

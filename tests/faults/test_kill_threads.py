@@ -85,7 +85,7 @@ def test_stateless_run_whose_process_died_before_its_end_leaves_nothing(
     start: Callable[[Path], Victim], place: Path | str
 ) -> None:
     victim = start(CONFIG)
-    victim.client.runs.create(None, "six", input=HUMAN | {"delay": 0.1})
+    victim.client.runs.create(None, "six", input=HUMAN | {"delay": 0.1}, after_seconds=1)
     victim.die_before_the_end([found["thread_id"] for found in victim.client.threads.search()])
     victim.server.start()
     victim.until(lambda: rows_of_threads(place) == {})

@@ -81,7 +81,7 @@ def test_run_whose_process_died_before_its_end_is_told_of_once(
     start_victim: Callable[..., Victim], receiver: Receiver
 ) -> None:
     victim = start_victim(**ENVIRONMENT)
-    thread, run = victim.start("six", input={**HUMAN, "delay": 0.05}, webhook=receiver.url)
+    thread, run = victim.start("six", input={**HUMAN, "delay": 0.05}, webhook=receiver.url, after_seconds=1)
     victim.die_before_the_end([thread])
     assert receiver.received == []
     victim.server.start()

@@ -37,7 +37,10 @@ class Victim:
     is_scaled: bool = False
 
     def die_before_the_end(self, threads: list[str]) -> None:
-        """Wait until the process has died in the place of the end of a run on one of these threads."""
+        """Wait until the process has died in the place of the end of a run on one of these threads.
+
+        That of a quick run may be over by now: have it begin a second later.
+        """
         process = self.server.process
         assert process is not None
         self.last_breath.write_text(" ".join(threads))
