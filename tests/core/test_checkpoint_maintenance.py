@@ -296,13 +296,13 @@ def test_ancestors_are_needed_as_far_as_the_nearest_value_of_each_channel() -> N
     assert needed == {("", "3"), ("", "2")}
 
 
+# PostgreSQL's connections do not share a few threads.
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("slow", ["copy", "storage"])
 async def test_runs_read_while_large_threads_are_copied_and_measured(
     store: Checkpoints, monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
     """Any number of them at a time: what takes long has a thread of its own."""
-    if not isinstance(store, SqliteCheckpoints):
-        pytest.skip("PostgreSQL's connections do not share a few threads")
     thread, saver = uuid4(), store.saver()
     await save(saver, thread_config(thread))
     goes_on = threading.Event()

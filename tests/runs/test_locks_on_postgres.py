@@ -92,7 +92,7 @@ def test_a_run_ends_when_what_it_needs_for_it_is_free(
 ) -> None:
     thread, run = start(http, input={"delay": 0.01})
     another.execute("SELECT 1 FROM threads_thread FOR UPDATE")
-    until(lambda: server.log.count("the end of the attempt could not be written") > 10)
+    until(lambda: server.log.count("a write of the run is tried again") > 10)
     assert status(http, thread, run) == "running"
     another.rollback()
     until(lambda: status(http, thread, run) == "success")
