@@ -82,7 +82,6 @@ async def test_running_run_ends_and_writes_nothing_more(
     assert await in_db(Thread.objects.count) == await in_db(Run.objects.count) == 0
 
 
-@pytest.mark.skipif(IS_POSTGRES, reason="PostgreSQL deletes everything in one transaction")
 async def test_what_a_crash_left_is_finished_by_the_sweep(
     principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
