@@ -18,7 +18,7 @@ from array import array
 from collections import Counter, OrderedDict, UserString, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -159,7 +159,7 @@ def _model(packer: "Packer", model: BaseModel) -> Any:
         return packer.ext(MODEL, cls.__module__, cls.__qualname__, values, "model_validate_json", facts)
     except NoForm as error:
         # A serializer of the class may know a form of what has none here.
-        if (dumped := _attempted(model.model_dump)) is None:
+        if (dumped := _attempted(partial(model.model_dump, warnings=False))) is None:
             raise
         try:
             return packer.ext(MODEL, cls.__module__, cls.__qualname__, dumped, "model_validate_json")

@@ -129,7 +129,7 @@ class CarefulPacker(Packer):
     def form(self, value: Any) -> Any:
         try:
             return _packer.form(value)
-        except (TypeError, RecursionError):
+        except Exception:
             # Something in it is odd: look for it.
             pass
         try:

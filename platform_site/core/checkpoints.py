@@ -107,9 +107,9 @@ class Checkpoints(ABC):
 
     def memory_saver(self, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
         """A saver of its own in memory, for one run whose thread is not kept."""
-        from langgraph.checkpoint.memory import InMemorySaver
+        from platform_site.core.memory_saver import MemorySaver
 
-        return InMemorySaver(serde=serializer(allowlist))
+        return MemorySaver(serde=serializer(allowlist))
 
     @abstractmethod
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:

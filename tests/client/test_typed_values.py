@@ -91,3 +91,8 @@ async def test_a_value_that_has_no_form_is_named_where_only_the_end_is_stored(cl
     thread = await new_thread(client)
     error = (await wait(client, thread, "hopeless", input={"answer": ""}, durability="exit"))["__error__"]
     assert "a value of type _thread.lock in `bag.locks[0]`" in error["message"]
+
+
+async def test_a_value_that_has_no_form_is_named_in_a_run_without_a_thread(client: live.Client) -> None:
+    error = (await client.runs.wait(None, "hopeless", input={"answer": ""}, raise_error=False))["__error__"]
+    assert "a value of type _thread.lock in `bag.locks[0]`" in error["message"]
