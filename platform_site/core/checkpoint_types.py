@@ -10,9 +10,10 @@ import dataclasses
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Collection, Iterator
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -132,9 +133,17 @@ def _is_own(directory: Path, file: Path) -> bool:
     resolved = file.resolve()
     if not resolved.is_relative_to(directory):
         return False
-    # A project around Switchyard does not make Switchyard's own classes the project's.
+    # A project around them, in somebody's home directory for one, owns neither Python nor Switchyard.
+    if any(library.is_relative_to(directory) and resolved.is_relative_to(library) for library in _python()):
+        return False
     ours = ROOT.is_relative_to(directory) and resolved.is_relative_to(ROOT)
     return not (ours and resolved.relative_to(ROOT).parts[0] in OUR_MODULES)
+
+
+@cache
+def _python() -> frozenset[Path]:
+    """Return where the standard library is."""
+    return frozenset(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
 
 @lru_cache(maxsize=512)
@@ -200,7 +209,7 @@ class AllowedTypes:
         if (module := sys.modules.get(module_name)) is not None:
             return module
         named = self._is_named(module_name, qualified_name.rpartition(".")[2])
-        if not (named or self.rules.every_data_class or self.rules.defines(module_name, qualified_name)):
+        if not (named or self._is_every(module_name) or self.rules.defines(module_name, qualified_name)):
             raise TypeRefused(f"the project has no class {qualified_name} in a module {module_name}")
         try:
             return importlib.import_module(module_name)
@@ -211,8 +220,11 @@ class AllowedTypes:
         key = module_name, name
         return key in self.names or key in self.rules.names or key in self._learnt
 
+    def _is_every(self, module_name: str) -> bool:
+        return self.rules.every_data_class and module_name.partition(".")[0] not in OUR_MODULES
+
     def _allows(self, cls: type) -> bool:
-        if self.rules.every_data_class or self.rules.owns(cls.__module__) or self._names(cls):
+        if self._is_every(cls.__module__) or self.rules.owns(cls.__module__) or self._names(cls):
             return True
         return (cls.__module__, cls.__name__) in self._types_of_tasks()
 

@@ -20,7 +20,6 @@ from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 from pydantic import BaseModel
-from pydantic._internal._model_construction import ModelMetaclass
 
 from platform_site.core.checkpoint_forms import (
     ARRAY,
@@ -74,6 +73,8 @@ class Unpacker:
         before = len(self.degraded)
         generation = self.types.generation
         parts = self.unpack(data)
+        if not isinstance(parts, list) or len(parts) < 3:
+            return parts
         module, name, value = parts[:3]
         plain = _PLAIN.get((module, name))
         if plain is None and module in URL_MODULES and name.endswith(("Url", "Dsn")):
@@ -201,8 +202,7 @@ def _with_fields(cls: Any, values: dict[str, Any]) -> Any:
 
 
 def _model(cls: Any, values: dict[str, Any], facts: dict[str, Any] | None, *, is_whole: bool) -> Any:
-    metaclass: Any = type(cls)
-    if facts is None or metaclass is not ModelMetaclass:
+    if facts is None or type(cls) is not type(BaseModel):
         # Packed by LangGraph's serializer; or a class whose metaclass does more, as SQLModel's does.
         try:
             return cls(**values)

@@ -96,3 +96,13 @@ async def test_a_value_that_has_no_form_is_named_where_only_the_end_is_stored(cl
 async def test_a_value_that_has_no_form_is_named_in_a_run_without_a_thread(client: live.Client) -> None:
     error = (await client.runs.wait(None, "hopeless", input={"answer": ""}, raise_error=False))["__error__"]
     assert "a value of type _thread.lock in `bag.locks[0]`" in error["message"]
+
+
+async def test_a_thread_whose_run_was_refused_goes_on_from_its_last_state(client: live.Client) -> None:
+    thread = await new_thread(client)
+    await wait(client, thread, "hopeless", input={"answer": "kept"})
+    state = await client.threads.get_state(thread)
+    assert (state["values"], state["next"]) == ({"answer": "kept"}, ["lock"])
+    assert (await wait(client, thread, "stranger", input={"answer": "next"}))["bag"] == {
+        "answers": [{"text": "hello", "generation_info": None, "type": "Generation"}]
+    }
