@@ -103,6 +103,10 @@ MAX_CONNECTIONS = _env_int("MAX_CONNECTIONS", 10_000, 1)
 # Those of one address, of IPv6 one /64 network; 0 for no limit, as where all come from this machine or from a proxy.
 MAX_CONNECTIONS_PER_ADDRESS = _env_int("MAX_CONNECTIONS_PER_ADDRESS", 0 if IS_LOOPBACK or BEHIND_TLS_PROXY else 1000)
 
+# Whether `checkpointer.serde.pickle_fallback` of langgraph.json has its effect. Who can write to the database can then
+# run code in the server.
+ALLOW_PICKLE = _env_bool("ALLOW_PICKLE", False)
+
 # --- Limits; 0 is none ---------------------------------------------------------------------------
 # Most bytes of a state, packed: what a checkpoint holds, and what one node returns. A run that exceeds them fails.
 MAX_STATE_BYTES = _env_int("MAX_STATE_BYTES", 64_000_000)

@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, PendingWrite, get_checkpoint_id, writes_sort_key
-from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.utils import search_where
 
 from platform_site.core.checkpoint_chains import Place, Row, Stored, needed_by, row_of
+from platform_site.core.checkpoint_serializer import CheckpointSerializer
 from platform_site.core.checkpoints import PORTION_BYTES, PORTION_ROWS, adopted
 
 # Checkpoints that a listing reads and unpacks in one go, and their bytes: it ends when either is reached.
@@ -23,7 +24,7 @@ _Row = tuple[str, str, str, str | None, str, bytes | None, bytes]
 
 
 def read_tuple(
-    connection: sqlite3.Connection, serde: SerializerProtocol, config: RunnableConfig
+    connection: sqlite3.Connection, serde: CheckpointSerializer, config: RunnableConfig
 ) -> CheckpointTuple | None:
     configurable = config["configurable"]
     params = [str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")]
@@ -39,7 +40,7 @@ def read_tuple(
 
 def read_first_page(
     connection: sqlite3.Connection,
-    serde: SerializerProtocol,
+    serde: CheckpointSerializer,
     config: RunnableConfig | None,
     filter: dict[str, Any] | None,
     before: RunnableConfig | None,
@@ -70,7 +71,7 @@ def _pages(rows: Iterable[tuple[int, int | None]]) -> deque[list[int]]:
     return pages
 
 
-def read_page(connection: sqlite3.Connection, serde: SerializerProtocol, ids: Sequence[int]) -> list[CheckpointTuple]:
+def read_page(connection: sqlite3.Connection, serde: CheckpointSerializer, ids: Sequence[int]) -> list[CheckpointTuple]:
     """The checkpoints with these row ids, in this order; one query for the rows and one a namespace for writes."""
     marks = ",".join("?" * len(ids))
     found: dict[int, _Row] = {
@@ -88,7 +89,7 @@ def read_page(connection: sqlite3.Connection, serde: SerializerProtocol, ids: Se
 
 def _writes(
     connection: sqlite3.Connection,
-    serde: SerializerProtocol,
+    serde: CheckpointSerializer,
     thread_id: str,
     namespace: str,
     checkpoint_ids: Sequence[str],
@@ -102,13 +103,13 @@ def _writes(
     rows.sort(key=lambda row: writes_sort_key(row[1], row[2], row[3]))
     writes: dict[tuple[str, str, str], list[PendingWrite]] = {}
     for checkpoint_id, _, task_id, _, channel, type_, value in rows:
-        pending = (task_id, channel, serde.loads_typed((type_, value)))
+        pending = (task_id, channel, serde.loads_channel(channel, (type_, value)))
         writes.setdefault((thread_id, namespace, checkpoint_id), []).append(pending)
     return writes
 
 
 def _unpacked(
-    serde: SerializerProtocol, row: _Row, writes: Mapping[tuple[str, str, str], list[PendingWrite]]
+    serde: CheckpointSerializer, row: _Row, writes: Mapping[tuple[str, str, str], list[PendingWrite]]
 ) -> CheckpointTuple:
     thread_id, namespace, checkpoint_id, parent_id, type_, metadata, checkpoint = row
     return CheckpointTuple(
@@ -150,7 +151,7 @@ def delete_portion(connection: sqlite3.Connection, thread_ids: Sequence[str]) ->
     return True
 
 
-def delete_run(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, run_id: str) -> None:
+def delete_run(connection: sqlite3.Connection, serde: JsonPlusSerializer, thread_id: str, run_id: str) -> None:
     """Delete the run's checkpoints with their writes, and its writes on others: what they replaced is there again.
 
     What the delta channels of later checkpoints are rebuilt from stays.
@@ -213,7 +214,7 @@ def _take_back_writes(
 
 
 def _needed_by_others(
-    connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str, doomed: Collection[Place]
+    connection: sqlite3.Connection, serde: JsonPlusSerializer, thread_id: str, doomed: Collection[Place]
 ) -> tuple[set[Place], set[str]]:
     """The checkpoints from which the delta channels of those that are not doomed are rebuilt; the channels."""
     uses_deltas = connection.execute(
@@ -229,7 +230,7 @@ def _needed_by_others(
     return needed_by(survivors, rows, stored_in(connection, serde, thread_id)), deltas
 
 
-def delete_runs(connection: sqlite3.Connection, serde: SerializerProtocol, run_ids: Sequence[str]) -> None:
+def delete_runs(connection: sqlite3.Connection, serde: JsonPlusSerializer, run_ids: Sequence[str]) -> None:
     for run_id in run_ids:
         for (thread_id,) in connection.execute(
             "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ?", (str(run_id),)
@@ -247,7 +248,7 @@ def thread_rows(connection: sqlite3.Connection, thread_id: str) -> dict[Place, R
     return {row.place: row for row in rows}
 
 
-def stored_in(connection: sqlite3.Connection, serde: SerializerProtocol, thread_id: str) -> Stored:
+def stored_in(connection: sqlite3.Connection, serde: JsonPlusSerializer, thread_id: str) -> Stored:
     """Reads which channels a checkpoint holds values of."""
 
     def stored(namespace: str, checkpoint_id: str) -> Collection[str]:

@@ -13,10 +13,13 @@ from uuid import UUID
 from django.conf import settings
 
 from platform_site.core.checkpoint_storage import Storage
+from platform_site.core.config import config
 from platform_site.core.errors import StateTooLarge
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from platform_site.core.checkpoint_types import TypeRules
 
 # The task under which LangGraph stores what comes from outside: a command, a resume value for no particular task.
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
@@ -106,7 +109,7 @@ class Checkpoints(ABC):
         """A saver of its own in memory, for one run whose thread is not kept."""
         from langgraph.checkpoint.memory import InMemorySaver
 
-        return InMemorySaver(serde=_serde(frozenset(allowlist)))
+        return InMemorySaver(serde=serializer(allowlist))
 
     @abstractmethod
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
@@ -203,25 +206,29 @@ def require_state_size(size: int) -> None:
 
 
 @cache
-def _serde(allowlist: frozenset[tuple[str, ...]]) -> Any:
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+def _serde(allowlist: frozenset[tuple[str, ...]], rules: "TypeRules") -> Any:
+    from platform_site.core.checkpoint_serializer import CheckpointSerializer
+    from platform_site.core.checkpoint_types import AllowedTypes
 
-    class BoundedSerializer(JsonPlusSerializer):
-        """LangGraph's serializer, which packs no value that is larger than a state may be."""
+    class BoundedSerializer(CheckpointSerializer):
+        """A serializer that packs no value that is larger than a state may be."""
 
         def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
             packed = super().dumps_typed(obj)
             require_state_size(len(packed[1]))
             return packed
 
-    # None: strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
-    serde = BoundedSerializer(allowed_msgpack_modules=None)
-    return serde.with_msgpack_allowlist(allowlist) if allowlist else serde
+    return BoundedSerializer(AllowedTypes(allowlist, rules))
 
 
-def serializer(allowlist: Allowlist) -> Any:
-    """LangGraph's serializer with the allowlist, made once for each."""
-    return _serde(frozenset(allowlist))
+def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
+    """Return the serializer that rebuilds the project's types and those of the allowlist, made once for each.
+
+    `rules` are those of the configuration that this process serves, unless they are given.
+    """
+    from platform_site.core.checkpoint_types import type_rules
+
+    return _serde(frozenset(allowlist), type_rules(config()) if rules is None else rules)
 
 
 @cache

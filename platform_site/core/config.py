@@ -108,6 +108,14 @@ class Config:
         serde = self.checkpointer.serde if self.checkpointer else None
         return serde.allowed_types if serde else frozenset()
 
+    @property
+    def allows_pickles(self) -> bool:
+        """Whether checkpoints may hold pickles: both the file and the operator's setting must say so."""
+        from django.conf import settings
+
+        serde = self.checkpointer.serde if self.checkpointer else None
+        return serde is not None and serde.pickle_fallback and settings.ALLOW_PICKLE
+
     def apply(self) -> None:
         """Set the variables that are not set yet and append the directories to the import path."""
         for name, value in self.env.items():
@@ -343,6 +351,8 @@ def _unknown_keys(section: sections.Section, prefix: str = "") -> Iterator[str]:
 
 
 def _without_effect(directory: Path, written: sections.File) -> Iterator[str]:
+    from django.conf import settings
+
     for key in ("app", "middleware_order", "enable_custom_route_auth"):
         if written.http and key in written.http.model_fields_set:
             yield f"`http.{key}` has no effect: routes of one's own are not available in this version of Switchyard"
@@ -350,10 +360,5 @@ def _without_effect(directory: Path, written: sections.File) -> Iterator[str]:
         if not _is_local(entry) and (directory / entry).is_dir():
             yield f"`dependencies`: {entry!r} is read as the name of a package; write './{entry}' for the directory"
     serde = written.checkpointer.serde if written.checkpointer else None
-    if serde and serde.allowed_msgpack_modules is True:
-        yield (
-            "`checkpointer.serde.allowed_msgpack_modules`: true is read as null (only types that the graphs' own "
-            "schemas name are allowed in checkpoints); list the others as [module, name]"
-        )
-    if serde and serde.pickle_fallback:
-        yield "`checkpointer.serde.pickle_fallback` has no effect: checkpoints are never unpickled"
+    if serde and serde.pickle_fallback and not settings.ALLOW_PICKLE:
+        yield "`checkpointer.serde.pickle_fallback` has no effect without the setting ALLOW_PICKLE=true"

@@ -23,9 +23,9 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     get_serializable_checkpoint_metadata,
+    writes_sort_key,
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import DataError, DivisionByZero, PipelineAborted
@@ -33,7 +33,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from platform_site.core.checkpoints import DatabaseBusy, EditLease, Fence, LeaseLost, require_state_size
+from platform_site.core.checkpoint_serializer import CheckpointSerializer
+from platform_site.core.checkpoints import DatabaseBusy, EditLease, Fence, LeaseLost, require_state_size, serializer
 from platform_site.core.database import LOCKED, LOCKED_PAUSE_SECONDS
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
 from platform_site.core.postgres_pool import LoopPools, Pool, answers, told_if_away
@@ -105,10 +106,26 @@ async def _pack(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def _is_inline(value: Any) -> bool:
-    """Return whether LangGraph keeps the value in the JSON of the checkpoint, which has no NUL, and not as a blob."""
-    if isinstance(value, str):
-        return "\0" not in value
-    return value is None or isinstance(value, int | float)
+    """Return whether the value is kept in the JSON of the checkpoint, which loses nothing of it, and not as a blob.
+
+    LangGraph keeps every text and number there, also an enum's, and what the database refuses in JSON.
+    """
+    cls = type(value)
+    if cls is str:
+        return "\0" not in value and (value.isascii() or _is_unicode(value))
+    if cls is float:
+        # The database writes a large one without a point: it would come back as an integer.
+        return abs(value) < 1e15
+    return value is None or cls is bool or (cls is int and abs(value) < 2**63)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate.
+        return False
+    return True
 
 
 def _packed_json(value: Any) -> Jsonb:
@@ -126,10 +143,11 @@ class PooledPostgresSaver(AsyncPostgresSaver):
     INSERT_CHECKPOINT_WRITES_SQL = _KEEP_WRITE
 
     def __init__(
-        self, pools: LoopPools, *, serde: SerializerProtocol | None = None, fence: Fence | None = None
+        self, pools: LoopPools, *, serde: CheckpointSerializer | None = None, fence: Fence | None = None
     ) -> None:
         # Without a connection: `_cursor`, the only one who uses it, takes one from the pool, which may not be open yet.
-        super().__init__(cast(Any, None), serde=serde)
+        super().__init__(cast(Any, None), serde=serde or serializer(()))
+        self.serde: CheckpointSerializer
         self._pools = pools
         self._fence = fence
 
@@ -284,8 +302,44 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         writes: Sequence[tuple[str, Any]],
     ) -> list[tuple[Any, ...]]:
         run_id = str(self._fence.run_id) if self._fence is not None and self._fence.run_id is not None else None
-        rows = super()._dump_writes(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, writes)
-        return [(*row, run_id) for row in rows]
+        return [
+            (
+                thread_id,
+                checkpoint_ns,
+                checkpoint_id,
+                task_id,
+                task_path,
+                WRITES_IDX_MAP.get(channel, index),
+                channel,
+                *self.serde.dumps_channel(channel, value, task_path),
+                run_id,
+            )
+            for index, (channel, value) in enumerate(writes)
+        ]
+
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
+        return [
+            (thread_id, checkpoint_ns, channel, str(version), *self.serde.dumps_channel(channel, values[channel]))
+            for channel, version in versions.items()
+        ]
+
+    def _load_blobs(self, blob_values: list[tuple[bytes, bytes, bytes]]) -> dict[str, Any]:
+        return {
+            channel.decode(): self.serde.loads_channel(channel.decode(), (type_.decode(), value))
+            for channel, type_, value in blob_values or ()
+            if type_ != b"empty"
+        }
+
+    def _load_writes(
+        self, writes: list[tuple[bytes, bytes, bytes, bytes, bytes, bytes]] | None
+    ) -> list[tuple[str, str, Any]]:
+        rows = sorted(writes or [], key=lambda row: writes_sort_key(row[4].decode(), row[0].decode(), int(row[5])))
+        return [
+            (task.decode(), channel.decode(), self.serde.loads_channel(channel.decode(), (type_.decode(), value)))
+            for task, channel, type_, value, _, _ in rows
+        ]
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         async with self._pools.connection() as connection:

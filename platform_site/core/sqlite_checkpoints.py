@@ -9,6 +9,7 @@ from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
 from platform_site.core.checkpoint_rows import delete_portion, delete_run, delete_threads, thread_rows
+from platform_site.core.checkpoint_serializer import keys_only
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     INTERRUPT_INDEX,
@@ -94,7 +95,7 @@ class SqliteCheckpoints(Checkpoints):
         return fence.lease_owner
 
     async def delete_run(self, thread_id: UUID, run_id: UUID) -> None:
-        await self._file.write(lambda connection: delete_run(connection, serializer(()), str(thread_id), str(run_id)))
+        await self._file.write(lambda connection: delete_run(connection, keys_only(), str(thread_id), str(run_id)))
 
     async def copy_thread(self, source: UUID, target: UUID) -> None:
         # One reader's transaction sees one moment, however long it takes.
@@ -106,7 +107,7 @@ class SqliteCheckpoints(Checkpoints):
         known = await self._file.read(lambda connection: thread_rows(connection, str(thread_id)).keys())
         busy = await is_busy()
         gone = await self._file.write(
-            lambda connection: cut_off_past(connection, serializer(()), str(thread_id), known, is_busy=busy)
+            lambda connection: cut_off_past(connection, keys_only(), str(thread_id), known, is_busy=busy)
         )
         for start in range(0, len(gone), PRUNED_TOGETHER):
             portion = gone[start : start + PRUNED_TOGETHER]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import ormsgpack
-from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from platform_site.core.checkpoint_chains import STRATEGIES, Place, known_rows, latest_and_needed
 from platform_site.core.checkpoint_rows import delete_threads, stored_in, thread_rows
@@ -61,7 +61,7 @@ def copy_thread(connection: sqlite3.Connection, source: str, target: str) -> Non
         )
 
 
-def prune(connection: sqlite3.Connection, serde: SerializerProtocol, thread_ids: Sequence[str], strategy: str) -> None:
+def prune(connection: sqlite3.Connection, serde: JsonPlusSerializer, thread_ids: Sequence[str], strategy: str) -> None:
     """`delete` everything of the threads, or `keep_latest`: see `latest_and_needed`."""
     if strategy not in STRATEGIES:
         raise ValueError(f"Unknown prune strategy: {strategy!r}")
@@ -74,7 +74,7 @@ def prune(connection: sqlite3.Connection, serde: SerializerProtocol, thread_ids:
 
 def keep_latest(
     connection: sqlite3.Connection,
-    serde: SerializerProtocol,
+    serde: JsonPlusSerializer,
     thread_id: str,
     known: Collection[Place] | None = None,
     *,
@@ -86,7 +86,7 @@ def keep_latest(
 
 def cut_off_past(
     connection: sqlite3.Connection,
-    serde: SerializerProtocol,
+    serde: JsonPlusSerializer,
     thread_id: str,
     known: Collection[Place] | None,
     *,

@@ -20,7 +20,6 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from platform_site.core.checkpoint_file import CheckpointFile, Work
@@ -32,6 +31,7 @@ from platform_site.core.checkpoint_rows import (
     read_page,
     read_tuple,
 )
+from platform_site.core.checkpoint_serializer import CheckpointSerializer
 from platform_site.core.checkpoints import Fence, LeaseLost, require_state_size, serializer
 from platform_site.core.sqlite_maintenance import copy_thread, prune
 from platform_site.core.wire import keep
@@ -67,9 +67,10 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     """
 
     def __init__(
-        self, file: CheckpointFile, *, serde: SerializerProtocol | None = None, fence: Fence | None = None
+        self, file: CheckpointFile, *, serde: CheckpointSerializer | None = None, fence: Fence | None = None
     ) -> None:
         super().__init__(serde=serde or serializer(()))
+        self.serde: CheckpointSerializer
         self._file = file
         self._fence = fence
 
@@ -195,7 +196,7 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
                 task_path,
                 _run_id(run_id),
                 channel,
-                *self.serde.dumps_typed(value),
+                *self.serde.dumps_channel(channel, value, task_path),
             )
             for index, (channel, value) in enumerate(writes)
         ]

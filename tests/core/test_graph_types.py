@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from platform_site.core.checkpoint_types import TypeRules
+from platform_site.core.checkpoints import serializer
 from platform_site.core.graphs import GraphRegistry
 from tests.core.projects import clean_imports, registry_of
 
@@ -53,10 +54,10 @@ def agent(tmp_path: Path, source: str, **config: Any) -> GraphRegistry:
     return registry_of(tmp_path, {"agent.py": source}, **config)
 
 
-async def shop_state(registry: GraphRegistry) -> dict[str, Any]:
+async def shop_state(registry: GraphRegistry, rules: TypeRules) -> dict[str, Any]:
     """The state of a run, read back by another copy of the graph."""
     config: Any = {"configurable": {"thread_id": "1"}}
-    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    saver = InMemorySaver(serde=serializer((), rules))
     options: dict[str, Any] = {"checkpointer": saver, "store": None}
     async with registry.open("agent", config, **options, access="run") as graph:
         await graph.ainvoke({}, config)
@@ -65,17 +66,26 @@ async def shop_state(registry: GraphRegistry) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tail", ["graph = builder.compile()", "graph = builder", "def graph(): return builder"])
-async def test_types_of_the_graphs_schemas_survive_a_checkpoint_and_others_do_not(tmp_path: Path, tail: str) -> None:
-    values = await shop_state(agent(tmp_path, TYPES + tail))
+async def test_types_of_the_graphs_schemas_survive_a_checkpoint(tmp_path: Path, tail: str) -> None:
+    values = await shop_state(agent(tmp_path, TYPES + tail), TypeRules())
     module: Any = sys.modules["agent"]
     assert values["order"] == module.Order(7)
     assert values["customer"] == module.Customer(name="Ann")
+
+
+async def test_types_of_the_project_survive_where_no_schema_names_them(tmp_path: Path) -> None:
+    values = await shop_state(agent(tmp_path, TYPES + "graph = builder"), TypeRules(directories=(tmp_path,)))
+    assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}
+
+
+async def test_other_types_come_back_as_plain_data(tmp_path: Path) -> None:
+    values = await shop_state(agent(tmp_path, TYPES + "graph = builder"), TypeRules())
     assert values["bare"] == {"who": {"name": "Eve"}}
 
 
 async def test_more_types_are_allowed_by_the_configuration(tmp_path: Path) -> None:
     allowed = {"serde": {"allowed_msgpack_modules": [["agent", "Stranger"]]}}
-    values = await shop_state(agent(tmp_path, TYPES + "graph = builder", checkpointer=allowed))
+    values = await shop_state(agent(tmp_path, TYPES + "graph = builder", checkpointer=allowed), TypeRules())
     assert values["bare"] == {"who": sys.modules["agent"].Stranger(name="Eve")}
 
 
