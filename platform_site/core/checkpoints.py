@@ -218,7 +218,7 @@ def _serde(allowlist: frozenset[tuple[str, ...]], rules: "TypeRules") -> Any:
             require_state_size(len(packed[1]))
             return packed
 
-    return BoundedSerializer(AllowedTypes(allowlist, rules))
+    return BoundedSerializer(AllowedTypes(allowlist, rules), json_types=rules.json_names)
 
 
 def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
