@@ -226,9 +226,7 @@ def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
 
     `rules` are those of the configuration that this process serves, unless they are given.
     """
-    from platform_site.core.checkpoint_types import type_rules
-
-    return _serde(frozenset(allowlist), type_rules(config()) if rules is None else rules)
+    return _serde(frozenset(allowlist), config().type_rules if rules is None else rules)
 
 
 @cache
