@@ -55,25 +55,38 @@ class Packer:
 
 
 class ValueNotStorable(NoForm):
-    """A value that a checkpoint cannot hold. The message names the key under which it is, and its type."""
+    """A value that a checkpoint cannot hold. The message names the key under which it is, its type and the node."""
 
-    def __init__(self, path: list[Any], value: Any, reason: str = "", node: str | None = None) -> None:
-        self.path, self.value, self.reason, self.node = path, value, reason, node
+    def __init__(self, path: list[Any], value: Any, reason: str = "") -> None:
+        self.path, self.value, self.reason = path, value, reason
+        # The task that returned the value, and its node, as far as they are known.
+        self.task_id = ""
+        self.node: str | None = None
         super().__init__(self._text())
 
-    def returned_by(self, node: str | None, channel: str | None = None) -> "ValueNotStorable":
-        """Return the same error with the node that returned the value, and the channel that the path begins with."""
-        path = self.path if channel is None else [channel, *self.path]
-        return ValueNotStorable(path, self.value, self.reason, node)
+    def under(self, channel: str, task_id: str) -> "ValueNotStorable":
+        """Return this error with the channel under which the value was written."""
+        if not channel.startswith(("__", "branch:")):
+            self.path = [channel, *self.path]
+        self.task_id = task_id
+        self.args = (self._text(),)
+        return self
+
+    def returned_by(self, node: str | None) -> None:
+        """Name the node that returned the value."""
+        self.node = node
+        self.args = (self._text(),)
 
     def _text(self) -> str:
         cls = type(self.value)
         kind = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-        place = f"`{shown_path(self.path)}`" if self.path else "the value"
-        returned = f"Node '{self.node}' returned {place} with" if self.node else f"{place} holds"
+        # A checkpoint that was packed as one begins with its own key.
+        path = self.path[1:] if self.path[:1] == ["channel_values"] else self.path
+        place = f" in `{shown_path(path)}`" if path else ""
+        returned = f"Node '{self.node}' returned" if self.node else "The state has"
         why = f" ({self.reason})" if self.reason else ""
         return (
-            f"{returned[:1].upper()}{returned[1:]} a value of type {kind}, which checkpoints cannot store{why}. "
+            f"{returned} a value of type {kind}{place}, which checkpoints cannot store{why}. "
             "Expected plain data, messages, dataclasses, Pydantic models, enums, named tuples, arrays or tables"
         )
 

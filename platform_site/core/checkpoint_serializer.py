@@ -5,6 +5,7 @@ It reads what LangGraph's serializer has written. Imported only where checkpoint
 
 import copy
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ logger = logging.getLogger("switchyard.runs")
 
 # Types that are told of in the log: each once in the life of the process, and not more than these.
 _MOST_TOLD = 1000
+_LOSSES_IN_ERROR = 5
+_ADVICE = " More types are allowed in `checkpointer.serde.allowed_msgpack_modules` of langgraph.json."
+# LangGraph's note on an exception of a node.
+_NODE_IN_NOTE = re.compile(r"During task with name '([^']*)'")
 _told: set[tuple[str, str]] = set()
 
 
@@ -32,7 +37,8 @@ class Loss(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"`{self.key}` was stored as {self.module}.{self.name} and came back as plain data: {self.reason}"
+        key = f"`{self.key}` was" if self.key else "a value that was"
+        return f"{key} stored as {self.module}.{self.name} and cannot be rebuilt, because {self.reason}"
 
 
 class Losses:
@@ -57,6 +63,17 @@ class Losses:
                 # The whole checkpoint was packed as one.
                 path = path[1:]
             self._of_types[key] = Loss(shown_path(path), *key, reason)
+
+
+def told_losses(error: BaseException, losses: Losses) -> str:
+    """Return sentences on what was lost when checkpoints were read, for the text of a run's error. Begin with a space.
+
+    A node that is given a dict in place of an object fails by it, and its own message does not say why.
+    """
+    notes = " ".join(getattr(error, "__notes__", ()))
+    node = f"Node '{found[1]}' was given" if (found := _NODE_IN_NOTE.search(notes)) else "The run was given"
+    told = "".join(f" {node} plain data: {loss}." for loss in list(losses)[:_LOSSES_IN_ERROR])
+    return told + _ADVICE if told else ""
 
 
 class CheckpointSerializer(JsonPlusSerializer):
@@ -97,12 +114,12 @@ class CheckpointSerializer(JsonPlusSerializer):
             return "bytearray", bytes(obj)
         return "msgpack", packed(obj, pickles=self.types.rules.pickles)
 
-    def dumps_channel(self, channel: str, value: Any, task_path: str = "") -> tuple[str, bytes]:
-        """Pack a value of the state. Raises `ValueNotStorable`, which names its key and the node that returned it."""
+    def dumps_channel(self, channel: str, value: Any, task_id: str = "") -> tuple[str, bytes]:
+        """Pack a value of the state. Raises `ValueNotStorable`, which names its key and knows its task."""
         try:
             return self.dumps_typed(value)
         except ValueNotStorable as error:
-            raise error.returned_by(_node(task_path), None if channel.startswith("__") else channel) from None
+            raise error.under(channel, task_id) from None
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         return self.loads_channel(None, data)
@@ -127,12 +144,6 @@ class CheckpointSerializer(JsonPlusSerializer):
         for loss in losses:
             if any((loss.module, loss.name) == (item.module, item.name) for item in new):
                 logger.warning("a value of a checkpoint: %s", loss)
-
-
-def _node(task_path: str) -> str | None:
-    """Return the node of a task that LangGraph started along an edge; the path of another one does not tell it."""
-    kind, _, name = task_path.partition(", ")
-    return name if kind == "~__pregel_pull" and name else None
 
 
 def keys_only() -> JsonPlusSerializer:

@@ -62,6 +62,8 @@ class TypeRules:
     directories: tuple[Path, ...] = ()
     # (module, name) of further types.
     names: frozenset[TypeName] = frozenset()
+    # The same for what old versions of LangGraph have written as JSON.
+    json_names: frozenset[TypeName] = frozenset()
     # Data classes of every module, installed ones included.
     every_data_class: bool = False
     # Values that have no other form are pickled, and pickles are read.
@@ -110,6 +112,7 @@ def type_rules(config: Config) -> TypeRules:
     return TypeRules(
         directories=tuple(dict.fromkeys(directory.resolve() for directory in directories)),
         names=config.allowed_types,
+        json_names=serde.allowed_json_types if serde is not None else frozenset(),
         every_data_class=serde is not None and serde.allowed_msgpack_modules is True,
         pickles=config.allows_pickles,
     )

@@ -218,7 +218,7 @@ def _serde(allowlist: frozenset[tuple[str, ...]], rules: "TypeRules") -> Any:
             require_state_size(len(packed[1]))
             return packed
 
-    return BoundedSerializer(AllowedTypes(allowlist, rules))
+    return BoundedSerializer(AllowedTypes(allowlist, rules), json_types=rules.json_names)
 
 
 def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
@@ -226,9 +226,7 @@ def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
 
     `rules` are those of the configuration that this process serves, unless they are given.
     """
-    from platform_site.core.checkpoint_types import type_rules
-
-    return _serde(frozenset(allowlist), type_rules(config()) if rules is None else rules)
+    return _serde(frozenset(allowlist), config().type_rules if rules is None else rules)
 
 
 @cache

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from platform_site.core import config_sections as sections
+
+if TYPE_CHECKING:
+    from platform_site.core.checkpoint_types import TypeRules
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +118,13 @@ class Config:
 
         serde = self.checkpointer.serde if self.checkpointer else None
         return serde is not None and serde.pickle_fallback and settings.ALLOW_PICKLE
+
+    @cached_property
+    def type_rules(self) -> "TypeRules":
+        """Which classes the checkpoints of all graphs may bring back."""
+        from platform_site.core.checkpoint_types import type_rules
+
+        return type_rules(self)
 
     def apply(self) -> None:
         """Set the variables that are not set yet and append the directories to the import path."""

@@ -110,6 +110,12 @@ class Serde(Section):
             return frozenset()
         return frozenset((".".join(entry[:-1]), entry[-1]) for entry in listed)
 
+    @property
+    def allowed_json_types(self) -> frozenset[tuple[str, ...]]:
+        """The path of each type listed for JSON, as LangGraph compares it."""
+        listed = self.allowed_json_modules
+        return frozenset(tuple(entry) for entry in listed) if isinstance(listed, list) else frozenset()
+
 
 class Checkpointer(Section):
     ttl: CheckpointerTTL | None = None

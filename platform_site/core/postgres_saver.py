@@ -311,7 +311,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 task_path,
                 WRITES_IDX_MAP.get(channel, index),
                 channel,
-                *self.serde.dumps_channel(channel, value, task_path),
+                *self.serde.dumps_channel(channel, value, task_id),
                 run_id,
             )
             for index, (channel, value) in enumerate(writes)

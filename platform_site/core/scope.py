@@ -8,7 +8,7 @@ by its caller which thread is meant, so it asks the scope first.
 import copy
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
+from platform_site.core.checkpoint_serializer import CheckpointSerializer, Losses
 from platform_site.core.checkpoints import Allowlist, Fence, checkpoints
 from platform_site.core.events import feed_of
 from platform_site.core.run_config import SERVER_KEYS
@@ -48,13 +49,21 @@ class Scope:
         if self.fence is not None and self.fence.run_id != self.run_id:
             raise OutOfScope(f"The lease of run {self.fence.run_id} is none of run {self.run_id}")
 
-    def saver(self, allowlist: Allowlist = ()) -> "ScopedSaver":
-        """Return a saver for the current event loop that refuses every thread and run but these."""
+    def saver(self, allowlist: Allowlist = (), losses: Losses | None = None) -> "ScopedSaver":
+        """Return a saver for the current event loop that refuses every thread and run but these.
+
+        What it reads and cannot rebuild is noted in `losses`.
+        """
+        inner: BaseCheckpointSaver[str]
         if self.is_temporary:
-            return ScopedSaver(checkpoints().memory_saver(allowlist), self)
-        if self.fence is not None:
-            return ScopedSaver(checkpoints().saver_for_run(self.fence, allowlist), self)
-        return ScopedSaver(checkpoints().saver(allowlist), self)
+            inner = checkpoints().memory_saver(allowlist)
+        elif self.fence is not None:
+            inner = checkpoints().saver_for_run(self.fence, allowlist)
+        else:
+            inner = checkpoints().saver(allowlist)
+        if losses is not None:
+            inner.serde = cast(CheckpointSerializer, inner.serde).noting(losses)
+        return ScopedSaver(inner, self)
 
     def store(self) -> WorkspaceStore:
         """Return the workspace's store for the current event loop; an attempt writes to it under its lease."""

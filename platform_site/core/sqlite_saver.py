@@ -196,7 +196,7 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
                 task_path,
                 _run_id(run_id),
                 channel,
-                *self.serde.dumps_channel(channel, value, task_path),
+                *self.serde.dumps_channel(channel, value, task_id),
             )
             for index, (channel, value) in enumerate(writes)
         ]

@@ -20,6 +20,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from platform_site.core import metrics
+from platform_site.core.checkpoint_packing import ValueNotStorable
+from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
@@ -98,6 +100,8 @@ class Attempt:
         self._stopper: Stopper | None = None
         self._telemetry = Telemetry(claim)
         self._recorder = self._telemetry.recorder
+        # What this attempt read from checkpoints as plain data, though it was stored as something else.
+        self._losses = Losses()
         self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
 
     @property
@@ -291,7 +295,7 @@ class Attempt:
         config, self._context = attempt_config(claim, graphs.context_keys(claim.graph_id))
         config["callbacks"] = [self._recorder]
         scope = self.scope
-        saver, store = scope.saver(graphs.allowlist(claim.graph_id)), scope.store()
+        saver, store = scope.saver(graphs.allowlist(claim.graph_id), self._losses), scope.store()
         async with graphs.open(
             claim.graph_id, config, checkpointer=saver, store=store, access="run", context=self._context
         ) as graph:
@@ -345,10 +349,13 @@ class Attempt:
 
     def _failed(self, error: BaseException) -> Ending:
         logger.info("failed with %s: %s", type(error).__name__, error)
+        if isinstance(error, ValueNotStorable):
+            error.returned_by(self._recorder.node_of(error.task_id))
+        body, told = error_body(error), told_losses(error, self._losses)
         return Ending(
             RunStatus.ERROR,
-            error=error_body(error),
-            error_text=str(error),
+            error={**body, "message": body["message"] + told},
+            error_text=f"{error}{told}",
             error_traceback="".join(traceback.format_exception(error)),
         )
 

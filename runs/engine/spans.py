@@ -12,6 +12,8 @@ from runs.models import RunSpan
 ERROR_LENGTH = 2000
 NAME_LENGTH = 200
 NAMESPACE_LENGTH = 500
+# Tasks whose nodes are known by name: more than run side by side.
+TASKS_KNOWN = 1000
 
 
 def storable(text: str) -> str:
@@ -33,6 +35,8 @@ class SpanRecorder(BaseCallbackHandler):
         self._open: dict[UUID, RunSpan] = {}
         # The open nodes, by the namespace in which their own calls run.
         self._nodes: dict[str, UUID] = {}
+        # The nodes of the newest tasks, by the id of the task.
+        self._of_tasks: dict[str, str] = {}
         self._ended: list[RunSpan] = []
         self.input_tokens = 0
         self.output_tokens = 0
@@ -62,6 +66,10 @@ class SpanRecorder(BaseCallbackHandler):
         """The nodes that work now, by name."""
         return sorted({span.name for span in list(self._open.values()) if span.kind == RunSpan.Kind.NODE})
 
+    def node_of(self, task_id: str) -> str | None:
+        """Return the name of the task's node, or None if too many tasks have begun since."""
+        return self._of_tasks.get(task_id)
+
     @property
     def has_ended_spans(self) -> bool:
         return bool(self._ended)
@@ -78,6 +86,9 @@ class SpanRecorder(BaseCallbackHandler):
             parent = self._nodes.get(namespace.rpartition("|")[0] if is_node else namespace)
         if is_node:
             self._nodes[namespace] = run_id
+            self._of_tasks[namespace.rpartition(":")[2]] = storable(name)
+            if len(self._of_tasks) > TASKS_KNOWN:
+                del self._of_tasks[next(iter(self._of_tasks))]
         self._open[run_id] = RunSpan(
             span_id=run_id,
             parent_id=parent,
