@@ -5,7 +5,7 @@ the same moment are as many as one after the other. Hashing is the expensive par
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
@@ -45,16 +45,16 @@ class Brake:
         if browser:
             self._limits = {_key("browser", name, browser): PER_KNOWN_BROWSER}
         else:
+            # The widest first: an address that guesses too much makes no counter for each name that it invents.
             self._limits = {
-                _key("pair", name, place): PER_NAME_AND_ADDRESS,
                 _key("address", place): PER_ADDRESS,
                 _key("name", name): PER_NAME,
+                _key("pair", name, place): PER_NAME_AND_ADDRESS,
             }
 
     def reserve(self) -> bool:
-        """Count an attempt; return whether it may be made."""
-        counts = _reserve(list(self._limits), timezone.now())
-        return all(count <= limit for count, limit in zip(counts, self._limits.values(), strict=True))
+        """Count an attempt; return whether it may be made. What is refused counts up to the limit that refuses it."""
+        return _reserve(self._limits, timezone.now())
 
     def give_back(self) -> None:
         """Count the attempt no more: no password was tried."""
@@ -62,7 +62,7 @@ class Brake:
 
     def succeeded(self) -> None:
         """Begin the narrowest counter anew, so that a person's own mistakes do not add up, and give back the others."""
-        narrowest, *others = self._limits
+        *others, narrowest = self._limits
         SignInAttempts.objects.filter(key=narrowest).delete()
         self._take_off(others)
 
@@ -106,13 +106,16 @@ def _key(*parts: str) -> str:
     return salted_hmac("switchyard.access.brake", "\0".join(parts), algorithm="sha256").hexdigest()
 
 
-def _reserve(keys: Sequence[str], now: datetime) -> list[int]:
-    """Add one to each counter, in one statement each: nobody reads a count that another is about to change."""
+def _reserve(limits: Mapping[str, int], now: datetime) -> bool:
+    """Add one to each counter until one is over its limit; return whether none is.
+
+    Each is one statement: nobody reads a count that another is about to change.
+    """
     table, end = SignInAttempts._meta.db_table, moment_param(now + WINDOW)
-    counts: dict[str, int] = {}
+    counts: list[int] = []
+    # All take address, name and pair in this order, so that two attempts never wait for each other.
     with transaction.atomic(), connection.cursor() as cursor:
-        # In one order, so that two attempts never wait for each other.
-        for key in sorted(keys):
+        for key, limit in limits.items():
             cursor.execute(
                 f"INSERT INTO {table} (key, count, expires_at) VALUES (%s, 1, %s) ON CONFLICT (key) DO UPDATE SET "
                 f"count = CASE WHEN {table}.expires_at <= %s THEN 1 ELSE {table}.count + 1 END, "
@@ -120,10 +123,12 @@ def _reserve(keys: Sequence[str], now: datetime) -> list[int]:
                 "RETURNING count",
                 [key, end, moment_param(now), moment_param(now)],
             )
-            counts[key] = int(cursor.fetchone()[0])
-        if 1 in counts.values():
+            counts.append(int(cursor.fetchone()[0]))
+            if counts[-1] > limit:
+                break
+        if 1 in counts:
             _sweep(now)
-    return [counts[key] for key in keys]
+    return counts[-1] <= limit
 
 
 def _sweep(now: datetime) -> None:

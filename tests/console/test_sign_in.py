@@ -228,6 +228,14 @@ def test_the_counters_are_bounded(nobody, mara, monkeypatch):
     assert "somebody" not in str(list(SignInAttempts.objects.values_list("key", flat=True)))
 
 
+def test_an_address_that_is_refused_makes_no_more_counters(nobody, mara):
+    for number in range(PER_ADDRESS):
+        attempt(nobody, name=f"somebody {number}")
+    kept = SignInAttempts.objects.count()
+    assert attempt(nobody, name="one more") == 429
+    assert SignInAttempts.objects.count() == kept
+
+
 def test_counters_whose_window_is_over_go(nobody, mara, monkeypatch):
     attempt(nobody, name="somebody", address="10.0.0.1")
     later = timezone.now() + brake.WINDOW

@@ -114,13 +114,18 @@ def test_who_waits_for_a_run_gets_its_values_though_the_database_was_away(
     waiting = [threading.Thread(target=read, args=[name]) for name in ("join", "stream")]
     for reader in waiting:
         reader.start()
+    trail = server.data_dir.parent / "trail"
+    until(lambda: trail.exists() and "n2" in trail.read_text())
+    # Its next checkpoint waits for this lock, and there its session ends.
+    another.execute("SELECT 1 FROM runs_run FOR UPDATE")
     while "is tried again when it is back" not in server.log:
+        another.execute("SELECT pg_stat_clear_snapshot()")
         another.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        another.commit()
         time.sleep(0.05)
+    another.rollback()
     for reader in waiting:
         reader.join(60)
 
