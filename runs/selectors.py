@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.graph_output import Output, questions_of
 from platform_site.core.paging import Answer
 from runs.models import CancelAction, Run
 from threads.models import Thread
@@ -163,11 +164,4 @@ def _outcome_body(run: Run) -> bytes:
     if run.status in ("error", "timeout"):
         return orjson.dumps({"__error__": {"error": run.error_class, "message": run.error_message}})
     values = thread.values if thread.values is not None else {}
-    waiting = [
-        {**interrupt, "response_schema": None}
-        for interrupts in (thread.interrupts or {}).values()
-        for interrupt in interrupts
-    ]
-    if waiting and isinstance(values, dict):
-        values = {**values, "__interrupt__": waiting}
-    return orjson.dumps(values)
+    return Output(thread.output_keys).answer(values, questions_of(thread.interrupts))

@@ -147,8 +147,8 @@ def _goto(goto: Any) -> Any:
     return goto if goto is not None else ()
 
 
-def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[RunnableConfig, dict[str, Any] | None]:
-    """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only.
+def attempt_config(claim: Claim) -> RunnableConfig:
+    """Return the run's configuration for LangGraph.
 
     The claim says which run and thread it is, whatever is stored with the run.
     """
@@ -166,9 +166,7 @@ def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[Runnabl
     }
     config["run_id"] = claim.run_id
     config.setdefault("run_name", claim.graph_id)
-    given = claim.kwargs.get("context") or {}
-    context = {key: value for key, value in given.items() if context_keys and key in context_keys}
-    return config, context or None  # type: ignore[return-value]
+    return config  # type: ignore[return-value]
 
 
 def confirmed(graph: AnyPregel, config: RunnableConfig, scope: Scope) -> RunnableConfig:
@@ -195,7 +193,11 @@ def without_fork_point(config: RunnableConfig) -> RunnableConfig:
 async def chunks_of(
     graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
 ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-    """What the graph streams, as (namespace, mode, chunk)."""
+    """Yield what the graph streams, as (namespace, mode, chunk).
+
+    `values` and `updates` hold the graph's output channels only. With `events`, which shows the whole state anyway,
+    they hold everything.
+    """
     asked = kwargs["stream_mode"]
     durability = kwargs["durability"]
     if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
@@ -210,7 +212,7 @@ async def chunks_of(
         "interrupt_after": kwargs["interrupt_after"],
     }
     if "events" not in asked:
-        async for item in graph.astream(start, config, **options):
+        async for item in graph.astream(start, config, output_keys=graph.output_channels, **options):
             yield item if kwargs["subgraphs"] else ((), *item)
         return
     root = str(config["run_id"])

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.core.database import IS_POSTGRES, moment_param, uuid_param
+from platform_site.core.graph_output import Output
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
 from runs.interrupts import interrupts_reconcile, interrupts_restore
@@ -78,7 +79,9 @@ def _told(claim: Claim, ending: Ending) -> End:
     """The end as a webhook tells it: what was forgotten or rolled back has no values."""
     if claim.is_temporary or ending.rollback:
         return End(ending.status, ending.error)
-    return End(ending.status, ending.error, ending.head.values if ending.head is not None else None)
+    if ending.head is None:
+        return End(ending.status, ending.error, values=None)
+    return End(ending.status, ending.error, (ending.head.output or Output()).shown_json(ending.head.values))
 
 
 def show_state(claim: Claim, head: Head) -> None:
