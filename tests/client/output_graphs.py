@@ -2,15 +2,16 @@
 
 import asyncio
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, AgentState, PrivateStateAttr
+from langchain.agents.middleware import AgentMiddleware, AgentState
+from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send, interrupt
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 
 class Question(TypedDict):
@@ -94,14 +95,21 @@ async def done(state: Log) -> Log:
     return {"log": ["done"]}
 
 
+async def late() -> None:
+    """Let the other nodes of the step go first."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
 async def done_late(state: Log) -> Log:
-    await asyncio.sleep(0.05)
+    await late()
     return {"log": ["late"]}
 
 
-def asks(question: str, after: float = 0) -> Any:
+def asks(question: str, *, is_late: bool = False) -> Any:
     async def ask(state: Log) -> Log:
-        await asyncio.sleep(after)
+        if is_late:
+            await late()
         return {"log": [f"{question} {interrupt(question)}"]}
 
     return ask
@@ -116,9 +124,9 @@ def beside(**nodes: Any) -> Any:
 
 one_asks = beside(done=done, ask=asks("a?"))
 asks_early = beside(done_late=done_late, ask=asks("a?"))
-asks_late = beside(done=done, ask=asks("a?", 0.05))
+asks_late = beside(done=done, ask=asks("a?", is_late=True))
 # The first to ask is not the first task.
-two_ask = beside(done=done, ask=asks("a?", 0.05), also=asks("b?"))
+two_ask = beside(done=done, ask=asks("a?", is_late=True), also=asks("b?"))
 three_ask = beside(ask=asks("a?"), also=asks("b?"), third=asks("c?"))
 children_ask = beside(first=beside(ask=asks("a?")), second=beside(also=asks("b?")), third=beside(done=done))
 
