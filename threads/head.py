@@ -28,6 +28,7 @@ class Head:
     interrupts: dict[str, list[dict[str, Any]]]
     nodes: dict[str, str]
     has_next: bool
+    next_nodes: tuple[str, ...] = ()
     # What clients see of the values in the answers of runs; None leaves what the thread's row says of that.
     output: Output | None = None
 
@@ -44,6 +45,7 @@ def head_of(snapshot: StateSnapshot, output: Output | None = None) -> Head:
         interrupts=orjson.loads(storable(encode(interrupts))) if interrupts else {},
         nodes={task.id: task.name for task in snapshot.tasks if task.id in interrupts},
         has_next=bool(snapshot.next),
+        next_nodes=snapshot.next,
         output=output,
     )
 

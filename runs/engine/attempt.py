@@ -203,8 +203,8 @@ async def chunks_of(
     """
     if context == {}:
         # LangGraph takes an empty context for none and uses the caller's, and with a caller always the caller's store.
-        runtime = {_CALLERS_RUNTIME: Runtime(context=context, store=graph.store)}
-        config = {**config, "configurable": {**config["configurable"], **runtime}}
+        caller: Runtime[Any] = Runtime(context=context, store=graph.store)
+        config = {**config, "configurable": {**config["configurable"], _CALLERS_RUNTIME: caller}}
     asked = kwargs["stream_mode"]
     durability = kwargs["durability"]
     if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):

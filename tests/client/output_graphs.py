@@ -68,7 +68,7 @@ answers_inside = (
 
 
 class Budget(AgentState[Any]):
-    budget: NotRequired[Annotated[int, PrivateStateAttr]]
+    budget: NotRequired[Annotated[int, PrivateStateAttr]]  # type: ignore[valid-type]
 
 
 class Counting(AgentMiddleware[Budget]):
