@@ -11,9 +11,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
+from platform_site.core.graph_output import Output, questions_of
 from platform_site.core.paging import Answer
 from runs.models import CancelAction, Run
-from threads.models import Thread
+from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_not_found
 
 COLUMNS = (
@@ -40,6 +41,18 @@ def runs_visible(principal: Principal) -> "QuerySet[Run]":
     hidden = Q(cancel_action=CancelAction.ROLLBACK)
     on_thread = Thread.objects.filter(pk=OuterRef("thread_id"), workspace_id=principal.workspace_id)
     return Run.objects.exclude(hidden).filter(Exists(on_thread), workspace_id=principal.workspace_id)
+
+
+def runs_at_breakpoints() -> "QuerySet[Run]":
+    """Return the runs that a breakpoint stopped and whose thread no run has taken on since.
+
+    The query is for the conditions of others, which name the workspace.
+    """
+    newer = Run.objects.filter(
+        thread_id=OuterRef("thread_id"), sequence__gt=OuterRef("sequence"), started_at__isnull=False
+    )
+    stopped = Run.objects.filter(stopped_before__isnull=False, thread__status=ThreadStatus.INTERRUPTED)
+    return stopped.filter(~Exists(newer))
 
 
 def _wire(row: tuple[Any, ...], columns: tuple[str, ...]) -> dict[str, Any]:
@@ -163,11 +176,4 @@ def _outcome_body(run: Run) -> bytes:
     if run.status in ("error", "timeout"):
         return orjson.dumps({"__error__": {"error": run.error_class, "message": run.error_message}})
     values = thread.values if thread.values is not None else {}
-    waiting = [
-        {**interrupt, "response_schema": None}
-        for interrupts in (thread.interrupts or {}).values()
-        for interrupt in interrupts
-    ]
-    if waiting and isinstance(values, dict):
-        values = {**values, "__interrupt__": waiting}
-    return orjson.dumps(values)
+    return Output(thread.output_keys).answer(values, questions_of(thread.interrupts))

@@ -84,10 +84,10 @@ def _insert_row(principal: Principal, source: UUID, created_at: datetime, target
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO threads_thread (thread_id, workspace_id, title, status, settled_status, metadata, config, "
-            '"values", interrupts, error, messages, ephemeral, ttl_minutes, ttl_strategy, expires_at, created_at, '
-            "updated_at, state_updated_at) "
+            '"values", output_keys, interrupts, error, messages, ephemeral, ttl_minutes, ttl_strategy, expires_at, '
+            "created_at, updated_at, state_updated_at) "
             f"SELECT %s, workspace_id, title, {settled}, settled_status, metadata, '{{}}', "
-            '"values", interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
+            '"values", output_keys, interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
             "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s AND created_at = %s",
             [
                 uuid_param(target),

@@ -10,7 +10,8 @@ from django.utils import timezone
 from langgraph.types import StateSnapshot
 
 from platform_site.core.checkpoints import EditLease, LeaseLost, checkpoints
-from platform_site.core.database import moment_param, storable, uuid_param
+from platform_site.core.database import json_param, moment_param, storable, uuid_param
+from platform_site.core.graph_output import Output
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode, encode_shown, keep
 from threads.editing import edit_over
@@ -27,13 +28,16 @@ class Head:
     interrupts: dict[str, list[dict[str, Any]]]
     nodes: dict[str, str]
     has_next: bool
+    next_nodes: tuple[str, ...] = ()
+    # What clients see of the values in the answers of runs; None leaves what the thread's row says of that.
+    output: Output | None = None
 
     @property
     def status(self) -> str:
         return "interrupted" if self.has_next else "idle"
 
 
-def head_of(snapshot: StateSnapshot) -> Head:
+def head_of(snapshot: StateSnapshot, output: Output | None = None) -> Head:
     """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
     interrupts = interrupts_by_task(snapshot)
     return Head(
@@ -41,6 +45,8 @@ def head_of(snapshot: StateSnapshot) -> Head:
         interrupts=orjson.loads(encode_shown(interrupts)) if interrupts else {},
         nodes={task.id: task.name for task in snapshot.tasks if task.id in interrupts},
         has_next=bool(snapshot.next),
+        next_nodes=snapshot.next,
+        output=output,
     )
 
 
@@ -60,6 +66,8 @@ def thread_mirror(
     if head is not None:
         values = None if head.values == b"null" else head.values.decode()
         columns |= {"values": values, "interrupts": encode(head.interrupts).decode(), "state_updated_at": now}
+        if head.output is not None:
+            columns["output_keys"] = None if head.output.keys is None else json_param(head.output.keys)
     if edited:
         columns |= {"editor": None, "edited_until": None}
     assignments = ", ".join(f'"{column}" = %s' for column in columns)

@@ -36,6 +36,8 @@ class Thread(models.Model):
     metadata = JSONField(default=dict, blank=True)
     config = JSONField(default=dict, blank=True)
     values = JSONField(null=True, blank=True)
+    # The keys of `values` that the answers of runs show; null: all.
+    output_keys = JSONField(null=True, blank=True)
     interrupts = JSONField(null=True, blank=True, help_text="Task id to its open interrupts; null before any run.")
     error = JSONField(null=True, blank=True)
     # What was said before any run, in the order of its arrival; the next run takes it into its input.

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import stamp, uuid_param
+from platform_site.core.database import moment, moment_param, stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound
 from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Page
@@ -174,11 +174,15 @@ class ThreadForState:
 
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
     """Raises `NotFound`."""
-    found = threads_visible(principal).filter(thread_id=thread_id)
-    row = found.values_list("metadata", "config", "created_at").first()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT metadata, config, created_at FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            [uuid_param(thread_id), principal.workspace_id],
+        )
+        row = cursor.fetchone()
     if row is None:
         raise thread_not_found(thread_id)
-    metadata, config, created_at = row
+    metadata, config, created_at = orjson.loads(row[0]), orjson.loads(row[1]), moment(row[2])
     graph_id, assistant_id = metadata.get("graph_id"), metadata.get("assistant_id")
     return ThreadForState(
         thread_id=thread_id,
@@ -196,6 +200,10 @@ def require_same(thread: ThreadForState) -> None:
 
     Whoever has read its checkpoints meanwhile may have read those of another workspace, which took the id.
     """
-    same = Thread.objects.filter(thread_id=thread.thread_id, workspace_id=thread.workspace_id)
-    if not same.filter(created_at=thread.created_at).exists():
-        raise thread_not_found(thread.thread_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM threads_thread WHERE thread_id = %s AND workspace_id = %s AND created_at = %s",
+            [uuid_param(thread.thread_id), thread.workspace_id, moment_param(thread.created_at)],
+        )
+        if cursor.fetchone() is None:
+            raise thread_not_found(thread.thread_id)

@@ -12,7 +12,8 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.console.wording import number, took
 from platform_site.core.background import Status, background
-from runs.models import PendingInterrupt, Run, RunStatus
+from runs.models import Run, RunStatus
+from runs.pages.browse import waiting_count
 
 # Rounds of a background task that fail one after the other before it is worth a word.
 FAILURES = 2
@@ -63,7 +64,7 @@ def health(principal: Principal) -> Health:
         lost=Count("pk", filter=Q(lease_owner__isnull=False, lease_expires_at__lt=now)),
     )
     seconds = time.perf_counter() - begin
-    waiting = PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at=None).count()
+    waiting = waiting_count(principal)
     found = Health(live["due"], live["running"], live["lost"], waiting, live["oldest"], seconds)
     found.checks.extend([_database(found), _queue(found, now), _workers(found)])
     if statuses := background().statuses():

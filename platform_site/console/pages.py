@@ -32,7 +32,7 @@ from platform_site.console.shell import (
 )
 from platform_site.console.wording import compact, percent, took
 from platform_site.core.errors import ApiError
-from runs.pages.browse import questions_waiting, recent_runs, runs_found
+from runs.pages.browse import recent_runs, runs_found, waiting_for_people
 from store.pages.browse import with_text
 from threads.pages.browse import threads_found
 
@@ -143,7 +143,7 @@ def overview(request: PageRequest) -> HttpResponse:
         "charts": _charts(found, name),
         "by_assistant": _by_assistant(found, dict(choices)),
         "error_classes": _error_classes(found),
-        "questions": questions_waiting(request.principal, 5),
+        "waiting": waiting_for_people(request.principal, 5),
         "recent": recent_runs(request.principal, 8),
     }
     return render_page(request, "console/overview.html", context)

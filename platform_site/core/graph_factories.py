@@ -16,8 +16,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
-from pydantic import TypeAdapter
 
+from platform_site.core.graph_context import factory_context
 from platform_site.core.graph_loading import GraphError
 
 Access = Literal["run", "update", "read", "inspect"]
@@ -71,8 +71,8 @@ class Factory:
         store = store if store is not None else InMemoryStore()
         if access != "run":
             return _ReadRuntime(access_context=_ACCESS_CONTEXTS[access], user=user, store=store)
-        if self.context_type is not None and isinstance(context, Mapping):
-            context = TypeAdapter(self.context_type).validate_python(context)
+        if isinstance(context, Mapping):
+            context = factory_context(self.context_type, context)
         return _ExecutionRuntime(access_context=_ACCESS_CONTEXTS[access], user=user, store=store, context=context)
 
 

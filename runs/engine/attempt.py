@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import main as pregel
+from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
@@ -30,6 +31,8 @@ from threads.state import AnyPregel
 RESUME_CHANNEL = "__resume__"
 # By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
 _STRICT_RESUME = "__pregel_strict_resume"
+# Where LangGraph finds the runtime of a graph's caller (`CONFIG_KEY_RUNTIME`).
+_CALLERS_RUNTIME = "__pregel_runtime"
 # Stream modes in which checkpoints are seen.
 _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 
@@ -147,8 +150,8 @@ def _goto(goto: Any) -> Any:
     return goto if goto is not None else ()
 
 
-def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[RunnableConfig, dict[str, Any] | None]:
-    """The run's configuration for LangGraph, and the context it is given: keys of the graph's schema only.
+def attempt_config(claim: Claim) -> RunnableConfig:
+    """Return the run's configuration for LangGraph.
 
     The claim says which run and thread it is, whatever is stored with the run.
     """
@@ -166,9 +169,7 @@ def attempt_config(claim: Claim, context_keys: set[str] | None) -> tuple[Runnabl
     }
     config["run_id"] = claim.run_id
     config.setdefault("run_name", claim.graph_id)
-    given = claim.kwargs.get("context") or {}
-    context = {key: value for key, value in given.items() if context_keys and key in context_keys}
-    return config, context or None  # type: ignore[return-value]
+    return config  # type: ignore[return-value]
 
 
 def confirmed(graph: AnyPregel, config: RunnableConfig, scope: Scope) -> RunnableConfig:
@@ -195,7 +196,15 @@ def without_fork_point(config: RunnableConfig) -> RunnableConfig:
 async def chunks_of(
     graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
 ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-    """What the graph streams, as (namespace, mode, chunk)."""
+    """Yield what the graph streams, as (namespace, mode, chunk).
+
+    `values` and `updates` hold the graph's output channels only. With `events`, which shows the whole state anyway,
+    they hold everything.
+    """
+    if context == {}:
+        # LangGraph takes an empty context for none and uses the caller's, and with a caller always the caller's store.
+        caller: Runtime[Any] = Runtime(context=context, store=graph.store)
+        config = {**config, "configurable": {**config["configurable"], _CALLERS_RUNTIME: caller}}
     asked = kwargs["stream_mode"]
     durability = kwargs["durability"]
     if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
@@ -210,7 +219,7 @@ async def chunks_of(
         "interrupt_after": kwargs["interrupt_after"],
     }
     if "events" not in asked:
-        async for item in graph.astream(start, config, **options):
+        async for item in graph.astream(start, config, output_keys=graph.output_channels, **options):
             yield item if kwargs["subgraphs"] else ((), *item)
         return
     root = str(config["run_id"])

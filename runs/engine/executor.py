@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
@@ -25,6 +26,8 @@ from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
 from platform_site.core.database import in_db
 from platform_site.core.events import event_log
+from platform_site.core.graph_context import node_context
+from platform_site.core.graph_output import INTERRUPT, Output, questions_of
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode, error_body, without_nul
@@ -36,7 +39,7 @@ from runs.engine.stopping import Stopper
 from runs.engine.telemetry import Telemetry
 from runs.engine.threads import Work, current_work
 from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
-from runs.streaming.modes import INTERRUPT, EventEncoder, graph_modes
+from runs.streaming.modes import EventEncoder, graph_modes
 from runs.webhooks.outbox import cancelled_error
 from threads.head import head_of
 from threads.state import AnyPregel
@@ -172,7 +175,7 @@ class Attempt:
             return
         try:
             async with self._graph() as (graph, config):
-                head = head_of(await graph.aget_state(without_fork_point(config)))
+                head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
         except Exception:
             logger.exception("the state of an abandoned run cannot be read")
             return
@@ -281,7 +284,7 @@ class Attempt:
     def _show_stop(self, stopped_at: StateSnapshot) -> None:
         """Tell readers once more where the run stopped: what an attempt before this one told them may be lost."""
         asked = tuple(stopped_at.interrupts)
-        values = stopped_at.values
+        values = self._encoder.output.shown(stopped_at.values)
         chunks: list[tuple[str, Any]] = [("updates", {INTERRUPT: asked})]
         chunks.append(("values", {**values, INTERRUPT: asked} if asked and isinstance(values, dict) else values))
         for mode, chunk in chunks:
@@ -292,13 +295,15 @@ class Attempt:
     @contextlib.asynccontextmanager
     async def _graph(self) -> AsyncIterator[tuple[AnyPregel, RunnableConfig]]:
         claim, graphs = self.claim, registry()
-        config, self._context = attempt_config(claim, graphs.context_keys(claim.graph_id))
+        config, given = attempt_config(claim), claim.kwargs.get("context") or {}
         config["callbacks"] = [self._recorder]
         scope = self.scope
         saver, store = scope.saver(graphs.allowlist(claim.graph_id), self._losses), scope.store()
         async with graphs.open(
-            claim.graph_id, config, checkpointer=saver, store=store, access="run", context=self._context
+            claim.graph_id, config, checkpointer=saver, store=store, access="run", context=given
         ) as graph:
+            self._context = node_context(graph.context_schema, given)
+            self._encoder.output = Output.of(graph)
             yield graph, confirmed(graph, config, scope)
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
@@ -311,7 +316,7 @@ class Attempt:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         if opened is not None:
             graph, config = opened
-            ending.head = head_of(await graph.aget_state(without_fork_point(config)))
+            ending.head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
 
     def _give_up_slot(self) -> None:
         """Leave the slot to others: what cannot be stopped may take for ever. The run goes on to hold its thread."""
@@ -411,6 +416,10 @@ class Attempt:
     def _outcome(self, ending: Ending) -> bytes:
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             return encode({"__error__": ending.error})
-        if self._encoder.has_values or ending.head is None:
+        if ending.head is None:
             return self._encoder.outcome
-        return ending.head.values
+        # The interrupts that the thread shows, in its order.
+        questions = questions_of(ending.head.interrupts)
+        if self._encoder.has_values:
+            return self._encoder.outcome_with(questions)
+        return self._encoder.output.answer(orjson.loads(ending.head.values), questions)

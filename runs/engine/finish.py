@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
-from platform_site.core.database import IS_POSTGRES, moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.graph_output import Output
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
 from runs.interrupts import interrupts_reconcile, interrupts_restore
@@ -78,7 +79,9 @@ def _told(claim: Claim, ending: Ending) -> End:
     """The end as a webhook tells it: what was forgotten or rolled back has no values."""
     if claim.is_temporary or ending.rollback:
         return End(ending.status, ending.error)
-    return End(ending.status, ending.error, ending.head.values if ending.head is not None else None)
+    if ending.head is None:
+        return End(ending.status, ending.error, values=None)
+    return End(ending.status, ending.error, (ending.head.output or Output()).shown_json(ending.head.values))
 
 
 def show_state(claim: Claim, head: Head) -> None:
@@ -131,11 +134,12 @@ def _thread_first(thread_id: UUID) -> tuple[str, str, list[Any]]:
 
 def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
     lock, locked, thread = _thread_first(claim.thread_id)
+    stopped = _stopped_before(ending)
     with connection.cursor() as cursor:
         cursor.execute(
             f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
             "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
-            "input_tokens = %s, output_tokens = %s WHERE sequence = %s AND lease_owner = %s"
+            "input_tokens = %s, output_tokens = %s, stopped_before = %s WHERE sequence = %s AND lease_owner = %s"
             f"{locked}{_stands(ending)}",
             [
                 *thread,
@@ -148,11 +152,20 @@ def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
                 storable(ending.error_traceback),
                 ending.input_tokens,
                 ending.output_tokens,
+                json_param(stopped) if stopped else None,
                 claim.sequence,
                 claim.lease_owner,
             ],
         )
         return bool(cursor.rowcount)
+
+
+def _stopped_before(ending: Ending) -> tuple[str, ...]:
+    """Return the nodes before which a breakpoint stopped the run. A run that asked a question stopped for that."""
+    head = ending.head
+    if ending.status is not RunStatus.SUCCESS or head is None or head.interrupts:
+        return ()
+    return head.next_nodes
 
 
 def _forget(claim: Claim) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
 from assistants.selectors import assistant_column
@@ -14,7 +14,8 @@ from platform_site.access.principal import Principal
 from platform_site.console.finding import as_uuid, id_contains
 from runs import status
 from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
-from runs.selectors import runs_visible
+from runs.selectors import runs_at_breakpoints, runs_visible
+from threads.models import Thread, ThreadStatus
 
 PER_PAGE = 50
 MAX_SPANS = 400
@@ -56,9 +57,10 @@ def _runs(principal: Principal) -> QuerySet[Run]:
     asked = PendingInterrupt.objects.filter(
         thread_id=OuterRef("thread_id"), run_id=OuterRef("run_id"), answered_at__isnull=True
     )
+    waits = Exists(asked) | Exists(runs_at_breakpoints().filter(pk=OuterRef("pk")))
     return (
         runs_visible(principal)
-        .annotate(waits=Exists(asked), assistant_name=assistant_column(principal, "name"))
+        .annotate(waits=waits, assistant_name=assistant_column(principal, "name"))
         .select_related("thread")
         .defer("kwargs", "metadata", "baseline", "error_text", "error_traceback")
         .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
@@ -155,6 +157,39 @@ def questions_of_thread(principal: Principal, thread_id: UUID) -> list[PendingIn
             workspace_id=principal.workspace_id, thread_id=thread_id, answered_at__isnull=True
         ).order_by("created_at", "pk")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A thread that waits for a person: for an answer, or to be let past a breakpoint."""
+
+    thread: Thread
+    since: datetime
+    assistant_name: str | None
+    node: str
+
+
+def waiting_for_people(principal: Principal, count: int) -> list[Waiting]:
+    """Return what waits for a person in the workspace, the longest waiting first."""
+    found = [
+        Waiting(question.thread, question.created_at, question.assistant_name, question.node)  # type: ignore[attr-defined]
+        for question in questions_waiting(principal, count)
+    ]
+    stopped = _runs(principal).filter(pk__in=runs_at_breakpoints().filter(workspace_id=principal.workspace_id))
+    for run in stopped.order_by("finished_at", "pk")[:count]:
+        node, since = f"before {', '.join(run.stopped_before)}", run.finished_at or run.created_at
+        found.append(Waiting(run.thread, since, run.assistant_name, node))  # type: ignore[attr-defined]
+    return sorted(found, key=lambda waiting: waiting.since)[:count]
+
+
+def waiting_count(principal: Principal) -> int:
+    """Return how many questions are open and how many threads stand at a breakpoint, added."""
+    asked = PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at=None)
+    # From the threads, of which few are interrupted: runs that were stopped once are many.
+    threads = Thread.objects.filter(workspace_id=principal.workspace_id, status=ThreadStatus.INTERRUPTED)
+    stopped = threads.filter(Exists(runs_at_breakpoints().filter(thread_id=OuterRef("thread_id"))))
+    one = Value(1)
+    return asked.order_by().values_list(one).union(stopped.order_by().values_list(one), all=True).count()
 
 
 def questions_waiting(principal: Principal, count: int) -> list[PendingInterrupt]:

@@ -90,6 +90,7 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
         "attempts": [(attempt, (attempt.ended_at - attempt.started_at).total_seconds()) for attempt in attempts],
         "tokens": tokens_by_node(spans),
         "questions": [question for question in questions if question.run_id == run.run_id],
+        "stopped_before": run.stopped_before if waits else None,
         "frames": [frame for frame in found if not frame.is_library],
         "library_frames": [frame for frame in found if frame.is_library],
         "input": _input(run.kwargs),

@@ -6,10 +6,10 @@ from typing import Any
 from langchain_core.messages import BaseMessageChunk, message_chunk_to_message
 from langgraph.types import StreamMode
 
+from platform_site.core.graph_output import INTERRUPT, Output
 from platform_site.core.wire import encode, keep
 
 Named = tuple[str, bytes]
-INTERRUPT = "__interrupt__"
 _PASSED_ON: tuple[StreamMode, ...] = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
 
 
@@ -23,7 +23,7 @@ def graph_modes(asked: Sequence[str]) -> list[StreamMode]:
 
 
 class EventEncoder:
-    """Turns the chunks of one attempt into events, and remembers the last values of the root graph."""
+    """Turns the chunks of one attempt into events, and remembers the root graph's last values and open interrupts."""
 
     def __init__(self, asked: Sequence[str], *, subgraphs: bool) -> None:
         self._asked = frozenset(asked)
@@ -31,14 +31,21 @@ class EventEncoder:
         self._messages: dict[str, Any] = {}
         self._values: Any = None
         self._encoded_values: bytes | None = None
+        self._questions: list[Any] = []
         self.has_values = False
+        # What clients see of the graph's state: known once the graph is open.
+        self.output = Output()
 
     @property
     def outcome(self) -> bytes:
-        """The last values as JSON: what `wait` answers."""
-        if self._encoded_values is None:
-            self._encoded_values = encode(self._values)
-        return self._encoded_values
+        """The last values and the interrupts that were streamed, as JSON: what `wait` answers."""
+        return self.outcome_with(self._questions)
+
+    def outcome_with(self, questions: Sequence[Any]) -> bytes:
+        """Return the last values and these open interrupts as JSON."""
+        if self._encoded_values is not None and not questions:
+            return self._encoded_values
+        return self.output.answer(self._values if self.has_values else {}, questions)
 
     def events(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[Named]:
         """The events of one chunk, in order."""
@@ -60,10 +67,17 @@ class EventEncoder:
         yield mode + suffix, encode(chunk)
 
     def _remember(self, chunk: Any, encoded: bytes | None) -> None:
-        """Keep the root's values. Tasks that interrupt side by side each send them, with their own interrupt only."""
-        earlier = self._values.get(INTERRUPT, ()) if isinstance(self._values, dict) else ()
-        if earlier and isinstance(chunk, dict) and INTERRUPT in chunk:
-            chunk, encoded = {**chunk, INTERRUPT: (*earlier, *chunk[INTERRUPT])}, None
+        """Keep the root's values and interrupts.
+
+        Each task that interrupts sends one chunk with its own interrupts. Where other tasks of the step have finished,
+        one more chunk follows that has their values and no interrupts. The graph stops after that step.
+        """
+        if isinstance(chunk, dict) and INTERRUPT in chunk:
+            self._questions += chunk[INTERRUPT]
+            chunk, encoded = {key: value for key, value in chunk.items() if key != INTERRUPT}, None
+        elif encoded is not None and "events" in self._asked and self.output.keys is not None:
+            # These are whole.
+            encoded = None
         self.has_values, self._values = True, chunk
         self._encoded_values = None if encoded is None else keep(encoded)
 
@@ -106,4 +120,14 @@ def _debug_checkpoint_wire(payload: dict[str, Any]) -> dict[str, Any]:
         wire[name] = config and {
             key: config["configurable"].get(key) for key in ("checkpoint_id", "thread_id", "checkpoint_ns")
         }
+    if "tasks" in wire:
+        wire["tasks"] = [_debug_task_wire(task) for task in wire["tasks"]]
     return wire
+
+
+def _debug_task_wire(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the task with the place of its subgraph's state as `checkpoint`."""
+    if not (config := task.get("state")):
+        return task
+    shown = {key: value for key, value in task.items() if key != "state"}
+    return {**shown, "checkpoint": _config_wire(config)["configurable"]}

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from platform_site.core.background import background
 from platform_site.core.errors import Unprocessable
+from platform_site.core.graph_output import Output
 from platform_site.core.wire import encode, timestamp
 from runs.models import CancelAction, Run, RunStatus, WebhookDelivery
 from runs.webhooks.policy import target_of
@@ -69,8 +70,8 @@ def webhook_owe(run: Run, end: End, now: datetime) -> None:
 def _body(run: Run, end: End, now: datetime) -> bytes:
     values = end.values
     if values is None:
-        found = Thread.objects.filter(thread_id=run.thread_id).values_list("values", flat=True).first()
-        values = encode(found)
+        thread = Thread.objects.only("values", "output_keys").filter(thread_id=run.thread_id).first()
+        values = encode(Output(thread.output_keys).shown(thread.values) if thread is not None else None)
     body: dict[str, Any] = {
         "run_id": run.run_id,
         "thread_id": run.thread_id,

@@ -31,3 +31,10 @@ async def thread(client: LangGraphClient) -> str:
     """A new thread on the shared server."""
     thread_id: str = (await client.threads.create())["thread_id"]
     return thread_id
+
+
+@pytest.fixture
+async def other_thread(other: LangGraphClient) -> str:
+    """A new thread on the server with the graphs of this directory."""
+    thread_id: str = (await other.threads.create())["thread_id"]
+    return thread_id

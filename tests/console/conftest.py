@@ -73,6 +73,13 @@ class Yard:
             fields.setdefault("finished_at", fields["started_at"] + timedelta(seconds=3))
         return Run.objects.create(workspace=self.workspace, thread=thread, status=status, **fields)
 
+    def stopped(self, run: Run, *nodes: str) -> Run:
+        """The run as one that a breakpoint has stopped before these nodes."""
+        Thread.objects.filter(pk=run.thread_id).update(status=ThreadStatus.INTERRUPTED)
+        Run.objects.filter(pk=run.pk).update(stopped_before=list(nodes))
+        run.refresh_from_db()
+        return run
+
     def question(self, run: Run, value: Any = "Go on?", **fields: Any) -> PendingInterrupt:
         Thread.objects.filter(pk=run.thread_id).update(status=ThreadStatus.INTERRUPTED)
         return PendingInterrupt.objects.create(

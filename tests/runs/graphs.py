@@ -61,6 +61,25 @@ log = _graph(
 ).compile()
 
 
+class Noted(Log, total=False):
+    note: str
+
+
+async def _note(state: Noted) -> Noted:
+    return {"log": ["noted"], "note": "secret"}
+
+
+# Clients see `log` and not `note`.
+noting = (
+    StateGraph(Noted, output_schema=Log)
+    .add_node("note", _note)
+    .add_node("ask", lambda state: {"log": [interrupt("sure?")]} if state["log"][0] == "ask" else {})
+    .add_edge(START, "note")
+    .add_edge("note", "ask")
+    .compile()
+)
+
+
 async def _ask_twice(state: Log) -> Log:
     first = interrupt("first?")
     second = interrupt("second?")

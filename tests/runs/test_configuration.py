@@ -190,7 +190,7 @@ def test_attempt_tells_run_thread_and_graph_whatever_the_client_says(principal: 
     theirs = {"run_id": "x", "thread_id": "x", "graph_id": "x", "run_attempt": 9}
     run = create(principal, metadata=theirs, config={"metadata": theirs})
     claimed: Claim = claim(run)
-    config, _ = attempt_config(claimed, None)
+    config = attempt_config(claimed)
     assert {key: config["metadata"][key] for key in theirs} == {
         "run_id": str(run.run_id),
         "thread_id": str(run.thread_id),
@@ -198,15 +198,6 @@ def test_attempt_tells_run_thread_and_graph_whatever_the_client_says(principal: 
         "run_attempt": 1,
     }
     assert Run.objects.get(pk=run.pk).metadata["run_id"] == "x"
-
-
-def test_context_holds_keys_of_the_graphs_schema_only(principal: Principal) -> None:
-    from tests.runs.conftest import claim, create
-
-    claimed = claim(create(principal, context={"a": 1, "b": 2}))
-    assert attempt_config(claimed, {"a"})[1] == {"a": 1}
-    assert attempt_config(claimed, None)[1] is None
-    assert attempt_config(claimed, {"z"})[1] is None
 
 
 async def test_node_sees_its_configuration(principal: Principal) -> None:

@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from platform_site.access.principal import Principal
 from platform_site.console.finding import id_contains
 from runs.models import PendingInterrupt, Run
+from runs.selectors import runs_at_breakpoints
 from runs.status import FAILED, WAITING, Shown, thread_shown
 from threads.models import Thread, ThreadStatus
 
@@ -28,7 +29,7 @@ def _threads(principal: Principal) -> QuerySet[Thread]:
     asked = PendingInterrupt.objects.filter(thread_id=OuterRef("thread_id"), answered_at__isnull=True)
     return (
         Thread.objects.filter(workspace_id=principal.workspace_id)
-        .annotate(waits=Exists(asked))
+        .annotate(waits=Exists(asked) | Exists(runs_at_breakpoints().filter(thread_id=OuterRef("thread_id"))))
         .defer("values", "metadata", "config", "interrupts", "error", "messages")
     )
 

@@ -230,3 +230,12 @@ async def _outcome(run: Run) -> bytes:
         pass
     assert subscription.outcome is not None
     return subscription.outcome
+
+
+async def test_a_run_remembers_before_which_nodes_a_breakpoint_stopped_it(principal: Principal) -> None:
+    stopped = await run_to_end(principal, "chain", input={"log": []}, interrupt_before=["two"])
+    assert stopped.stopped_before == ["two"]
+    after = await run_to_end(principal, "chain", input={"log": []}, interrupt_after=["one"])
+    assert after.stopped_before == ["two"]
+    assert (await run_to_end(principal, "chain", stopped.thread_id)).stopped_before is None
+    assert (await run_to_end(principal, "ask_twice", input={"log": []})).stopped_before is None

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langgraph.types import Interrupt
 
+from platform_site.core.graph_output import Output
 from runs.streaming.modes import EventEncoder, graph_modes
 from tests.runs.conftest import loads
 
@@ -41,6 +43,45 @@ def test_outcome_is_the_roots_last_values() -> None:
     for namespace, value in (((), 1), ((), 2), (("child:1",), 3)):
         list(encoder.events(namespace, "values", value))
     assert encoder.outcome == b"2"
+
+
+def question(number: int) -> Interrupt:
+    return Interrupt(value=f"{number}?", id=str(number))
+
+
+def outcome_of(*values: Any, output: Output | None = None, asked: tuple[str, ...] = ("values",)) -> Any:
+    encoder = EventEncoder(asked, subgraphs=False)
+    encoder.output = output or Output()
+    for chunk in values:
+        list(encoder.events((), "values", chunk))
+    return loads(encoder.outcome)
+
+
+@pytest.mark.parametrize("asked", [("values",), ("updates",)])
+def test_outcome_has_the_questions_of_all_tasks_and_what_the_others_have_written(asked: tuple[str, ...]) -> None:
+    found = outcome_of(
+        {"log": []},
+        {"log": [], "__interrupt__": (question(1),)},
+        {"log": [], "__interrupt__": (question(2),)},
+        {"log": ["done"]},
+        asked=asked,
+    )
+    assert found["log"] == ["done"]
+    assert [asked["value"] for asked in found["__interrupt__"]] == ["1?", "2?"]
+
+
+def test_outcome_of_an_interrupt_alone_is_the_interrupt() -> None:
+    # What a graph streams whose output is one channel.
+    assert [asked["value"] for asked in outcome_of({"__interrupt__": (question(1),)})["__interrupt__"]] == ["1?"]
+
+
+def test_outcome_without_any_values_is_an_empty_object() -> None:
+    assert outcome_of() == {}
+
+
+def test_outcome_is_cut_to_the_output_where_whole_values_were_streamed() -> None:
+    whole = {"answer": 42, "secret": 1}
+    assert outcome_of(whole, output=Output(["answer"]), asked=("values", "events")) == {"answer": 42}
 
 
 def test_events_of_subgraphs_have_their_namespace() -> None:

@@ -68,6 +68,21 @@ def test_body_is_the_run_with_its_values(principal: Principal, engine: Engine) -
     assert run.finished_at.isoformat(timespec="microseconds") == body["run_ended_at"] == body["updated_at"]
 
 
+def test_values_are_those_of_the_graphs_output(principal: Principal, engine: Engine) -> None:
+    run = ended(create(principal, "noting", input={"log": []}, webhook=HOOK))
+    assert the_one()["values"] == {"log": ["noted"]}
+    assert Thread.objects.get(pk=run.thread_id).values == {"log": ["noted"], "note": "secret"}
+
+
+def test_a_run_that_was_cancelled_before_it_began_tells_of_the_output_only(principal: Principal) -> None:
+    thread = Thread.objects.create(
+        workspace_id=principal.workspace_id, values={"log": ["noted"], "note": "secret"}, output_keys=["log"]
+    )
+    run = create(principal, "noting", thread.thread_id, webhook=HOOK)
+    run_cancel(principal, run.thread_id, run.run_id)
+    assert the_one()["values"] == {"log": ["noted"]}
+
+
 def test_delivery_knows_its_run_and_its_receiver(principal: Principal, engine: Engine) -> None:
     run = ended(create(principal, input={"log": []}, webhook=HOOK))
     row = WebhookDelivery.objects.get()

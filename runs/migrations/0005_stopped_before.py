@@ -1,0 +1,15 @@
+from django.db import migrations
+
+import platform_site.core.database
+
+
+class Migration(migrations.Migration):
+    dependencies = [("runs", "0004_webhook_indexes")]
+
+    operations = [
+        migrations.AddField(
+            model_name="run",
+            name="stopped_before",
+            field=platform_site.core.database.JSONField(blank=True, null=True),
+        ),
+    ]
