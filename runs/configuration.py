@@ -10,7 +10,7 @@ from platform_site.access.principal import Principal
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
-from platform_site.core.run_config import fork_point, langgraph_config, own_configurable, require_valid
+from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
 from runs.schemas import RunCreate
 from runs.webhooks.policy import webhook_check
 
@@ -55,11 +55,15 @@ class Configured:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The stored form of a run: `kwargs` as the wire shows it, and its metadata."""
+    """The stored form of a run: `kwargs` as the wire shows it, its metadata, and what its thread keeps of it."""
 
     kwargs: dict[str, Any]
     metadata: dict[str, Any]
+    # What the thread shows: the request's configuration without its `configurable`.
     thread_config: dict[str, Any]
+    # What the thread's state is read with: the merged configuration without what only the server sets. Beside
+    # LangGraph's keys it may have `user_id`, the one that a request gave; later runs of the thread have it, too.
+    run_config: dict[str, Any]
 
 
 def plan_run(
@@ -70,7 +74,7 @@ def plan_run(
     run_id: UUID,
     thread_id: UUID,
     thread_metadata: Mapping[str, Any],
-    thread_config: Mapping[str, Any] = NO_CONFIG,
+    last_config: Mapping[str, Any] = NO_CONFIG,
     request_id: str,
     headers: Mapping[str, str] = NO_HEADERS,
     cron_id: UUID | None = None,
@@ -78,8 +82,9 @@ def plan_run(
 ) -> RunPlan:
     """Merge the server's defaults, the assistant and the request.
 
-    `headers` are those that the run is to see, `cron_id` is the cron that makes it. Raises `BadRequest` if both
-    `configurable` and `context` are given, and `Unprocessable` for an assistant whose config no run may have.
+    `last_config` is the `run_config` of the thread's last run, `headers` are those that the run is to see, `cron_id` is
+    the cron that makes it. Raises `BadRequest` if both `configurable` and `context` are given, and `Unprocessable` for
+    an assistant whose config no run may have.
     """
     require_valid(assistant.config, f"The config of assistant {assistant.assistant_id}")
     defaults, asked = server_config().run_defaults, body.config.model_dump(exclude_none=True)
@@ -88,15 +93,16 @@ def plan_run(
     for source in (defaults, assistant.config, asked):
         metadata |= source.get("metadata") or {}
     metadata |= {**body.metadata, "assistant_id": str(assistant.assistant_id)}
-    remembered = _user_of(thread_config)
-    config = langgraph_config(
-        [
-            defaults,
-            assistant.config,
-            {"configurable": remembered},
-            {**asked, "configurable": given},
-            {"configurable": headers, "metadata": metadata},
-        ],
+    remembered = {"user_id": last_config["user_id"]} if "user_id" in last_config else {}
+    merged = merged_config([
+        defaults,
+        assistant.config,
+        {"configurable": remembered},
+        {**asked, "configurable": given},
+        {"configurable": headers, "metadata": metadata},
+    ])  # fmt: skip
+    config = with_server_keys(
+        merged,
         server={
             **_fork_point(body),
             **principal.configurable,
@@ -130,8 +136,12 @@ def plan_run(
         kwargs["strict_resume"] = True
     if trace := tracing.kept(headers):
         kwargs["trace"] = trace
-    kept = {**remembered, **own_configurable(asked.get("configurable") or {})}
-    return RunPlan(kwargs=kwargs, metadata=metadata, thread_config={**asked, "configurable": kept})
+    return RunPlan(
+        kwargs=kwargs,
+        metadata=metadata,
+        thread_config={**asked, "configurable": {}},
+        run_config={**merged, **remembered, **_user_of(asked)},
+    )
 
 
 def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -144,9 +154,9 @@ def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | 
     return {key: value for key, value in (configurable or context or {}).items() if not key.startswith("__")}
 
 
-def _user_of(thread_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `user_id` that an earlier run was given on the thread, if one was."""
-    user_id = (thread_config.get("configurable") or {}).get("user_id")
+def _user_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `user_id` in the `configurable` of a request, if it has one."""
+    user_id = (asked.get("configurable") or {}).get("user_id")
     return {} if user_id is None else {"user_id": user_id}
 
 

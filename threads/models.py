@@ -35,6 +35,8 @@ class Thread(models.Model):
     settled_status = models.CharField(max_length=12, choices=ThreadStatus, null=True, blank=True)
     metadata = JSONField(default=dict, blank=True)
     config = JSONField(default=dict, blank=True)
+    # What LangGraph was configured with in the last run, without what only the server sets (`runs.configuration`).
+    run_config = JSONField(null=True, blank=True)
     values = JSONField(null=True, blank=True)
     interrupts = JSONField(null=True, blank=True, help_text="Task id to its open interrupts; null before any run.")
     error = JSONField(null=True, blank=True)

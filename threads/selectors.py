@@ -167,7 +167,8 @@ class ThreadForState:
     created_at: datetime
     graph_id: str | None
     assistant_id: str | None
-    config: dict[str, Any]
+    # The configuration that the thread was last run with; None before any run.
+    run_config: dict[str, Any] | None
     # The keys of `configurable` that say who reads or changes it.
     caller: dict[str, Any]
 
@@ -175,10 +176,10 @@ class ThreadForState:
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
     """Raises `NotFound`."""
     found = threads_visible(principal).filter(thread_id=thread_id)
-    row = found.values_list("metadata", "config", "created_at").first()
+    row = found.values_list("metadata", "run_config", "created_at").first()
     if row is None:
         raise thread_not_found(thread_id)
-    metadata, config, created_at = row
+    metadata, run_config, created_at = row
     graph_id, assistant_id = metadata.get("graph_id"), metadata.get("assistant_id")
     return ThreadForState(
         thread_id=thread_id,
@@ -186,7 +187,7 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         created_at=created_at,
         graph_id=graph_id if isinstance(graph_id, str) else None,
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
-        config=config,
+        run_config=run_config,
         caller=principal.configurable,
     )
 

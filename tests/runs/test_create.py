@@ -106,7 +106,7 @@ async def test_thread_is_busy_and_remembers_the_assistant(api: ApiClient, thread
     found = (await api.get(f"/threads/{thread}")).json()
     assert found["status"] == "busy"
     assert found["metadata"] == {"own": 1, "graph_id": "log", "assistant_id": str(default_assistant_id("log"))}
-    assert found["config"] == {"tags": ["a"], "configurable": {"x": 1}}
+    assert found["config"] == {"tags": ["a"], "configurable": {}}
 
 
 async def test_stateless_run_has_a_thread_of_its_own(api: ApiClient) -> None:

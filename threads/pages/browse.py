@@ -29,7 +29,7 @@ def _threads(principal: Principal) -> QuerySet[Thread]:
     return (
         Thread.objects.filter(workspace_id=principal.workspace_id)
         .annotate(waits=Exists(asked))
-        .defer("values", "metadata", "config", "interrupts", "error", "messages")
+        .defer("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
     )
 
 

@@ -1,0 +1,105 @@
+"""Graphs whose state is hard to read: a factory, a state that validates, a question that may be dismissed."""
+
+import contextlib
+import operator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+
+class Log(TypedDict, total=False):
+    """A state that shows which nodes have run."""
+
+    log: Annotated[list[str], operator.add]
+
+
+def _says(word: str) -> Any:
+    def say(state: Log) -> Log:
+        return {"log": [word]}
+
+    return say
+
+
+class SecretError(Exception):
+    """An error whose text is not shown to clients."""
+
+
+_RAISED = {"RuntimeError": RuntimeError, "KeyError": KeyError, "SecretError": SecretError}
+
+
+@contextlib.asynccontextmanager
+async def named_node(config: RunnableConfig) -> AsyncIterator[Any]:
+    """A graph of one node that has the name `configurable.node`.
+
+    `configurable.raises` names the error with which the graph is not made, `configurable.raises_at_the_end` the one
+    with which it is not cleaned up.
+    """
+    configurable = config["configurable"]
+    if name := configurable.get("raises"):
+        raise _RAISED[name]("no such tenant")
+    node = configurable.get("node", "default")
+    yield StateGraph(Log).add_node(node, _says(node)).add_edge(START, node).compile()
+    if name := configurable.get("raises_at_the_end"):
+        raise _RAISED[name]("cannot be closed")
+
+
+def _ask(state: Log) -> Log:
+    return {"log": [f"answered {interrupt('really?')}"]}
+
+
+def _asking() -> Any:
+    builder = StateGraph(Log).add_node("first", _says("first")).add_node("ask", _ask).add_node("last", _says("last"))
+    return builder.add_edge(START, "first").add_edge("first", "ask").add_edge("ask", "last").compile()
+
+
+# start -> first -> ask -> last
+asks = _asking()
+
+# The same as a subgraph.
+parent = StateGraph(Log).add_node("child", _asking()).add_edge(START, "child").compile()
+
+
+class Counted(BaseModel):
+    """A state that is validated before a node sees it, but not when it is stored."""
+
+    n: int = 0
+    log: Annotated[list[str], operator.add] = []
+
+
+@dataclass
+class CountedData:
+    """A state that refuses a value that it cannot add up."""
+
+    n: int = 0
+    log: Annotated[list[str], operator.add] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.n = self.n + 0
+
+
+def _counts(state: Any) -> dict[str, Any]:
+    return {"log": [f"n={state.n}"]}
+
+
+def _spoil(state: Any) -> dict[str, Any]:
+    return {"n": "x", "log": ["spoil"]}
+
+
+strict = StateGraph(Counted).add_node("count", _counts).add_edge(START, "count").compile()
+strict_data = StateGraph(CountedData).add_node("count", _counts).add_edge(START, "count").compile()
+
+# Its first node stores a value that its second one may not see.
+spoils = (
+    StateGraph(Counted)
+    .add_node("spoil", _spoil)
+    .add_node("count", _counts)
+    .add_edge(START, "spoil")
+    .add_edge("spoil", "count")
+    .compile()
+)
