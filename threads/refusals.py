@@ -38,7 +38,8 @@ def refusals(what: str = "") -> Iterator[None]:
     except Exception as error:
         if not is_the_graphs(error):
             raise
-        logger.info("%s: %r", what or "a graph refused its state", error, exc_info=error)
+        # LangGraph's and a validation's sentences say enough; of the project's own code the place matters.
+        logger.info("%s: %r", what or "a graph refused its state", error, exc_info=error if what else None)
         raise BadRequest(f"{what}: {_reason(error)}" if what else _sentence(error)) from error
 
 

@@ -54,10 +54,10 @@ def test_end_takes_no_values(thread: ThreadCalls) -> None:
     assert head(thread)[3] == "interrupted"
 
 
-def test_end_at_an_earlier_checkpoint_ends_its_step(thread: ThreadCalls) -> None:
+def test_end_at_an_earlier_checkpoint_keeps_what_its_tasks_have_done(thread: ThreadCalls) -> None:
     place = thread.history()[1]["checkpoint"]
     assert thread.update(as_node="__end__", checkpoint=place).status_code == 200
-    assert head(thread) == (["in"], ["ask"], "update", "interrupted", {})
+    assert head(thread) == (["in", "first"], ["ask"], "update", "interrupted", {})
 
 
 def test_copy_forks_the_checkpoint(thread: ThreadCalls) -> None:
@@ -146,11 +146,15 @@ def test_a_subgraph_is_updated_as_its_own_node(states: httpx.Client) -> None:
     assert thread.wait("parent", input=None)["log"][-2:] == ["by hand", "last"]
 
 
-def test_supersteps_may_end_and_copy(states: httpx.Client) -> None:
-    updates = [{"values": {"log": ["in"]}, "as_node": "__input__"}, {"values": None, "as_node": "__end__"}]
+def test_supersteps_may_copy_and_end(states: httpx.Client) -> None:
+    updates: list[dict[str, Any]] = [
+        {"values": {"log": ["in"]}, "as_node": "__start__"},
+        {"as_node": "__copy__"},
+        {"as_node": "__end__"},
+    ]
     made = states.post(
         "/threads", json={"metadata": {"graph_id": "asks"}, "supersteps": [{"updates": [update]} for update in updates]}
     )
     assert made.status_code == 200, made.text
     thread = ThreadCalls(states, made.json()["thread_id"])
-    assert head(thread)[1:] == (["first"], "update", "interrupted", {})
+    assert head(thread) == (["in"], [], "update", "idle", {})
