@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from langchain_core.runnables import RunnableConfig
+
 from platform_site.access.principal import Principal
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
@@ -94,10 +96,9 @@ def plan_run(
         metadata |= source.get("metadata") or {}
     metadata |= {**body.metadata, "assistant_id": str(assistant.assistant_id)}
     remembered = {"user_id": last_config["user_id"]} if "user_id" in last_config else {}
+    beside = [defaults, assistant.config, {"configurable": remembered}]
     merged = merged_config([
-        defaults,
-        assistant.config,
-        {"configurable": remembered},
+        *beside,
         {**asked, "configurable": given},
         {"configurable": headers, "metadata": metadata},
     ])  # fmt: skip
@@ -134,6 +135,8 @@ def plan_run(
     }
     if body.strict_resume:
         kwargs["strict_resume"] = True
+    if body.context and (mirrored := sorted(given.keys() - merged_config(beside)["configurable"].keys())):
+        kwargs["mirrored"] = mirrored
     if trace := tracing.kept(headers):
         kwargs["trace"] = trace
     return RunPlan(
@@ -152,6 +155,20 @@ def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | 
     if configurable and context:
         raise BadRequest(BOTH_GIVEN)
     return {key: value for key, value in (configurable or context or {}).items() if not key.startswith("__")}
+
+
+def without_mirror(config: RunnableConfig, kwargs: Mapping[str, Any], context_keys: set[str] | None) -> RunnableConfig:
+    """Return a run's configuration without the `configurable` that the context schema of its graph does not know.
+
+    A `context` in the request is mirrored there (`mirrored` names the keys): a factory may read any of it, and what
+    the schema is like may be known only when the factory has made the graph. `context_keys` are the schema's, None
+    without one. What was given as `configurable` stays.
+    """
+    if context_keys is None:
+        return config
+    unknown = set(kwargs.get("mirrored", ())) - context_keys
+    configurable = {key: value for key, value in config["configurable"].items() if key not in unknown}
+    return {**config, "configurable": configurable}
 
 
 def _user_of(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from platform_site.core.checkpoints import EditLease
-from platform_site.core.config import config as server_config
 from platform_site.core.database import json_contains, needle_text
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
@@ -58,14 +57,13 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 async def graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
     """Open the thread's graph, made with the configuration that the thread was last run with.
 
+    The graph of a thread that was never run is made with its defaults.
     Raises `BadRequest` if the project's code cannot make it.
     """
     graphs = registry()
     scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
     identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
-    # A thread that was never run has what every run of the server begins with.
-    known = server_config().run_defaults if thread.run_config is None else thread.run_config
-    config = langgraph_config([known], thread.caller | identity)
+    config = langgraph_config([thread.run_config], thread.caller | identity)
     opened = graphs.open(
         graph_id,
         cast(RunnableConfig, config),

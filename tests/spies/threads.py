@@ -149,7 +149,8 @@ def _name_places() -> None:
         finally:
             own.set(None)
 
-    state.graph_of = state_changes.graph_of = of
+    state.graph_of = of
+    state_changes.graph_of = of  # type: ignore[attr-defined]
 
 
 def _leave_rounds_alone() -> None:

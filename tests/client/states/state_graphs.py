@@ -103,3 +103,41 @@ spoils = (
     .add_edge("spoil", "count")
     .compile()
 )
+
+
+# A graph with a name of its own, and a builder, which has none.
+named = StateGraph(Log).add_node("only", _says("only")).add_edge(START, "only").compile(name="A Named Graph")
+unnamed = StateGraph(Log).add_node("only", _says("only")).add_edge(START, "only")
+
+
+class Seen(TypedDict, total=False):
+    """What a node was given, and the factory that made the graph."""
+
+    by_node: dict[str, Any]
+    by_factory: dict[str, Any]
+
+
+@dataclass
+class Tone:
+    """A context with a default."""
+
+    tone: str = "dry"
+
+
+def _plain(config: RunnableConfig) -> dict[str, Any]:
+    return {key: value for key, value in config["configurable"].items() if key in ("tone", "other", "node")}
+
+
+def _looking(made_with: dict[str, Any]) -> Any:
+    def look(state: Seen, config: RunnableConfig) -> Seen:
+        return {"by_node": _plain(config), "by_factory": made_with}
+
+    return StateGraph(Seen, context_schema=Tone).add_node("look", look).add_edge(START, "look").compile()
+
+
+# A graph with a context schema, and one that a factory makes.
+defaults = _looking({})
+
+
+def chosen(config: RunnableConfig) -> Any:
+    return _looking(_plain(config))
