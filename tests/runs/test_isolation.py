@@ -178,6 +178,7 @@ SOURCES: dict[str, Make] = {
     ),
     "thread: metadata": lambda ada: on_a_thread_with(ada, metadata=NAMES),
     "thread: config": lambda ada: on_a_thread_with(ada, config={**TOP_LEVEL, "configurable": NAMES}),
+    "thread: run_config": lambda ada: on_a_thread_with(ada, run_config={**TOP_LEVEL, "configurable": NAMES}),
     "cron: config": lambda ada: cron_run_of(ada, config={**TOP_LEVEL, "configurable": RESERVED, "metadata": NAMES}),
     "cron: context": lambda ada: cron_run_of(ada, context=NAMES, metadata=NAMES),
     "cron: assistant": lambda ada: cron_run_of(
