@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel
@@ -104,6 +105,19 @@ spoils = (
     .compile()
 )
 
+
+def _joined(before: list[str], writes: list[list[str]]) -> list[str]:
+    return [*before, *(word for write in writes for word in write)]
+
+
+class Deltas(BaseModel):
+    """A state that is stored as what was written, and whole only now and then."""
+
+    n: int = 0
+    log: Annotated[list[str], DeltaChannel(_joined, list, snapshot_frequency=4)] = []
+
+
+delta = StateGraph(Deltas).add_node("count", _counts).add_edge(START, "count").compile()
 
 # A graph with a name of its own, and a builder, which has none.
 named = StateGraph(Log).add_node("only", _says("only")).add_edge(START, "only").compile(name="A Named Graph")
