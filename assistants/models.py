@@ -9,12 +9,15 @@ from django.utils import timezone
 from platform_site.access.models import Workspace
 from platform_site.core.database import JSONField
 
+# The longest name of an assistant, in characters.
+NAME_LENGTH = 500
+
 
 class Configuration(models.Model):
     """What an assistant and each of its versions hold alike."""
 
     graph_id = models.CharField(max_length=200)
-    name = models.CharField(max_length=500, default="Untitled")
+    name = models.CharField(max_length=NAME_LENGTH, default="Untitled")
     description = models.TextField(null=True, blank=True)
     config = JSONField(default=dict, blank=True)
     context = JSONField(default=dict, blank=True)

@@ -13,6 +13,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.config import config
 from platform_site.core.database import IS_POSTGRES
 from platform_site.core.errors import NotFound
+from platform_site.core.graphs import UnknownGraph, registry
 from platform_site.core.paging import Page
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.wire import encode, timestamp
@@ -25,6 +26,19 @@ def assistants_visible(principal: Principal) -> "QuerySet[Assistant]":
     shadows = Assistant.objects.filter(workspace_id=principal.workspace_id, assistant_id=OuterRef("assistant_id"))
     own = Q(workspace_id=principal.workspace_id, is_deleted=False)
     return Assistant.objects.filter(own | Q(~Exists(shadows), workspace_id=None))
+
+
+def assistants_listed(principal: Principal) -> "QuerySet[Assistant]":
+    """Those that lists show: not a default assistant whose graph is not configured any more, changed or not."""
+    defaults = Assistant.objects.filter(assistant_id=OuterRef("assistant_id"), workspace=None)
+    return assistants_visible(principal).filter(Q(graph_id__in=registry().ids) | ~Exists(defaults))
+
+
+def require_graph(graph_id: str) -> None:
+    """Raise `NotFound` for a graph that is not configured."""
+    ids = registry().ids
+    if graph_id not in ids:
+        raise NotFound(str(UnknownGraph(graph_id, ids)))
 
 
 def assistant_column(principal: Principal, column: str) -> Subquery:
@@ -75,10 +89,11 @@ def assistant_get(principal: Principal, assistant_id: UUID) -> bytes:
 
 
 def _matching(principal: Principal, query: AssistantCount) -> "QuerySet[Assistant]":
-    found = assistants_visible(principal)
+    found = assistants_listed(principal)
     if query.metadata:
         found = found.filter(metadata__covers=query.metadata)
     if query.graph_id:
+        require_graph(query.graph_id)
         found = found.filter(graph_id=query.graph_id)
     if query.name:
         found = found.filter(_named(query.name))
@@ -94,7 +109,10 @@ def _named(text: str) -> Q:
 
 
 def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
-    """The page of assistants that match, newest first unless asked otherwise."""
+    """The page of assistants that match, newest first unless asked otherwise.
+
+    Raises `NotFound` for an unknown graph.
+    """
     sign = "" if query.sort_order == "asc" else "-"
     columns = query.select or COLUMNS
     found = _matching(principal, query).order_by(sign + query.sort_by, sign + "assistant_id").values(*columns)
@@ -110,7 +128,7 @@ def _on_wire(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def assistant_count(principal: Principal, query: AssistantCount) -> bytes:
-    """How many assistants match, as JSON."""
+    """How many assistants match, as JSON. Raises `NotFound` for an unknown graph."""
     return orjson.dumps(_matching(principal, query).count())
 
 

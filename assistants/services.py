@@ -3,7 +3,8 @@
 A workspace changes rows of its own only: before it changes a system assistant it gets a shadow of that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +12,14 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from assistants.models import Assistant, AssistantVersion, Configuration
+from assistants.models import NAME_LENGTH, Assistant, AssistantVersion, Configuration
 from assistants.schemas import AssistantCreate, AssistantPatch
-from assistants.selectors import assistant_find, assistant_wire
+from assistants.selectors import assistant_find, assistant_wire, require_graph
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
 from platform_site.core.database import Portion
 from platform_site.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from platform_site.core.graphs import UnknownGraph, default_assistant_id, registry
+from platform_site.core.graphs import default_assistant_id
 from platform_site.core.hooks import assistant_deleting, assistant_purging
 from platform_site.core.quotas import require_free_disk, require_kept_size
 from platform_site.core.wire import encode
@@ -30,13 +31,6 @@ BOTH_GIVEN = (
     "0.6.0 and is the long term planned replacement for configurable."
 )
 _VERSIONED = ("graph_id", "name", "description", "config", "context", "metadata")
-
-
-def require_graph(graph_id: str) -> None:
-    """Raise `NotFound` for a graph that is not configured."""
-    ids = registry().ids
-    if graph_id not in ids:
-        raise NotFound(str(UnknownGraph(graph_id, ids)))
 
 
 def mirrored(config: dict[str, Any], context: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -316,7 +310,7 @@ def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = F
 def ensure_default_assistants(graph_ids: Iterable[str]) -> None:
     """Make the system assistant of every graph that has none, and show it again where a workspace has deleted it.
 
-    What a workspace has changed stays.
+    What a workspace has changed stays. The moments at which they were made are in the order of the graphs.
     """
     wanted = {default_assistant_id(graph_id): graph_id for graph_id in graph_ids}
     with transaction.atomic():
@@ -324,15 +318,27 @@ def ensure_default_assistants(graph_ids: Iterable[str]) -> None:
         known.filter(is_deleted=True).delete()
         present = set(known.filter(workspace=None).values_list("assistant_id", flat=True))
         now = timezone.now()
-        for assistant_id, graph_id in wanted.items():
+        for place, (assistant_id, graph_id) in enumerate(wanted.items()):
             if assistant_id in present:
                 continue
+            made = now + timedelta(microseconds=place)
             assistant = Assistant.objects.create(
                 assistant_id=assistant_id,
                 graph_id=graph_id,
                 name=graph_id,
                 metadata={"created_by": "system"},
-                created_at=now,
-                updated_at=now,
+                created_at=made,
+                updated_at=made,
             )
             _save_version(assistant)
+
+
+def name_default_assistants(names: Mapping[str, str]) -> None:
+    """Give the system assistants of these graphs their names, in all their versions. Shadows keep theirs."""
+    wanted = {default_assistant_id(graph_id): name[:NAME_LENGTH] for graph_id, name in names.items()}
+    with transaction.atomic():
+        for assistant in Assistant.objects.filter(assistant_id__in=wanted, workspace=None):
+            name = wanted[assistant.assistant_id]
+            if assistant.name != name:
+                Assistant.objects.filter(pk=assistant.pk).update(name=name)
+                assistant.versions.update(name=name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -247,8 +247,21 @@ def _load_graphs() -> None:
 
     graphs = registry()
     graphs.load()
+    _name_default_assistants(graphs.names())
     for graph_id, reason in graphs.failures.items():
         logger.error("graph %s could not be loaded: %s", graph_id, reason)
+
+
+def _name_default_assistants(names: dict[str, str]) -> None:
+    """Write the names that graphs were compiled with, which are known only now, where they have changed."""
+    from assistants.services import name_default_assistants
+    from platform_site.core.database import in_db
+
+    try:
+        asyncio.run(in_db(name_default_assistants, names))
+    except DatabaseError:
+        # The next start does it. Until then they have the names that they had.
+        logger.exception("the default assistants could not be named")
 
 
 def drain() -> None:

@@ -6,11 +6,13 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from langchain_core.runnables import RunnableConfig
+
 from platform_site.access.principal import Principal
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
-from platform_site.core.run_config import fork_point, langgraph_config, own_configurable, require_valid
+from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
 from runs.schemas import RunCreate
 from runs.webhooks.policy import webhook_check
 
@@ -55,11 +57,15 @@ class Configured:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The stored form of a run: `kwargs` as the wire shows it, and its metadata."""
+    """The stored form of a run: `kwargs` as the wire shows it, its metadata, and what its thread keeps of it."""
 
     kwargs: dict[str, Any]
     metadata: dict[str, Any]
+    # What the thread shows: the request's configuration without its `configurable`.
     thread_config: dict[str, Any]
+    # What the thread's state is read with: the merged configuration without what only the server sets. Beside
+    # LangGraph's keys it may have `user_id`, the one that a request gave; later runs of the thread have it, too.
+    run_config: dict[str, Any]
 
 
 def plan_run(
@@ -70,7 +76,7 @@ def plan_run(
     run_id: UUID,
     thread_id: UUID,
     thread_metadata: Mapping[str, Any],
-    thread_config: Mapping[str, Any] = NO_CONFIG,
+    last_config: Mapping[str, Any] = NO_CONFIG,
     request_id: str,
     headers: Mapping[str, str] = NO_HEADERS,
     cron_id: UUID | None = None,
@@ -78,8 +84,9 @@ def plan_run(
 ) -> RunPlan:
     """Merge the server's defaults, the assistant and the request.
 
-    `headers` are those that the run is to see, `cron_id` is the cron that makes it. Raises `BadRequest` if both
-    `configurable` and `context` are given, and `Unprocessable` for an assistant whose config no run may have.
+    `last_config` is the `run_config` of the thread's last run, `headers` are those that the run is to see, `cron_id` is
+    the cron that makes it. Raises `BadRequest` if both `configurable` and `context` are given, and `Unprocessable` for
+    an assistant whose config no run may have.
     """
     require_valid(assistant.config, f"The config of assistant {assistant.assistant_id}")
     defaults, asked = server_config().run_defaults, body.config.model_dump(exclude_none=True)
@@ -88,15 +95,15 @@ def plan_run(
     for source in (defaults, assistant.config, asked):
         metadata |= source.get("metadata") or {}
     metadata |= {**body.metadata, "assistant_id": str(assistant.assistant_id)}
-    remembered = _user_of(thread_config)
-    config = langgraph_config(
-        [
-            defaults,
-            assistant.config,
-            {"configurable": remembered},
-            {**asked, "configurable": given},
-            {"configurable": headers, "metadata": metadata},
-        ],
+    remembered = {"user_id": last_config["user_id"]} if "user_id" in last_config else {}
+    beside = [defaults, assistant.config, {"configurable": remembered}]
+    merged = merged_config([
+        *beside,
+        {**asked, "configurable": given},
+        {"configurable": headers, "metadata": metadata},
+    ])  # fmt: skip
+    config = with_server_keys(
+        merged,
         server={
             **_fork_point(body),
             **principal.configurable,
@@ -128,10 +135,16 @@ def plan_run(
     }
     if body.strict_resume:
         kwargs["strict_resume"] = True
+    if body.context and (mirrored := sorted(given.keys() - merged_config(beside)["configurable"].keys())):
+        kwargs["mirrored"] = mirrored
     if trace := tracing.kept(headers):
         kwargs["trace"] = trace
-    kept = {**remembered, **own_configurable(asked.get("configurable") or {})}
-    return RunPlan(kwargs=kwargs, metadata=metadata, thread_config={**asked, "configurable": kept})
+    return RunPlan(
+        kwargs=kwargs,
+        metadata=metadata,
+        thread_config={**asked, "configurable": {}},
+        run_config={**merged, **remembered, **_user_of(asked)},
+    )
 
 
 def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -144,9 +157,23 @@ def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | 
     return {key: value for key, value in (configurable or context or {}).items() if not key.startswith("__")}
 
 
-def _user_of(thread_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `user_id` that an earlier run was given on the thread, if one was."""
-    user_id = (thread_config.get("configurable") or {}).get("user_id")
+def without_mirror(config: RunnableConfig, kwargs: Mapping[str, Any], context_keys: set[str] | None) -> RunnableConfig:
+    """Return a run's configuration without the `configurable` that the context schema of its graph does not know.
+
+    A `context` in the request is mirrored there (`mirrored` names the keys): a factory may read any of it, and what
+    the schema is like may be known only when the factory has made the graph. `context_keys` are the schema's, None
+    without one. What was given as `configurable` stays.
+    """
+    if context_keys is None:
+        return config
+    unknown = set(kwargs.get("mirrored", ())) - context_keys
+    configurable = {key: value for key, value in config["configurable"].items() if key not in unknown}
+    return {**config, "configurable": configurable}
+
+
+def _user_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `user_id` in the `configurable` of a request, if it has one."""
+    user_id = (asked.get("configurable") or {}).get("user_id")
     return {} if user_id is None else {"user_id": user_id}
 
 

@@ -66,6 +66,7 @@ class CreatedRun:
 class _ThreadRow:
     metadata: dict[str, Any]
     config: dict[str, Any]
+    run_config: dict[str, Any] | None
     is_idle: bool
     # Whether somebody changes its state by hand.
     is_edited: bool
@@ -226,7 +227,7 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT t.workspace_id, t.metadata, t.config, t.title <> '', t.messages, t.status <> 'busy', "
-            f"{_IS_IDLE}, t.edited_until FROM threads_thread t WHERE t.thread_id = %s{lock}",
+            f"{_IS_IDLE}, t.edited_until, t.run_config FROM threads_thread t WHERE t.thread_id = %s{lock}",
             [uuid_param(thread_id)],
         )
         row = cursor.fetchone()
@@ -249,6 +250,7 @@ def _thread(principal: Principal, thread_id: UUID, body: RunCreate) -> _ThreadRo
         is_edited=row[7] is not None and moment(row[7]) > timezone.now(),
         has_title=bool(row[3]),
         messages=orjson.loads(row[4]) if row[4] else [],
+        run_config=orjson.loads(row[8]) if row[8] else None,
     )
 
 
@@ -293,7 +295,7 @@ def _plan(
         run_id=run_id,
         thread_id=thread_id,
         thread_metadata=metadata,
-        thread_config=thread.config if thread else {},
+        last_config=(thread and thread.run_config) or {},
         request_id=request_id,
         headers=headers,
         cron_id=cron_id,
@@ -324,15 +326,16 @@ def _save_thread(
             make_room_for(thread_id)
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, ephemeral, "
-                "ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
-                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, run_config, "
+                "ephemeral, ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
+                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     uuid_param(thread_id),
                     principal.workspace_id,
                     title_of(body.input),
                     json_param(metadata),
                     json_param(plan.thread_config),
+                    json_param(plan.run_config),
                     plan.kwargs["temporary"],
                     *ttl_params(default_time_to_live(), now),
                     *[moment_param(now)] * 3,
@@ -344,11 +347,12 @@ def _save_thread(
     give_time, time = ttl_if_none(default_time_to_live(), now)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, updated_at = %s, messages = %s, "
-            f"title = CASE WHEN title = '' THEN %s ELSE title END{give_time} WHERE thread_id = %s",
+            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, run_config = %s, updated_at = %s, "
+            f"messages = %s, title = CASE WHEN title = '' THEN %s ELSE title END{give_time} WHERE thread_id = %s",
             [
                 json_param(metadata),
                 json_param(config),
+                json_param(plan.run_config),
                 moment_param(now),
                 json_param(thread.messages) if thread.messages else None,
                 title,

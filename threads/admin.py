@@ -19,6 +19,8 @@ from threads.services import delete_threads
 from threads.time_to_live import ttl_end, ttl_of
 
 CHECKPOINTS_SHOWN = 50
+# Columns of any size that the list does not show.
+_NOT_LISTED = ("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
 # A page does not wait longer than this for checkpoints.
 PATIENCE_SECONDS = 10
 
@@ -34,7 +36,7 @@ class ThreadAdmin(ReadOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Thread]:
         threads: QuerySet[Thread] = super().get_queryset(request)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == "threads_thread_changelist"
-        return threads.defer("values", "metadata", "config", "interrupts", "error", "messages") if is_list else threads
+        return threads.defer(*_NOT_LISTED) if is_list else threads
 
     @admin.display(description="thread", ordering="title")
     def name(self, thread: Thread) -> str:

@@ -22,7 +22,8 @@ from threads.messages import message_add, messages_list
 from threads.pruning import threads_prune
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
-from threads.state import state_history, state_read, state_update, state_wire
+from threads.state import state_history, state_read, state_wire
+from threads.state_changes import state_update
 from threads.supersteps import thread_create
 
 router = Router(tags=["threads"])

@@ -1,5 +1,6 @@
 """Copies of threads: the row and all checkpoints, under a new id. A crash or a delete meanwhile leaves no halves."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -11,7 +12,7 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, moment_param, read_db, uuid_param
-from platform_site.core.errors import Conflict
+from platform_site.core.errors import BadRequest, Conflict
 from platform_site.core.loops import state_loop
 from platform_site.core.quotas import require_free_disk
 from threads.editing import editing
@@ -21,6 +22,8 @@ from threads.selectors import thread_for_state, thread_get, threads_visible
 from threads.services import finish_deletes, require_thread_quota
 from threads.state import snapshot_of
 from threads.time_to_live import default_time_to_live, ttl_params
+
+logger = logging.getLogger("switchyard.threads")
 
 # A sweep may take an unfinished copy for what is left of a deleted thread; hardly ever, and never so often.
 _TRIES = 5
@@ -84,10 +87,10 @@ def _insert_row(principal: Principal, source: UUID, created_at: datetime, target
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO threads_thread (thread_id, workspace_id, title, status, settled_status, metadata, config, "
-            '"values", output_keys, interrupts, error, messages, ephemeral, ttl_minutes, ttl_strategy, expires_at, '
-            "created_at, updated_at, state_updated_at) "
+            'run_config, "values", output_keys, interrupts, error, messages, ephemeral, ttl_minutes, ttl_strategy, '
+            "expires_at, created_at, updated_at, state_updated_at) "
             f"SELECT %s, workspace_id, title, {settled}, settled_status, metadata, '{{}}', "
-            '"values", output_keys, interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
+            'run_config, "values", output_keys, interrupts, error, messages, FALSE, %s, %s, %s, %s, %s, %s '
             "FROM threads_thread WHERE thread_id = %s AND workspace_id = %s AND created_at = %s",
             [
                 uuid_param(target),
@@ -112,6 +115,8 @@ async def _show_own_state(principal: Principal, target: UUID) -> None:
     except Conflict:
         # Somebody uses it already: what they do is shown.
         return
+    except BadRequest as error:
+        logger.info("the copy %s shows the state before its source's run: %s", target, error)
 
 
 def _answer(thread: bytes) -> bytes:

@@ -22,7 +22,8 @@ from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.schemas import MessageCreate
 from threads.selectors import ThreadForState, require_same, thread_for_state, thread_not_found, threads_visible
-from threads.state import HeadState, head_of_thread, messages_append, state_wire
+from threads.state import HeadState, head_of_thread, state_wire
+from threads.state_changes import messages_append
 
 Message = dict[str, Any]
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "function"}

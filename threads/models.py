@@ -35,6 +35,8 @@ class Thread(models.Model):
     settled_status = models.CharField(max_length=12, choices=ThreadStatus, null=True, blank=True)
     metadata = JSONField(default=dict, blank=True)
     config = JSONField(default=dict, blank=True)
+    # What LangGraph was configured with in the last run, without what only the server sets (`runs.configuration`).
+    run_config = JSONField(null=True, blank=True)
     values = JSONField(null=True, blank=True)
     # The keys of `values` that the answers of runs show; null: all.
     output_keys = JSONField(null=True, blank=True)

@@ -167,7 +167,8 @@ class ThreadForState:
     created_at: datetime
     graph_id: str | None
     assistant_id: str | None
-    config: dict[str, Any]
+    # The configuration that the thread was last run with; None before any run.
+    run_config: dict[str, Any] | None
     # The keys of `configurable` that say who reads or changes it.
     caller: dict[str, Any]
 
@@ -176,13 +177,14 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
     """Raises `NotFound`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT metadata, config, created_at FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
+            "SELECT metadata, run_config, created_at FROM threads_thread WHERE thread_id = %s AND workspace_id = %s",
             [uuid_param(thread_id), principal.workspace_id],
         )
         row = cursor.fetchone()
     if row is None:
         raise thread_not_found(thread_id)
-    metadata, config, created_at = orjson.loads(row[0]), orjson.loads(row[1]), moment(row[2])
+    metadata, created_at = orjson.loads(row[0]), moment(row[2])
+    run_config = orjson.loads(row[1]) if row[1] is not None else None
     graph_id, assistant_id = metadata.get("graph_id"), metadata.get("assistant_id")
     return ThreadForState(
         thread_id=thread_id,
@@ -190,7 +192,7 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         created_at=created_at,
         graph_id=graph_id if isinstance(graph_id, str) else None,
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
-        config=config,
+        run_config=run_config,
         caller=principal.configurable,
     )
 

@@ -155,7 +155,14 @@ def delete_threads(thread_ids: list[UUID], *, workspace_id: int) -> int:
         threads_deleting.send(owned)
         ThreadTombstone.objects.bulk_create([ThreadTombstone(thread_id=thread_id) for thread_id in owned])
         Thread.objects.filter(thread_id__in=owned).update(
-            workspace=None, ephemeral=False, expires_at=None, metadata={}, config={}, values=None, messages=None
+            workspace=None,
+            ephemeral=False,
+            expires_at=None,
+            metadata={},
+            config={},
+            run_config=None,
+            values=None,
+            messages=None,
         )
         _purge_rows(owned)
         if IS_POSTGRES:

@@ -1,32 +1,32 @@
-"""A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
+"""Reads of a thread's state and of its history. Everything here runs on the state loop."""
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.channels.last_value import LastValue
-from langgraph.constants import START
-from langgraph.errors import InvalidUpdateError
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
-from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from platform_site.core.checkpoints import DatabaseUnavailable, EditLease, checkpoints
-from platform_site.core.database import is_storable, json_contains, needle_text
-from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
+from platform_site.core.checkpoints import EditLease
+from platform_site.core.database import json_contains, needle_text
+from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
-from platform_site.core.quotas import require_free_disk
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, encode_shown
-from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
+from platform_site.core.wire import encode_shown
+from threads.lenient import lenient
+from threads.refusals import is_the_graphs, refusals
+from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
 
 logger = logging.getLogger("switchyard.threads")
@@ -49,26 +49,39 @@ EMPTY_STATE: dict[str, Any] = {
 _LONGEST_HISTORY = 2**31 - 1
 # Conditions that a saver is given; each is a level of SQLite's expression, which may have a thousand.
 _MOST_CONDITIONS = 100
-# What a reducer may make of a value that it does not expect, beside ValueError.
-_OF_REDUCERS = (TypeError, LookupError, AttributeError, NotImplementedError, AssertionError, ArithmeticError)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]+")
 _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
 @asynccontextmanager
-async def _graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
+async def graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
+    """Open the thread's graph, made with the configuration that the thread was last run with.
+
+    The graph of a thread that was never run is made with its defaults.
+    Raises `BadRequest` if the project's code cannot make it.
+    """
     graphs = registry()
     scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
     identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
-    config = langgraph_config([{"configurable": thread.config.get("configurable")}], thread.caller | identity)
-    async with graphs.open(
+    config = langgraph_config([thread.run_config], thread.caller | identity)
+    opened = graphs.open(
         graph_id,
         cast(RunnableConfig, config),
         checkpointer=scope.saver(graphs.allowlist(graph_id)),
         store=scope.store(),
         access="read" if edit is None else "update",
-    ) as graph:
+    )
+    made_with = "the configuration of the thread's last run" if thread.run_config is not None else "its defaults"
+    async with AsyncExitStack() as stack:
+        with refusals(f"Graph '{graph_id}' could not be made with {made_with}"):
+            graph = await opened.__aenter__()
+        stack.push_async_exit(partial(_closed, opened, graph_id))
         yield graph
+
+
+async def _closed(opened: AbstractAsyncContextManager[AnyPregel], graph_id: str, *error: Any) -> bool | None:
+    with refusals(f"Graph '{graph_id}' could not be closed"):
+        return await opened.__aexit__(*error)
 
 
 def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfig:
@@ -84,17 +97,26 @@ def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfi
 
 
 async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool) -> dict[str, Any]:
-    """The state at a checkpoint. One that does not exist reads as an empty state that echoes its id."""
+    """The state at a checkpoint. One that does not exist reads as an empty state that echoes its id.
+
+    Raises `BadRequest` for a state that its graph refuses.
+    """
     if thread.graph_id is None:
         return _absent(thread, ref)
-    async with _graph_of(thread, thread.graph_id) as graph:
-        if ref is None:
-            snapshot = (await head_state(graph, thread.thread_id, subgraphs=subgraphs)).snapshot
-        else:
-            snapshot = await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
+    async with graph_of(thread, thread.graph_id) as graph:
+        with refusals():
+            snapshot = await _snapshot(graph, thread, ref, subgraphs=subgraphs)
     if snapshot.created_at is None:
         return _absent(thread, ref)
     return state_wire(snapshot)
+
+
+async def _snapshot(
+    graph: AnyPregel, thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool
+) -> StateSnapshot:
+    if ref is None:
+        return (await head_state(graph, thread.thread_id, subgraphs=subgraphs)).snapshot
+    return await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
 
 
 @dataclass(frozen=True)
@@ -116,23 +138,30 @@ async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = Fal
     live = config_at(thread_id)
     try:
         return HeadState(await graph.aget_state(live, subgraphs=subgraphs), live)
-    except DatabaseUnavailable:
-        raise
     except Exception as error:
-        newest = await checkpoints().head(thread_id)
-        if newest is None:
+        settled = await settled_config(graph, thread_id) if is_the_graphs(error) else None
+        if settled is None:
             raise
         logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, error)
-        settled = config_at(thread_id, CheckpointRef(checkpoint_id=newest))
         return HeadState(await graph.aget_state(settled), settled, refuses_writes=True)
 
 
+async def settled_config(graph: AnyPregel, thread_id: UUID) -> RunnableConfig | None:
+    """Return the configuration of the newest checkpoint without what its tasks have written; None if there is none."""
+    saver = cast(BaseCheckpointSaver[str], graph.checkpointer)
+    newest = await saver.aget_tuple(config_at(thread_id))
+    if newest is None:
+        return None
+    return config_at(thread_id, CheckpointRef(checkpoint_id=newest.config["configurable"]["checkpoint_id"]))
+
+
 async def head_of_thread(thread: ThreadForState) -> HeadState | None:
-    """Return the head state, or None for a thread without a graph."""
+    """Return the head state, or None for a thread without a graph. Raises `BadRequest` as `state_read` does."""
     if thread.graph_id is None:
         return None
-    async with _graph_of(thread, thread.graph_id) as graph:
-        return await head_state(graph, thread.thread_id)
+    async with graph_of(thread, thread.graph_id) as graph:
+        with refusals():
+            return await head_state(graph, thread.thread_id)
 
 
 async def snapshot_of(thread: ThreadForState) -> StateSnapshot | None:
@@ -166,7 +195,8 @@ async def state_history(
     """States from the newest to older ones, as `shown` picks of them, each as JSON.
 
     `metadata` is as in searches: containment, types told apart. The list ends early where it has `MAX_ANSWER_BYTES`.
-    Before what is no id of a checkpoint there is everything. Raises `Unprocessable` for a filter that is too long.
+    Before what is no id of a checkpoint there is everything. Raises `Unprocessable` for a filter that is too long, and
+    `BadRequest` if the graph refuses the newest of the states.
     """
     if metadata:
         needle_text(metadata)
@@ -177,8 +207,9 @@ async def state_history(
         config_at(thread.thread_id, CheckpointRef(checkpoint_id=before)) if before and parse_uuid(before) else None
     )
     found = Answer()
-    async with _graph_of(thread, thread.graph_id) as graph:
-        states = graph.aget_state_history(
+    async with graph_of(thread, thread.graph_id) as graph:
+        states = _past_states(
+            graph,
             config,
             filter=_savers_filter(metadata or {}) or None,
             before=before_config,
@@ -192,6 +223,47 @@ async def state_history(
     return found.parts
 
 
+async def _past_states(
+    graph: AnyPregel,
+    config: RunnableConfig,
+    *,
+    filter: dict[str, Any] | None,
+    before: RunnableConfig | None,
+    limit: int | None,
+) -> AsyncIterator[StateSnapshot]:
+    """Yield states from the newest to older ones. Raises `BadRequest` if the graph refuses the first.
+
+    Of a later state that the graph refuses, the values are shown as they are stored, and the reason with its tasks:
+    somebody has mended the thread since.
+    """
+    seen = 0
+    last = before
+    with refusals():
+        try:
+            async for snapshot in graph.aget_state_history(config, filter=filter, before=before, limit=limit):
+                seen, last = seen + 1, snapshot.config
+                yield snapshot
+            return
+        except Exception as error:
+            if not seen or not is_the_graphs(error):
+                raise
+        left = None if limit is None else limit - seen
+        place = {key: value for key, value in config["configurable"].items() if key != "checkpoint_id"}
+        older = lenient(graph).aget_state_history({"configurable": place}, filter=filter, before=last, limit=left)
+        async for snapshot in older:
+            yield await _with_reason(graph, snapshot)
+
+
+async def _with_reason(graph: AnyPregel, stored: StateSnapshot) -> StateSnapshot:
+    """Return the state as the graph reads it, or as it is stored with the reason why the graph refuses it."""
+    try:
+        return await graph.aget_state(stored.config)
+    except Exception as error:
+        if not is_the_graphs(error):
+            raise
+        return stored._replace(tasks=tuple(task._replace(error=task.error or error) for task in stored.tasks))
+
+
 def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a filter that every saver understands: it leaves little for us to look through."""
     plain = (
@@ -200,96 +272,6 @@ def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
         if _PLAIN_KEY.fullmatch(key) and (isinstance(value, str) or (type(value) is int and abs(value) < 2**53))
     )
     return dict(islice(plain, _MOST_CONDITIONS))
-
-
-async def state_update(
-    edit: EditLease, thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
-) -> tuple[dict[str, Any], StateSnapshot]:
-    """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
-
-    Raises `BadRequest` for a thread without a graph, an unknown node and values that the graph refuses, and
-    `Unprocessable` for values that the database could not give back.
-    """
-    graph_id = require_graph(thread)
-    _require_storable(values)
-    config = config_at(thread.thread_id, ref)
-    config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, edit) as graph:
-        if as_node is not None:
-            _require_node(graph, as_node, "__start__")
-        with _refusals():
-            try:
-                updated = await graph.aupdate_state(config, values, as_node=as_node)
-            except (ValueError, *_OF_REDUCERS):
-                head = await head_state(graph, thread.thread_id)
-                if not head.refuses_writes or (ref is not None and (ref.checkpoint_id or ref.checkpoint_ns)):
-                    raise
-                # It is not this update that the graph refuses, but the one before.
-                config["configurable"] |= head.config["configurable"]
-                updated = await graph.aupdate_state(config, values, as_node=as_node)
-        snapshot = (await head_state(graph, thread.thread_id)).snapshot
-    return dict(updated["configurable"]), snapshot
-
-
-async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
-    """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
-
-    Raises as `state_update` does.
-    """
-    graph_id = require_graph(thread)
-    _require_storable(supersteps)
-    config = config_at(thread.thread_id)
-    config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, edit) as graph:
-        for update in (update for superstep in supersteps for update in superstep.updates):
-            _require_node(graph, update.as_node, "__start__", "__input__", "__copy__")
-        steps = [[StateUpdate(_returned(update), update.as_node) for update in step.updates] for step in supersteps]
-        with _refusals():
-            await graph.abulk_update_state(config, steps)
-        return (await head_state(graph, thread.thread_id)).snapshot
-
-
-def _returned(update: SuperstepUpdate) -> Any:
-    """What the node of the update is taken to have returned."""
-    command = update.command
-    if command is None:
-        return update.values
-    targets = command.goto if isinstance(command.goto, list) else [command.goto] if command.goto else []
-    goto = [target if isinstance(target, str) else Send(target.node, target.input) for target in targets]
-    return Command(update=command.update, resume=command.resume, goto=goto)
-
-
-async def messages_append(edit: EditLease, thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
-    """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
-
-    Raises as `state_update` does, and `BadRequest` where the graph's state has no messages.
-    """
-    graph_id = require_graph(thread)
-    _require_storable(messages)
-    config = config_at(thread.thread_id)
-    config["metadata"] = {"graph_id": graph_id}
-    async with _graph_of(thread, graph_id, edit) as graph:
-        if "messages" not in graph.channels:
-            raise BadRequest(f"The state of graph '{graph_id}' has no messages")
-        newest = await head_state(graph, thread.thread_id)
-        head = newest.snapshot
-        config["configurable"] |= newest.config["configurable"]
-        if isinstance(graph.channels["messages"], LastValue):
-            # No reducer: what is written replaces what was there.
-            messages = [*(head.values.get("messages") or []), *messages]
-        # More messages for a beginning that has not begun yet belong to the same beginning.
-        begins = not head.next or newest.refuses_writes or (head.metadata or {}).get("as_node") == START
-        if begins:
-            config["metadata"]["as_node"] = START
-        with _refusals():
-            await graph.aupdate_state(config, {"messages": messages}, as_node=START if begins else None)
-        return (await head_state(graph, thread.thread_id)).snapshot
-
-
-def _require_storable(values: Any) -> None:
-    require_free_disk()
-    if not is_storable(encode(values)):
-        raise Unprocessable(NOT_STORABLE)
 
 
 def require_graph(thread: ThreadForState) -> str:
@@ -302,24 +284,6 @@ def require_graph(thread: ThreadForState) -> str:
             "operation."
         )
     return thread.graph_id
-
-
-def _require_node(graph: AnyPregel, name: str, *others: str) -> None:
-    if name not in graph.nodes and name not in others:
-        raise BadRequest(f"Node {name} does not exist")
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What a graph refuses to take for an update is the caller's fault."""
-    try:
-        yield
-    except ApiError:
-        raise
-    except (InvalidUpdateError, ValueError, TypeError) as error:
-        raise BadRequest(str(error)) from error
-    except _OF_REDUCERS as error:
-        raise BadRequest(f"The graph refuses this update: {error!r}") from error
 
 
 def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from threads.head import head_of, thread_state_changed
 from threads.schemas import ThreadCreate
 from threads.selectors import thread_for_state, thread_get
 from threads.services import MadeThread, delete_threads, thread_make
-from threads.state import require_graph, state_bulk_update
+from threads.state import require_graph
+from threads.state_changes import state_bulk_update
 
 
 async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, bytes]:

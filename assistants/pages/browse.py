@@ -8,7 +8,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from assistants.models import Assistant
-from assistants.selectors import assistants_visible
+from assistants.selectors import assistants_listed
 from platform_site.access.principal import Principal
 from platform_site.console.finding import id_contains
 from runs.models import Run
@@ -26,11 +26,11 @@ class AssistantRow:
 
 
 def _assistants(principal: Principal) -> QuerySet[Assistant]:
-    """Those that the workspace sees, with `last_run`; `is_default` also where the workspace has changed it."""
+    """Those that lists show to the workspace, with `last_run`; `is_default` also where the workspace has changed it."""
     newest = Run.objects.filter(assistant_id=OuterRef("assistant_id"), workspace_id=principal.workspace_id)
     system = Assistant.objects.filter(assistant_id=OuterRef("assistant_id"), workspace=None)
     return (
-        assistants_visible(principal)
+        assistants_listed(principal)
         .defer("config", "context", "metadata")
         .annotate(last_run=Subquery(newest.order_by("-sequence").values("sequence")[:1]), is_default=Exists(system))
     )
@@ -67,5 +67,5 @@ def _narrowed(assistants: QuerySet[Assistant], text: str) -> QuerySet[Assistant]
 
 def assistant_choices(principal: Principal, count: int = 200) -> list[tuple[str, str]]:
     """Ids and names for a menu."""
-    found = assistants_visible(principal).order_by("name", "assistant_id").values_list("assistant_id", "name")[:count]
+    found = assistants_listed(principal).order_by("name", "assistant_id").values_list("assistant_id", "name")[:count]
     return [(str(assistant_id), name) for assistant_id, name in found]

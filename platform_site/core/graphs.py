@@ -93,6 +93,11 @@ class GraphRegistry:
         self._loaded(graph_id)
         self._working(graph_id)
 
+    def names(self) -> dict[str, str]:
+        """Return the names of the graphs that could be loaded: the one a graph was compiled with, else its id."""
+        compiled = {graph_id: graph.name for graph_id, graph in self._graphs.items()}
+        return {graph_id: graph_id for graph_id in self._factories} | compiled
+
     async def wait_loaded(self) -> None:
         """Return when every graph was loaded or has failed."""
         if not self.is_loaded:

@@ -84,10 +84,26 @@ def _detail(error: ValidationError, body: Mapping[str, Any]) -> str:
 def langgraph_config(sources: Iterable[Mapping[str, Any] | None], server: Mapping[str, Any]) -> dict[str, Any]:
     """Merge configurations, the least important first, into the one that LangGraph is given.
 
+    The sources are merged as in `merged_config`. `server` gives the keys of `configurable` that only the server sets. A
+    `user_id` that a source gives stands; where none does, it is the identity of the caller.
+    """
+    return with_server_keys(merged_config(sources), server)
+
+
+def with_server_keys(merged: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a merged configuration completed by the server's keys, as `langgraph_config` describes it."""
+    configurable = dict(merged["configurable"])
+    if configurable.get("user_id") is None and "langgraph_auth_user_id" in server:
+        configurable["user_id"] = server["langgraph_auth_user_id"]
+    return {**merged, "configurable": {**configurable, **server}}
+
+
+def merged_config(sources: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Merge configurations, the least important first.
+
     Only known keys are taken. `configurable` and `metadata` are merged key by key; of every other key the last value
     that is not null counts. No source decides over the server's keys, the fork point, or the names by which LangGraph
-    steers itself: `server` gives the keys of `configurable` that only the server sets. A `user_id` that a source gives
-    stands; where none does, it is the identity of the caller.
+    steers itself.
     """
     merged: dict[str, Any] = {}
     configurable: dict[str, Any] = {}
@@ -104,9 +120,7 @@ def langgraph_config(sources: Iterable[Mapping[str, Any] | None], server: Mappin
             else:
                 merged[key] = value
     metadata.pop(_CHECKPOINT_COUNTER, None)
-    if configurable.get("user_id") is None and "langgraph_auth_user_id" in server:
-        configurable["user_id"] = server["langgraph_auth_user_id"]
-    return {**merged, "metadata": metadata, "configurable": {**configurable, **server}}
+    return {**merged, "metadata": metadata, "configurable": configurable}
 
 
 def own_configurable(configurable: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,11 @@ class ScopedSaver(BaseCheckpointSaver[str]):
         self._scope = scope
         self._thread = str(scope.thread_id)
 
+    @property
+    def thread_id(self) -> str:
+        """The only thread that the saver serves."""
+        return self._thread
+
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> "ScopedSaver":
         """Return a saver of the same scope and class that rebuilds these types as well."""
         clone = copy.copy(self)

@@ -28,9 +28,11 @@ from platform_site.core.database import in_db
 from platform_site.core.events import event_log
 from platform_site.core.graph_context import node_context
 from platform_site.core.graph_output import INTERRUPT, Output, questions_of
+from platform_site.core.graph_schemas import context_keys
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode, error_body, without_nul
+from runs.configuration import without_mirror
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
@@ -304,7 +306,8 @@ class Attempt:
         ) as graph:
             self._context = node_context(graph.context_schema, given)
             self._encoder.output = Output.of(graph)
-            yield graph, confirmed(graph, config, scope)
+            known = without_mirror(config, claim.kwargs, context_keys(graph))
+            yield graph, confirmed(graph, known, scope)
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
         """Undo a run that is rolled back, and put the state that the thread has now into the ending."""

@@ -3,7 +3,7 @@
 import pytest
 
 from assistants.models import Assistant
-from assistants.services import ensure_default_assistants
+from assistants.services import ensure_default_assistants, name_default_assistants
 from platform_site.access.principal import Role
 from platform_site.core.database import in_db
 from tests.api_client import ApiClient, client, make_key
@@ -57,3 +57,59 @@ async def test_only_admins_change_what_all_workspaces_see(
     async with client(headers={"X-Api-Key": await make_key(role)}) as http:
         assert (await http.get(f"/assistants/{ECHO}")).status_code == 200
         assert (await http.patch(f"/assistants/{ECHO}", json={})).status_code == status
+
+
+async def listed(api: ApiClient) -> list[str]:
+    """The graphs of all assistants that are listed, the newest first."""
+    found = (await api.post("/assistants/search", json={"limit": 100})).json()
+    assert (await api.post("/assistants/count", json={})).json() == len(found)
+    assert (await api.get("/assistants")).json() == found
+    return [row["graph_id"] for row in found]
+
+
+async def test_they_have_the_order_of_the_graphs(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["chat", "slow", "approval"])
+    assert await listed(api) == ["approval", "slow", "chat"]
+
+
+async def test_of_a_graph_that_left_the_configuration_it_is_not_listed(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["chat", "echo"])
+    assert await listed(api) == ["chat"]
+    assert (await api.get(f"/assistants/{ECHO}")).status_code == 200
+
+
+async def test_neither_is_what_a_workspace_made_of_it(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["chat", "echo"])
+    await api.patch(f"/assistants/{ECHO}", json={"name": "mine"})
+    assert await listed(api) == ["chat"]
+    await api.patch(f"/assistants/{ECHO}", json={"graph_id": "slow"})
+    assert sorted(await listed(api)) == ["chat", "slow"]
+
+
+async def test_an_assistant_that_somebody_made_stays_listed_without_its_graph(api: ApiClient) -> None:
+    made = (await api.post("/assistants", json={"graph_id": "chat"})).json()
+    await in_db(Assistant.objects.filter(assistant_id=made["assistant_id"]).update, graph_id="echo")
+    assert await listed(api) == ["echo"]
+
+
+async def test_it_has_the_name_that_its_graph_was_compiled_with(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["chat", "echo"])
+    await in_db(name_default_assistants, {"echo": "The Echo", "chat": "chat", "slow": "never made"})
+    assert (await api.get(f"/assistants/{ECHO}")).json()["name"] == "The Echo"
+    [version] = (await api.post(f"/assistants/{ECHO}/versions", json={})).json()
+    assert (version["version"], version["name"]) == (1, "The Echo")
+    await in_db(name_default_assistants, {"echo": "echo"})
+    assert (await api.get(f"/assistants/{ECHO}")).json()["name"] == "echo"
+
+
+async def test_what_a_workspace_has_changed_keeps_its_name(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["echo"])
+    await api.patch(f"/assistants/{ECHO}", json={"description": "mine"})
+    await in_db(name_default_assistants, {"echo": "The Echo"})
+    assert (await api.get(f"/assistants/{ECHO}")).json()["name"] == "echo"
+
+
+async def test_a_name_is_cut_where_it_is_longer_than_names_may_be(api: ApiClient) -> None:
+    await in_db(ensure_default_assistants, ["echo"])
+    await in_db(name_default_assistants, {"echo": "x" * 501})
+    assert (await api.get(f"/assistants/{ECHO}")).json()["name"] == "x" * 500

@@ -35,7 +35,6 @@ async def test_newest_first(api: ApiClient, three: list[dict[str, Any]]) -> None
         ({"name": "b_ll"}, []),
         ({"name": "%"}, []),
         ({"graph_id": "approval"}, ["Refunds"]),
-        ({"graph_id": "appro"}, []),
         ({"metadata": {"team": "a"}}, ["bill splitter", "Billing"]),
         ({"metadata": {"tags": ["y"]}}, ["Billing"]),
         ({"metadata": {"deep": {"er": True}}}, ["bill splitter"]),
@@ -105,3 +104,10 @@ async def test_ten_are_given_unless_asked_otherwise(api: ApiClient, make: Make) 
 async def test_content_type_is_not_checked(api: ApiClient) -> None:
     answer = await api.post("/assistants/search", content=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["search", "count"])
+async def test_a_graph_that_is_not_configured(api: ApiClient, path: str) -> None:
+    answer = await api.post(f"/assistants/{path}", json={"graph_id": "appro"})
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("Graph 'appro' not found. Expected one of: ['approval'")

@@ -1,7 +1,8 @@
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -9,6 +10,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests import live
 
 OTHER_CONFIG = Path(__file__).resolve().parent / "langgraph.json"
+STATES_CONFIG = Path(__file__).resolve().parent / "states" / "langgraph.json"
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,16 @@ async def other_thread(other: LangGraphClient) -> str:
     """A new thread on the server with the graphs of this directory."""
     thread_id: str = (await other.threads.create())["thread_id"]
     return thread_id
+
+
+@pytest.fixture(scope="session")
+def states_server(start_in_mode: Callable[[Path], live.LiveServer]) -> live.LiveServer:
+    """A server with graphs whose state is hard to read (`tests/client/states`)."""
+    return start_in_mode(STATES_CONFIG)
+
+
+@pytest.fixture
+def states(states_server: live.LiveServer) -> Iterator[httpx.Client]:
+    """Plain HTTP to the server whose states are hard to read."""
+    with httpx.Client(base_url=states_server.url, timeout=30) as client:
+        yield client

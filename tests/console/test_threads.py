@@ -78,6 +78,22 @@ def test_a_thread_without_runs_says_so(yard, member):
     assert "No run has been started" in page
 
 
+def test_a_thread_whose_state_could_not_be_read_says_why(yard, member):
+    error = {"error": "ValidationError", "message": "Input should be a valid integer"}
+    thread = yard.thread(status="error", error=error)
+    page = member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+    for text in ("ValidationError", "Input should be a valid integer", "its state could not be read",
+                 f"POST /threads/{thread.pk}/state"):  # fmt: skip
+        assert text in page
+    assert "no run has written" not in page
+
+
+def test_the_configuration_of_the_last_run_is_not_shown(yard, member):
+    thread = yard.thread(run_config={"configurable": {"token": "secret-token"}})
+    for path in (f"threads/{thread.pk}", "threads"):
+        assert "secret-token" not in member.get(f"/dashboard/{path}").content.decode()
+
+
 def test_the_page_tells_the_time_to_live(yard, member):
     thread = yard.thread(ttl_minutes=90, expires_at=yard.now + timedelta(minutes=80.5))
     page = member.get(f"/dashboard/threads/{thread.pk}").content.decode()

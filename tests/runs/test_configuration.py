@@ -20,7 +20,7 @@ RUN, THREAD, ASSISTANT = uuid4(), uuid4(), uuid4()
 def plan(
     body: dict[str, Any] | None = None,
     thread_metadata: dict[str, Any] | None = None,
-    thread_config: dict[str, Any] | None = None,
+    last_config: dict[str, Any] | None = None,
     **assistant: Any,
 ) -> RunPlan:
     configured = {"config": {}, "context": {}, "metadata": {}} | assistant
@@ -31,7 +31,7 @@ def plan(
         run_id=RUN,
         thread_id=THREAD,
         thread_metadata=thread_metadata or {},
-        thread_config=thread_config or {},
+        last_config=last_config or {},
         request_id="r",
         temporary=False,
     )
@@ -64,7 +64,8 @@ def test_no_client_sets_a_key_of_the_server(key: str) -> None:
     for body in ({"config": {"configurable": {key: "theirs"}}}, {"context": {key: "theirs"}}):
         assert plan(body).kwargs["config"]["configurable"] == SERVER
     assert plan(config={"configurable": {key: "theirs"}}).kwargs["config"]["configurable"] == SERVER
-    assert plan({"config": {"configurable": {key: "theirs"}}}).thread_config["configurable"] == {}
+    found = plan({"config": {"configurable": {key: "theirs"}}})
+    assert found.thread_config["configurable"] == found.run_config["configurable"] == {}
 
 
 def test_a_user_id_is_given_by_request_thread_and_assistant_in_this_order() -> None:
@@ -72,7 +73,7 @@ def test_a_user_id_is_given_by_request_thread_and_assistant_in_this_order() -> N
     thread, assistant = {"user_id": "of the thread"}, {"user_id": "of the assistant"}
 
     def user_id(body: dict[str, Any], in_thread: dict[str, Any], in_assistant: dict[str, Any]) -> Any:
-        found = plan(body, thread_config={"configurable": in_thread}, config={"configurable": in_assistant})
+        found = plan(body, last_config=in_thread, config={"configurable": in_assistant})
         return found.kwargs["config"]["configurable"]["user_id"]
 
     assert user_id(request, thread, assistant) == "of the request"
@@ -90,7 +91,7 @@ def test_keys_of_the_assistants_config_that_langgraph_does_not_know_are_left_out
 def test_no_client_steers_langgraph(key: str) -> None:
     found = plan({"config": {"configurable": {key: True}}}, config={"configurable": {key: True}})
     assert configurable(found) == {}
-    assert found.thread_config["configurable"] == {}
+    assert found.thread_config["configurable"] == found.run_config["configurable"] == {}
     assert configurable(plan({"context": {key: True}})) == {}
 
 
@@ -166,7 +167,7 @@ def test_fork_point(body: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_only_a_request_names_the_checkpoint_to_begin_at() -> None:
     place = {"checkpoint_id": "c", "checkpoint_ns": "n", "checkpoint_map": {"": "c"}}
     assert configurable(plan(config={"configurable": place})) == {}
-    assert configurable(plan(thread_config={"configurable": place})) == {}
+    assert configurable(plan(last_config={"configurable": place})) == {}
 
 
 def test_an_assistant_beyond_the_servers_limit_is_refused_by_its_field(settings: Any) -> None:

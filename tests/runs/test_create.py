@@ -106,7 +106,17 @@ async def test_thread_is_busy_and_remembers_the_assistant(api: ApiClient, thread
     found = (await api.get(f"/threads/{thread}")).json()
     assert found["status"] == "busy"
     assert found["metadata"] == {"own": 1, "graph_id": "log", "assistant_id": str(default_assistant_id("log"))}
-    assert found["config"] == {"tags": ["a"], "configurable": {"x": 1}}
+    assert found["config"] == {"tags": ["a"], "configurable": {}}
+
+
+def test_keeping_the_configuration_costs_no_statement_of_its_own(principal: Principal) -> None:
+    thread = Thread.objects.create(workspace_id=principal.workspace_id).thread_id
+    for place, expected in ((thread, ["SELECT", "UPDATE"]), (None, ["INSERT"])):
+        with CaptureQueriesContext(connection) as statements:
+            run = create(principal, thread_id=place, new=False, config={"configurable": {"x": 1}})
+        of_threads = [query["sql"] for query in statements if "threads_thread" in query["sql"]]
+        assert [sql.split()[0] for sql in of_threads] == expected
+        assert Thread.objects.get(pk=run.thread_id).run_config["configurable"] == {"x": 1}
 
 
 async def test_stateless_run_has_a_thread_of_its_own(api: ApiClient) -> None:

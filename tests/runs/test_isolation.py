@@ -178,6 +178,7 @@ SOURCES: dict[str, Make] = {
     ),
     "thread: metadata": lambda ada: on_a_thread_with(ada, metadata=NAMES),
     "thread: config": lambda ada: on_a_thread_with(ada, config={**TOP_LEVEL, "configurable": NAMES}),
+    "thread: run_config": lambda ada: on_a_thread_with(ada, run_config={**TOP_LEVEL, "configurable": NAMES}),
     "cron: config": lambda ada: cron_run_of(ada, config={**TOP_LEVEL, "configurable": RESERVED, "metadata": NAMES}),
     "cron: context": lambda ada: cron_run_of(ada, context=NAMES, metadata=NAMES),
     "cron: assistant": lambda ada: cron_run_of(
@@ -278,21 +279,17 @@ GIVEN_USER_ID: dict[str, Callable[[Principal], UUID]] = {
     "assistant": lambda ada: run_of(ada, assistant_id=assistant_of(ada, config={"configurable": {"user_id": "bob"}})),
     "request": lambda ada: run_of(ada, config={"configurable": {"user_id": "bob"}}),
     "context": lambda ada: run_of(ada, context={"user_id": "bob"}),
-    "thread": lambda ada: on_a_thread_with(ada, config={"configurable": {"user_id": "bob"}}),
+    "thread": lambda ada: on_a_thread_with(ada, run_config={"user_id": "bob"}),
     "cron": lambda ada: cron_run_of(ada, config={"configurable": {"user_id": "bob"}}),
     "request over thread and assistant": lambda ada: run_of(
         ada,
-        thread=Thread.objects.create(
-            workspace_id=ada.workspace_id, config={"configurable": {"user_id": "t"}}
-        ).thread_id,
+        thread=Thread.objects.create(workspace_id=ada.workspace_id, run_config={"user_id": "t"}).thread_id,
         assistant_id=assistant_of(ada, config={"configurable": {"user_id": "a"}}),
         config={"configurable": {"user_id": "bob"}},
     ),
     "thread over assistant": lambda ada: run_of(
         ada,
-        thread=Thread.objects.create(
-            workspace_id=ada.workspace_id, config={"configurable": {"user_id": "bob"}}
-        ).thread_id,
+        thread=Thread.objects.create(workspace_id=ada.workspace_id, run_config={"user_id": "bob"}).thread_id,
         assistant_id=assistant_of(ada, config={"configurable": {"user_id": "a"}}),
     ),
 }

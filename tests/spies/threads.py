@@ -120,9 +120,9 @@ def install() -> None:
 
 def _name_places() -> None:
     from runs.engine.executor import Attempt
-    from threads import state
+    from threads import state, state_changes
 
-    graph_of = state._graph_of
+    graph_of = state.graph_of
 
     def placed(method: Any) -> Any:
         @wraps(method)
@@ -149,7 +149,8 @@ def _name_places() -> None:
         finally:
             own.set(None)
 
-    state._graph_of = of
+    state.graph_of = of
+    state_changes.graph_of = of  # type: ignore[attr-defined]
 
 
 def _leave_rounds_alone() -> None:

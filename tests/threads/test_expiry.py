@@ -23,7 +23,7 @@ from tests.threads.test_delete import TABLES, kept
 from threads import expiry
 from threads.expiry import Expiry, sweep_threads
 from threads.models import Thread
-from threads.state import state_update
+from threads.state_changes import state_update
 
 HOUR = timedelta(hours=1)
 

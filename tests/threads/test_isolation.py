@@ -17,7 +17,7 @@ from tests.runs.graphs import log, script
 from threads.editing import editing
 from threads.models import Thread
 from threads.selectors import thread_for_state
-from threads.state import _graph_of, config_at
+from threads.state import config_at, graph_of
 
 THEIRS = "theirs"
 FORGED: dict[str, Any] = {
@@ -53,7 +53,7 @@ async def test_a_factory_is_called_with_the_servers_keys(
     forged = {**FORGED, "factory": "make", "user_id": "bob"}
 
     def store(run: Run) -> None:
-        Thread.objects.filter(pk=run.thread_id).update(config={**FORGED, "configurable": forged})
+        Thread.objects.filter(pk=run.thread_id).update(run_config={**FORGED, "configurable": forged})
 
     with script("make", make):
         run = await run_to_end(principal, "made", input={"log": []}, config={"configurable": {"factory": "make"}})
@@ -82,7 +82,7 @@ async def test_the_saver_serves_the_thread_that_was_asked_for(changes: bool, pri
     thread = await read_db(thread_for_state, principal, run.thread_id)
     async with AsyncExitStack() as stack:
         edit = await stack.enter_async_context(editing(run.workspace_id, run.thread_id)) if changes else None
-        graph = await stack.enter_async_context(_graph_of(thread, "log", edit))
+        graph = await stack.enter_async_context(graph_of(thread, "log", edit))
         assert (await graph.aget_state(config_at(run.thread_id))).values["log"][0] == "in"
         for theirs in (other.thread_id, uuid4()):
             with pytest.raises(OutOfScope):

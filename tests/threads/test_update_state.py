@@ -62,6 +62,19 @@ async def test_update_of_a_thread_that_waits_clears_its_questions(api: ApiClient
     assert await in_db(lambda: PendingInterrupt.objects.filter(answered_at=None).count()) == 0
 
 
+@pytest.mark.parametrize("as_node", ["__end__", "__copy__"])
+async def test_a_question_that_is_dismissed_or_forked_leaves_the_inbox(
+    api: ApiClient, principal: Principal, as_node: str
+) -> None:
+    def open_questions() -> int:
+        return PendingInterrupt.objects.filter(answered_at=None).count()
+
+    run = await run_to_end(principal, "ask_twice", input={"log": []})
+    assert await in_db(open_questions) == 1
+    assert (await update(api, run.thread_id, as_node=as_node)).status_code == 200
+    assert await in_db(open_questions) == 0
+
+
 async def test_values_may_be_absent(api: ApiClient, run: Run) -> None:
     assert (await update(api, run.thread_id, as_node="one")).status_code == 200
     assert (await update(api, run.thread_id, values=None, as_node="one")).status_code == 200

@@ -30,7 +30,7 @@ def _threads(principal: Principal) -> QuerySet[Thread]:
     return (
         Thread.objects.filter(workspace_id=principal.workspace_id)
         .annotate(waits=Exists(asked) | Exists(runs_at_breakpoints().filter(thread_id=OuterRef("thread_id"))))
-        .defer("values", "metadata", "config", "interrupts", "error", "messages")
+        .defer("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
     )
 
 

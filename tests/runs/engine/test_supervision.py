@@ -22,7 +22,7 @@ from tests.runs.graphs import script
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.selectors import thread_for_state
-from threads.state import state_update
+from threads.state_changes import state_update
 
 TABLES = ("threads_thread", "threads_threadtombstone", "runs_run", "runs_runattempt")
 

@@ -1,0 +1,55 @@
+"""What a graph raises while its state is read or changed, told to the caller: it is not the server's fault."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import Error as DatabaseError
+
+from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost
+from platform_site.core.errors import ApiError, BadRequest
+from platform_site.core.graph_loading import GraphError
+from platform_site.core.graphs import BrokenGraph, UnknownGraph
+from platform_site.core.scope import OutOfScope
+from platform_site.core.wire import error_body
+
+logger = logging.getLogger("switchyard.threads")
+
+# The server raises these itself, and they have answers of their own.
+_SERVERS = (ApiError, BrokenGraph, DatabaseError, DatabaseUnavailable, LeaseLost, OutOfScope, UnknownGraph)
+_DRIVERS = ("psycopg", "psycopg_pool", "sqlite3")
+
+
+def is_the_graphs(error: BaseException) -> bool:
+    """Return whether the error comes from the project's code, or from LangGraph about it."""
+    is_drivers = type(error).__module__.partition(".")[0] in _DRIVERS
+    return isinstance(error, Exception) and not isinstance(error, _SERVERS) and not is_drivers
+
+
+@contextmanager
+def refusals(what: str = "") -> Iterator[None]:
+    """Raise `BadRequest` with the reason in place of what a graph raises in this block.
+
+    `what` says what could not be done. Without it the text of a ValueError or TypeError stands alone: LangGraph's and
+    those of validation are sentences. Other texts are shown as in the error of a run, and the log has them all.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_the_graphs(error):
+            raise
+        # LangGraph's and a validation's sentences say enough; of the project's own code the place matters.
+        logger.info("%s: %r", what or "a graph refused its state", error, exc_info=error if what else None)
+        raise BadRequest(f"{what}: {_reason(error)}" if what else _sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    is_sentence = isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("langgraph.")
+    return str(error) if is_sentence else f"The graph refuses this: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, GraphError):
+        return str(error)
+    told = error_body(error)
+    return f"{told['error']}: {told['message']}"
