@@ -125,6 +125,8 @@ def plan_run(
         "resumable": body.stream_resumable,
         "checkpoint_during": durability != "exit",
         "durability": durability,
+        # What the SDK inside the graph may do: the rest of who asks is in `configurable`.
+        "role": principal.role.value,
     }
     if body.strict_resume:
         kwargs["strict_resume"] = True
