@@ -9,6 +9,7 @@ from ninja import Router
 
 from assistants import schemas, selectors, services
 from assistants.models import Assistant
+from platform_site.core.acting import Actor, acting_for
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import InvalidJSON, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
@@ -118,14 +119,14 @@ async def assistant_graph(request: ApiRequest, assistant_id: str, xray: schemas.
     else:
         found = path_uuid(assistant_id, "assistant")
     assistant, config = await _assistant(request, found)
-    return await _from_graph(registry().drawing(assistant.graph_id, config, depth))
+    return await _from_graph(request, registry().drawing(assistant.graph_id, config, depth))
 
 
 @router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas, openapi_extra=_FROM_GRAPH)
 async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpResponse:
     """Get the JSON schemas of an assistant's graph."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().schemas(assistant.graph_id, config))
+    return await _from_graph(request, registry().schemas(assistant.graph_id, config))
 
 
 @router.get(
@@ -136,7 +137,7 @@ async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpRespo
 async def assistant_subgraphs(request: ApiRequest, assistant_id: str, recurse: bool = False) -> HttpResponse:
     """Get the subgraphs of an assistant's graph and their schemas."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().subgraphs(assistant.graph_id, config, None, recurse))
+    return await _from_graph(request, registry().subgraphs(assistant.graph_id, config, None, recurse))
 
 
 @router.get(
@@ -149,7 +150,7 @@ async def assistant_subgraphs_in(
 ) -> HttpResponse:
     """Get the subgraph of this namespace and its schemas."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(registry().subgraphs(assistant.graph_id, config, namespace, recurse))
+    return await _from_graph(request, registry().subgraphs(assistant.graph_id, config, namespace, recurse))
 
 
 async def _assistant(request: ApiRequest, assistant_id: UUID) -> "tuple[Assistant, RunnableConfig]":
@@ -158,9 +159,10 @@ async def _assistant(request: ApiRequest, assistant_id: UUID) -> "tuple[Assistan
     return assistant, cast("RunnableConfig", selectors.assistant_config(request.principal, assistant))
 
 
-async def _from_graph(reading: Coroutine[Any, Any, Any]) -> HttpResponse:
-    # Graph factories are the user's code: not on the loop that serves HTTP.
-    return json_response(encode(await state_loop().run(reading)))
+async def _from_graph(request: ApiRequest, reading: Coroutine[Any, Any, Any]) -> HttpResponse:
+    # Not on the loop that serves HTTP: a large graph takes its time.
+    with acting_for(Actor(request.principal)):
+        return json_response(encode(await state_loop().run(reading)))
 
 
 def _xray(text: str) -> bool | int:

@@ -170,6 +170,8 @@ class ThreadForState:
     config: dict[str, Any]
     # The keys of `configurable` that say who reads or changes it.
     caller: dict[str, Any]
+    # Whoever that is: for this caller the SDK acts in a factory.
+    principal: Principal
 
 
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
@@ -188,6 +190,7 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
         config=config,
         caller=principal.configurable,
+        principal=principal,
     )
 
 

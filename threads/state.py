@@ -1,4 +1,7 @@
-"""A thread's state: reading it, its history, and changing it by hand. Everything here runs on the state loop."""
+"""A thread's state: reading it, its history, and changing it by hand.
+
+Reads run on the state loop. Changes run on the loop of the graphs, because they call the project's own branches.
+"""
 
 import logging
 import re
@@ -16,6 +19,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
+from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import DatabaseUnavailable, EditLease, checkpoints
 from platform_site.core.database import is_storable, json_contains, needle_text
 from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
@@ -61,14 +65,15 @@ async def _graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | Non
     scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
     identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
     config = langgraph_config([{"configurable": thread.config.get("configurable")}], thread.caller | identity)
-    async with graphs.open(
-        graph_id,
-        cast(RunnableConfig, config),
-        checkpointer=scope.saver(graphs.allowlist(graph_id)),
-        store=scope.store(),
-        access="read" if edit is None else "update",
-    ) as graph:
-        yield graph
+    with acting_for(Actor(thread.principal, thread_id=thread.thread_id)):
+        async with graphs.open(
+            graph_id,
+            cast(RunnableConfig, config),
+            checkpointer=scope.saver(graphs.allowlist(graph_id)),
+            store=scope.store(),
+            access="read" if edit is None else "update",
+        ) as graph:
+            yield graph
 
 
 def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfig:

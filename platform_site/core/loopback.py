@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -41,14 +42,15 @@ def serve_loopback(make_application: Callable[[], Application]) -> None:
     `make_application` is called by the first request, on the loop that serves it. Call this before graphs are loaded.
     """
     global _make_application
-    from langgraph_sdk._async import client as sdk
     from langgraph_sdk._shared import utilities
 
+    # These names are the SDK's own; `tests/core/test_loopback.py` holds its version to them.
+    sdk: Any = import_module("langgraph_sdk._async.client")
     _make_application = make_application
     _application.cache_clear()
     # Else each client tries to import the server that the SDK was written for.
     os.environ["__LANGGRAPH_DEFER_LOOPBACK_TRANSPORT"] = "true"
-    sdk.get_asgi_transport = lambda: LoopbackTransport  # type: ignore[assignment]
+    sdk.get_asgi_transport = lambda: LoopbackTransport
     for transport in utilities._registered_transports:
         # The clients hold these objects: only their class can be changed.
         transport.__class__ = LoopbackTransport

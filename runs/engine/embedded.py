@@ -28,7 +28,7 @@ from django.utils import timezone
 from platform_site.core import metrics
 from platform_site.core.background import background
 from platform_site.core.database import IS_POSTGRES, in_db, lost_a_lock
-from platform_site.core.loops import BackgroundLoop
+from platform_site.core.loops import BackgroundLoop, call_graphs_on
 from platform_site.core.rounds import Rounds, Task
 from platform_site.core.stores import close_storage
 from runs.engine import queue
@@ -91,6 +91,7 @@ class Engine:
             self._started = True
         metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
+        call_graphs_on(self._loop)
         self._heartbeat.start()
         background().watch(self._dispatcher.status)
         self._loop.submit(self._main())
@@ -132,6 +133,8 @@ class Engine:
         if self._peers is not None:
             # The next runs of threads whose run has just ended here.
             self._peers.offer(None)
+        # Requests still come in.
+        call_graphs_on(None)
         await close_storage()
 
     @property

@@ -19,10 +19,14 @@ class State(TypedDict, total=False):
 
 async def counted(state: State) -> State:
     client = get_client()
-    return {"got": len(await client.assistants.search()) }
+    return {"got": len(await client.assistants.search())}
+
 
 asks = StateGraph(State).add_node("n", counted).add_edge(START, "n").compile()
 
+
 async def c(state: State) -> State:
     return {"got": state.get("ask")}
+
+
 child = StateGraph(State).add_node("c", c).add_edge(START, "c").compile()
