@@ -1,4 +1,4 @@
-"""Graphs that use the SDK without a URL: in nodes, tools, middleware and factories, and in every way of being called."""
+"""Graphs that use the SDK without a URL: in nodes, tools, middleware and factories."""
 
 import asyncio
 import threading
@@ -208,7 +208,7 @@ async def be_patient(state: State) -> State:
     """Say so, wait until somebody opens the gate, say so."""
     say, client = get_stream_writer(), get_client()
     say("waits")
-    while not (await client.store.search_items(["gate", state["given"]]))["items"]:
+    while not (await client.store.search_items(["gate", state["given"]]))["items"]:  # noqa: ASYNC110 - opened by another process
         await asyncio.sleep(0.02)
     say("goes on")
     return {"got": "patience"}
