@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from platform_site.access.principal import Principal
+from platform_site.access.principal import Principal, Role
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
@@ -125,9 +125,10 @@ def plan_run(
         "resumable": body.stream_resumable,
         "checkpoint_during": durability != "exit",
         "durability": durability,
-        # What the SDK inside the graph may do: the rest of who asks is in `configurable`.
-        "role": principal.role.value,
     }
+    if principal.identity or principal.role is not Role.ADMIN:
+        # For what the SDK may do inside the graph (`engine/caller.py`). The superuser of open mode is known without it.
+        kwargs["role"] = principal.role.value
     if body.strict_resume:
         kwargs["strict_resume"] = True
     if trace := tracing.kept(headers):

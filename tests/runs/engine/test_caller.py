@@ -30,8 +30,15 @@ async def test_request_cannot_choose_the_caller(principal: Principal) -> None:
     assert caller_of(await in_db(claim, run)) == asker
 
 
-async def test_run_without_a_role_may_only_read(principal: Principal) -> None:
-    claimed = await in_db(claim, await in_db(create, principal, input={"log": []}))
+async def test_anonymous_caller_that_is_no_admin_is_none_in_the_run_either(principal: Principal) -> None:
+    asker = Principal(principal.workspace_id, Role.MEMBER)
+    run = await in_db(create, asker, "log", input={"log": []})
+    assert caller_of(await in_db(claim, run)) == asker
+
+
+async def test_run_of_somebody_without_a_role_may_only_read(principal: Principal) -> None:
+    asker = Principal(principal.workspace_id, Role.ADMIN, "ann", "Ann", (), USER)
+    claimed = await in_db(claim, await in_db(create, asker, input={"log": []}))
     del claimed.kwargs["role"]
     assert caller_of(claimed).role is Role.VIEWER
 
