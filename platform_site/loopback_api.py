@@ -20,6 +20,7 @@ from platform_site.core.config import config
 from platform_site.core.cors import OriginPolicy
 from platform_site.core.errors import ApiError, Conflict, Forbidden
 from platform_site.core.handler import ApiHandler, ApiRequest, Receive, Send, error_response
+from platform_site.core.ids import parse_uuid
 from platform_site.core.loopback import ACTOR
 
 OUTSIDE = (
@@ -34,7 +35,8 @@ OWN_THREAD = (
 )
 # Operations that answer when a run has ended.
 _WAITS = re.compile(r"/(wait|join|stream)$")
-_CREATES_AND_WAITS = re.compile(r"/threads/([^/]+)/runs/(wait|stream)$")
+_CREATES_AND_WAITS = re.compile(r"/threads/([^/]+)/runs/(?:wait|stream)")
+_JOINS = re.compile(r"/threads/[^/]+/runs/([^/]+)/join")
 
 
 class LoopbackHandler(ApiHandler):
@@ -67,10 +69,10 @@ def _require_an_end(actor: Actor | None, path: str, body: bytes) -> None:
     """Raise `Conflict` for a request of a run that is answered after the end of this run only."""
     if actor is None or actor.run_id is None:
         return
-    if path == f"/threads/{actor.thread_id}/runs/{actor.run_id}/join":
+    joined, created = _JOINS.fullmatch(path), _CREATES_AND_WAITS.fullmatch(path)
+    if joined and parse_uuid(joined[1]) == actor.run_id:
         raise Conflict(OWN_RUN)
-    found = _CREATES_AND_WAITS.search(path)
-    if found and found[1].lower() == str(actor.thread_id) and _strategy(body) == "enqueue":
+    if created and parse_uuid(created[1]) == actor.thread_id and _strategy(body) == "enqueue":
         raise Conflict(OWN_THREAD)
 
 
