@@ -13,6 +13,7 @@ from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client
 from typing_extensions import TypedDict
 
@@ -92,6 +93,13 @@ async def _later(given: Any) -> Any:
 
 async def _early(given: Any) -> Any:
     return (await early.runs.wait(None, "child", input={"given": "early"}))["got"]
+
+
+async def _remote(given: Any) -> Any:
+    """Invoke a graph of this server on a thread that is not the node's."""
+    thread = (await early.threads.create())["thread_id"]
+    graph = RemoteGraph("child", client=early)
+    return (await graph.ainvoke({"given": "remote"}, {"configurable": {"thread_id": thread}}))["got"]
 
 
 async def _stream(given: Any) -> Any:
@@ -215,6 +223,8 @@ async def be_patient(state: State) -> State:
 
 
 child = graph_of(answer)
+# A graph of this server as a node of another.
+remote = graph_of(RemoteGraph("child", client=early))
 patient = graph_of(be_patient)
 
 

@@ -48,6 +48,7 @@ async def told(outer: live.Client, kind: str, do: str, given: Any = None) -> Any
         ("store", [{"n": 1}, 1, [["by", "node"]]]),
         ("later", "pending"),
         ("early", "early"),
+        ("remote", "remote"),
         ("stream", ["waits", "goes on"]),
         ("join_stream", "success"),
         ("leave", "interrupted"),
@@ -55,6 +56,16 @@ async def told(outer: live.Client, kind: str, do: str, given: Any = None) -> Any
 )
 async def test_node_uses_the_api(outer: live.Client, kind: str, do: str, expected: Any) -> None:
     assert await told(outer, kind, do) == expected
+
+
+async def test_remote_graph_of_this_server_draws_itself_and_is_refused_to_run_on_the_thread_of_its_caller(
+    outer: live.Client,
+) -> None:
+    assistant = (await outer.assistants.search(graph_id="remote"))[0]["assistant_id"]
+    drawing = await outer.assistants.get_graph(assistant, xray=True)
+    assert "answer:answer" in [node["id"] for node in drawing["nodes"]]
+    values = await outer.runs.wait(None, "remote", input={"given": 5}, raise_error=False)
+    assert values["__error__"]["error"] == "ConflictError"
 
 
 async def test_tools_use_the_api(outer: live.Client) -> None:
