@@ -9,6 +9,7 @@ from ninja import Router
 
 from assistants import schemas, selectors, services
 from assistants.models import Assistant
+from platform_site.core.acting import Actor, acting_for
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import InvalidJSON, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
@@ -119,14 +120,14 @@ async def assistant_graph(request: ApiRequest, assistant_id: str, xray: schemas.
     else:
         found = path_uuid(assistant_id, "assistant")
     assistant, config = await _assistant(request, found)
-    return await _from_graph(assistant, registry().drawing(assistant.graph_id, config, depth))
+    return await _from_graph(request, assistant, registry().drawing(assistant.graph_id, config, depth))
 
 
 @router.get("/assistants/{assistant_id}/schemas", response=schemas.GraphSchemas, openapi_extra=_FROM_GRAPH)
 async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpResponse:
     """Get the JSON schemas of an assistant's graph."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(assistant, registry().schemas(assistant.graph_id, config))
+    return await _from_graph(request, assistant, registry().schemas(assistant.graph_id, config))
 
 
 @router.get(
@@ -137,7 +138,7 @@ async def assistant_schemas(request: ApiRequest, assistant_id: str) -> HttpRespo
 async def assistant_subgraphs(request: ApiRequest, assistant_id: str, recurse: bool = False) -> HttpResponse:
     """Get the subgraphs of an assistant's graph and their schemas."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(assistant, registry().subgraphs(assistant.graph_id, config, None, recurse))
+    return await _from_graph(request, assistant, registry().subgraphs(assistant.graph_id, config, None, recurse))
 
 
 @router.get(
@@ -150,7 +151,7 @@ async def assistant_subgraphs_in(
 ) -> HttpResponse:
     """Get the subgraph of this namespace and its schemas."""
     assistant, config = await _assistant(request, path_uuid(assistant_id, "assistant"))
-    return await _from_graph(assistant, registry().subgraphs(assistant.graph_id, config, namespace, recurse))
+    return await _from_graph(request, assistant, registry().subgraphs(assistant.graph_id, config, namespace, recurse))
 
 
 async def _assistant(request: ApiRequest, assistant_id: UUID) -> "tuple[Assistant, RunnableConfig]":
@@ -159,9 +160,10 @@ async def _assistant(request: ApiRequest, assistant_id: UUID) -> "tuple[Assistan
     return assistant, cast("RunnableConfig", selectors.assistant_config(request.principal, assistant))
 
 
-async def _from_graph(assistant: Assistant, reading: Coroutine[Any, Any, Any]) -> HttpResponse:
-    with refusals(f"Graph '{assistant.graph_id}' cannot be described with the configuration of the assistant"):
-        # Graph factories are the user's code: not on the loop that serves HTTP.
+async def _from_graph(request: ApiRequest, assistant: Assistant, reading: Coroutine[Any, Any, Any]) -> HttpResponse:
+    doing = f"Graph '{assistant.graph_id}' cannot be described with the configuration of the assistant"
+    with refusals(doing), acting_for(Actor(request.principal)):
+        # Not on the loop that serves HTTP: a large graph takes its time.
         found = await state_loop().run(reading)
     return json_response(encode(found))
 

@@ -8,13 +8,7 @@ from platform_site.core.background import Task
 
 def web_tasks() -> list[Task]:
     """The tasks of a web process of scale mode: what only concerns its own clients."""
-    from platform_site.core.events import event_log
-    from platform_site.core.redis_events import RedisEventLog
-    from runs.streaming.lost_ends import INTERVAL, LostEnds
-
-    log = event_log()
-    assert isinstance(log, RedisEventLog)
-    return [*_alive(), Task("lost-ends", LostEnds(log).round, INTERVAL)]
+    return [*_alive(), *_events()]
 
 
 def background_tasks() -> list[Task]:
@@ -38,10 +32,15 @@ def _engine() -> list[Task]:
 def _events() -> list[Task]:
     from platform_site.core.events import event_log
     from platform_site.core.memory_events import MemoryEventLog, event_tasks
+    from platform_site.core.redis_events import RedisEventLog
+    from runs.streaming.lost_ends import INTERVAL, LostEnds
 
     log = event_log()
-    # Redis lets go of what has expired by itself.
-    return event_tasks(log) if isinstance(log, MemoryEventLog) else []
+    if isinstance(log, MemoryEventLog):
+        return event_tasks(log)
+    assert isinstance(log, RedisEventLog)
+    # Redis lets go of what has expired by itself. Nodes of a worker wait for runs as clients of a web process do.
+    return [Task("lost-ends", LostEnds(log).round, INTERVAL)]
 
 
 def _threads() -> list[Task]:

@@ -185,6 +185,7 @@ def _start_web() -> None:
     claim_data_directory(local_address())
     prepare()
     _import_before_graphs("platform_site.api_urls")
+    _serve_loopback()
     if settings.REDIS_URL:
         from platform_site.background_tasks import web_tasks
         from platform_site.core.background import background
@@ -203,6 +204,7 @@ def _start_worker(capacity: int) -> None:
     tracing.start(__version__)
     prepare()
     serve_worker_metrics()
+    _serve_loopback()
     _start_engine(capacity)
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
     logger.info("worker ready, it takes up to %d runs at the same time", capacity)
@@ -215,6 +217,13 @@ def _import_before_graphs(module: str) -> None:
     make Python fail one of the imports.
     """
     import_module(module)
+
+
+def _serve_loopback() -> None:
+    """Serve the SDK inside graphs. A worker imports the API when the first request comes, not at its start."""
+    from platform_site.core.loopback import serve_loopback
+
+    serve_loopback(lambda: import_module("platform_site.loopback_api").application())
 
 
 def _start_engine(capacity: int) -> None:

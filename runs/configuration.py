@@ -8,7 +8,7 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from platform_site.access.principal import Principal
+from platform_site.access.principal import Principal, Role
 from platform_site.core import tracing
 from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
@@ -133,6 +133,9 @@ def plan_run(
         "checkpoint_during": durability != "exit",
         "durability": durability,
     }
+    if principal.identity or principal.role is not Role.ADMIN:
+        # For what the SDK may do inside the graph (`engine/caller.py`). The superuser of open mode is known without it.
+        kwargs["role"] = principal.role.value
     if body.strict_resume:
         kwargs["strict_resume"] = True
     if body.context and (mirrored := sorted(given.keys() - merged_config(beside)["configurable"].keys())):

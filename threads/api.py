@@ -11,7 +11,7 @@ from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import Unprocessable
 from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.hooks import state_posted
-from platform_site.core.loops import state_loop
+from platform_site.core.loops import graph_loop, state_loop
 from platform_site.core.openapi import declared, header, query
 from platform_site.core.wire import encode, encode_shown
 from threads import schemas, selectors, services
@@ -207,7 +207,7 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
     async with editing(thread.workspace_id, thread.thread_id) as edit:
         changing = state_update(edit, thread, ref, body.values, body.as_node)
-        configurable, snapshot = await state_loop().run(changing)
+        configurable, snapshot = await graph_loop().run(changing)
         await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
     checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}

@@ -15,7 +15,7 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db, read_db
 from platform_site.core.hooks import state_posted
-from platform_site.core.loops import state_loop
+from platform_site.core.loops import graph_loop, state_loop
 from platform_site.core.quotas import require_free_disk, require_kept_size
 from threads.editing import editing
 from threads.head import head_of, thread_state_changed
@@ -93,7 +93,7 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
 
 async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
     async with editing(thread.workspace_id, thread.thread_id) as edit:
-        snapshot = await state_loop().run(messages_append(edit, thread, [message]))
+        snapshot = await graph_loop().run(messages_append(edit, thread, [message]))
         await in_db(thread_state_changed, edit, head_of(snapshot))
     state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
 

@@ -171,6 +171,8 @@ class ThreadForState:
     run_config: dict[str, Any] | None
     # The keys of `configurable` that say who reads or changes it.
     caller: dict[str, Any]
+    # Whoever that is: for this caller the SDK acts in a factory.
+    principal: Principal
 
 
 def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
@@ -194,6 +196,7 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
         run_config=run_config,
         caller=principal.configurable,
+        principal=principal,
     )
 
 

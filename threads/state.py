@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
+from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import json_contains, needle_text
 from platform_site.core.errors import BadRequest
@@ -73,6 +74,7 @@ async def graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None
     )
     made_with = "the configuration of the thread's last run" if thread.run_config is not None else "its defaults"
     async with AsyncExitStack() as stack:
+        stack.enter_context(acting_for(Actor(thread.principal, thread_id=thread.thread_id)))
         with refusals(f"Graph '{graph_id}' could not be made with {made_with}"):
             graph = await opened.__aenter__()
         stack.push_async_exit(partial(_closed, opened, graph_id))

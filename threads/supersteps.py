@@ -3,7 +3,7 @@
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import ApiError
-from platform_site.core.loops import state_loop
+from platform_site.core.loops import graph_loop
 from platform_site.core.wire import encode
 from threads.editing import editing
 from threads.head import head_of, thread_state_changed
@@ -31,7 +31,7 @@ async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, 
         return 201, encode({"detail": problem})
     try:
         async with editing(principal.workspace_id, made.thread_id) as edit:
-            snapshot = await state_loop().run(state_bulk_update(edit, thread, body.supersteps))
+            snapshot = await graph_loop().run(state_bulk_update(edit, thread, body.supersteps))
             await in_db(thread_state_changed, edit, head_of(snapshot))
     except BaseException:
         await in_db(delete_threads, [made.thread_id], workspace_id=principal.workspace_id)

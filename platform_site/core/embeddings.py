@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from platform_site.core.config import Config, ConfigError, GraphSpec, spec_of
 from platform_site.core.graph_loading import describe, import_object
+from platform_site.core.loops import graph_loop
 
 # Longest time that one call of a model may take.
 EMBED_SECONDS = 60.0
@@ -33,7 +34,17 @@ class Embedder:
     `fields` are the paths of an item's value that are embedded, each as a text of its own; `$` is the whole value.
     """
 
-    def __init__(self, embeddings: Embeddings, *, dims: int, name: str, fields: tuple[str, ...] = ("$",)) -> None:
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        *,
+        dims: int,
+        name: str,
+        fields: tuple[str, ...] = ("$",),
+        is_on_graph_loop: bool = False,
+    ) -> None:
+        """`is_on_graph_loop`: the model is asked on `graph_loop`, and on the current loop otherwise."""
+        self._is_on_graph_loop = is_on_graph_loop
         self.dims = dims
         self.name = name
         self.fields = fields
@@ -57,7 +68,7 @@ class Embedder:
     async def _asked(self, call: Any) -> Any:
         try:
             async with asyncio.timeout(EMBED_SECONDS):
-                return await call
+                return await (graph_loop().run(call) if self._is_on_graph_loop else call)
         except TimeoutError:
             raise EmbeddingFailed(f"`{self.name}` did not answer in time") from None
         except Exception as error:
@@ -80,7 +91,8 @@ class Embedder:
 def embedder(config: Config) -> Embedder | None:
     """What `store.index` asks for, None without it. Raises `ConfigError`.
 
-    A new one for every event loop: clients of providers keep connections that belong to the loop.
+    A new one for every event loop: clients of providers keep connections that belong to the loop. What the project
+    brings is one object for all of them, so its asynchronous code is called on one loop.
     """
     index = config.store.index if config.store else None
     if index is None:
@@ -92,7 +104,18 @@ def embedder(config: Config) -> Embedder | None:
         # An asynchronous function is awaited, a synchronous one is called on another thread.
         found = ensure_embeddings(found)
     fields = tuple(index.fields_ or ["$"])
-    return Embedder(found, dims=index.dims, name=index.embed, fields=fields)
+    is_on_graph_loop = _function(config, index.embed) is not None and _is_asynchronous(found)
+    return Embedder(found, dims=index.dims, name=index.embed, fields=fields, is_on_graph_loop=is_on_graph_loop)
+
+
+def _is_asynchronous(embeddings: Any) -> bool:
+    """Return whether these embeddings do more than call synchronous code in a thread."""
+    from langchain_core.embeddings import Embeddings as Base
+    from langgraph.store.base.embed import EmbeddingsLambda
+
+    if isinstance(embeddings, EmbeddingsLambda):
+        return hasattr(embeddings, "afunc")
+    return getattr(type(embeddings), "aembed_documents", None) is not Base.aembed_documents
 
 
 def check_embed(config: Config) -> None:

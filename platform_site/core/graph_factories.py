@@ -5,6 +5,7 @@ A factory may be synchronous or asynchronous and may give the graph, a builder, 
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import re
 import typing
@@ -19,6 +20,7 @@ from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntim
 
 from platform_site.core.graph_context import factory_context
 from platform_site.core.graph_loading import GraphError
+from platform_site.core.loops import BackgroundLoop, entered_on
 
 Access = Literal["run", "update", "read", "inspect"]
 
@@ -44,22 +46,35 @@ class Factory:
 
     @contextlib.asynccontextmanager
     async def make(
-        self, config: RunnableConfig, *, access: Access, store: BaseStore | None, context: Any
+        self,
+        config: RunnableConfig,
+        *,
+        access: Access,
+        store: BaseStore | None,
+        context: Any,
+        loop: BackgroundLoop | None = None,
     ) -> AsyncIterator[Any]:
-        """What the function gives, context managers entered: left again at the end of the block."""
+        """What the function gives, context managers entered: left again at the end of the block.
+
+        Whatever is asynchronous is called on `loop`, or on the current one if it is None. What is not is called in a
+        thread of the current loop, so that it waits for no other.
+        """
         given = {"config": config, "runtime": None}
         if "runtime" in self.arguments.values():
             given["runtime"] = self._runtime(config, access, store, context)
         values = {name: given[what] for name, what in self.arguments.items()}
         positional = [values.pop(name) for name in self._positional_only() if name in values]
+        calling = functools.partial(self.function, *positional, **values)
         function = inspect.unwrap(self.function)
-        if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
-            made = self.function(*positional, **values)
-        else:
+        if not (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
             # It may read files or call services: never on a loop that runs other graphs.
-            made = await asyncio.to_thread(_without_stop_iteration, self.function, *positional, **values)
-        async with contextlib.AsyncExitStack() as stack:
-            yield await _entered(made, stack)
+            made = await asyncio.to_thread(_without_stop_iteration, calling)
+            calling = functools.partial(_itself, made)
+            if not (inspect.isawaitable(made) or isinstance(made, contextlib.AbstractAsyncContextManager)):
+                loop = None
+        making = _entered_at_once(calling)
+        async with making if loop is None else entered_on(loop, making) as graph:
+            yield graph
 
     def _positional_only(self) -> list[str]:
         parameters = inspect.signature(self.function).parameters.values()
@@ -148,6 +163,16 @@ def _context_type(annotation: Any) -> Any:
     if typing.get_origin(annotation) is ServerRuntime:
         return next(iter(typing.get_args(annotation)), None)
     return None
+
+
+def _itself(made: Any) -> Any:
+    return made
+
+
+@contextlib.asynccontextmanager
+async def _entered_at_once(calling: Callable[[], Any]) -> AsyncIterator[Any]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield await _entered(calling(), stack)
 
 
 async def _entered(made: Any, stack: contextlib.AsyncExitStack) -> Any:

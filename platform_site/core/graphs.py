@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 from platform_site.core.config import Config, GraphSpec, config
 from platform_site.core.graph_loading import GraphError, describe, import_object
+from platform_site.core.loops import graph_loop
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -117,7 +118,8 @@ class GraphRegistry:
         """A copy of the graph for one use, with this saver and store.
 
         The saver is extended by the types that the graph's schemas name, also of graphs a factory makes. A factory is
-        called for each use and cleaned up at the end of the block. Raises UnknownGraph or BrokenGraph.
+        called for each use and cleaned up at the end of the block: a run's on the current loop, any other on
+        `graph_loop`, which is the loop of the runs as well. Raises UnknownGraph or BrokenGraph.
         """
         self._known(graph_id)
         if not self._done[graph_id].is_set():
@@ -127,7 +129,8 @@ class GraphRegistry:
             yield self._copy(graph, checkpointer, store, self._allowlists[graph_id])
             return
         factory = self._factories[graph_id]
-        async with factory.make(config, access=access, store=store, context=context) as made:
+        loop = None if access == "run" or graph_loop().is_current else graph_loop()
+        async with factory.make(config, access=access, store=store, context=context, loop=loop) as made:
             graph = _compiled(made, graph_id)
             allowlist = self._remember(graph_id, graph)
             yield self._copy(graph, checkpointer, store, allowlist)
@@ -162,7 +165,9 @@ class GraphRegistry:
         from platform_site.core.graph_drawing import graph_drawing
 
         async with self._inspect(graph_id, config) as graph:
-            return await graph_drawing(graph, config, xray)
+            drawing = graph_drawing(graph, config, xray)
+            # A remote graph draws itself, with a client that belongs to the loop of the runs.
+            return await (graph_loop().run(drawing) if _has_remote(graph) else drawing)
 
     async def subgraphs(
         self, graph_id: str, config: "RunnableConfig", namespace: str | None = None, recurse: bool = False
@@ -271,6 +276,13 @@ def _compiled(found: Any, graph_id: str) -> "AnyPregel":
     for kept in ("_serde_allowlist", "_output_mapper", "_state_mapper"):
         setattr(named, kept, getattr(found, kept))
     return named
+
+
+def _has_remote(graph: "AnyPregel") -> bool:
+    """Return whether a part of the graph, however deep, is a graph that this process does not execute itself."""
+    from langgraph.pregel import Pregel
+
+    return any(not isinstance(child, Pregel) for _, child in graph.get_subgraphs(recurse=True))
 
 
 def _no_graph(found: Any) -> GraphError:

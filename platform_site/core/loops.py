@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -51,6 +52,11 @@ class BackgroundLoop:
         """Start a coroutine on this loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the code that asks runs on this loop."""
+        return asyncio.get_running_loop() is self.loop
+
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on this loop and await its result on the caller's."""
         return await asyncio.wrap_future(self.submit(coroutine))
@@ -58,7 +64,61 @@ class BackgroundLoop:
 
 @cache
 def state_loop() -> BackgroundLoop:
-    """The loop for reading and changing thread state, where no node of a run can block it."""
+    """The loop for reading thread state, where no node of a run can block it."""
     loop = BackgroundLoop("state")
     loop.start()
     return loop
+
+
+_graphs: BackgroundLoop | None = None
+
+
+def graph_loop() -> BackgroundLoop:
+    """The one loop of this process on which asynchronous code of the project is called.
+
+    What such code keeps in its modules (clients, pools, locks) belongs to the loop on which it was first used. The one
+    loop is that of the runs; in a process that executes none it is the state loop.
+    """
+    return _graphs or state_loop()
+
+
+def call_graphs_on(loop: BackgroundLoop | None) -> None:
+    """Make this loop the one of `graph_loop`, None for the state loop."""
+    global _graphs
+    _graphs = loop
+
+
+@asynccontextmanager
+async def entered_on(loop: BackgroundLoop, making: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a context manager on another loop, in one task there; the block runs on the current loop.
+
+    An exception of the block is raised in that task, too, so that the context manager sees it.
+    """
+    made: Future[T] = Future()
+    over: Future[None] = Future()
+    holding = asyncio.wrap_future(loop.submit(_hold(making, made, over)))
+    try:
+        value = await asyncio.wrap_future(made)
+    except BaseException:
+        holding.cancel()
+        raise
+    try:
+        yield value
+    except BaseException as error:
+        over.set_exception(error)
+        # What leaving raises instead takes the place of the block's exception.
+        await holding
+        raise
+    over.set_result(None)
+    await holding
+
+
+async def _hold(making: AbstractAsyncContextManager[T], made: Future[T], over: Future[None]) -> None:
+    try:
+        async with making as value:
+            made.set_result(value)
+            await asyncio.wrap_future(over)
+    except BaseException as error:
+        if made.done():
+            raise
+        made.set_exception(error)

@@ -28,13 +28,14 @@ from django.utils import timezone
 from platform_site.core import metrics
 from platform_site.core.background import background
 from platform_site.core.database import IS_POSTGRES, in_db, lost_a_lock
-from platform_site.core.loops import BackgroundLoop
+from platform_site.core.loops import BackgroundLoop, call_graphs_on
 from platform_site.core.rounds import Rounds, Task
 from platform_site.core.stores import close_storage
 from runs.engine import queue
 from runs.engine.executor import Attempt, Stop
 from runs.engine.finish import Ending
 from runs.engine.heartbeat import Heartbeat
+from runs.engine.lent_slots import Lending
 from runs.engine.queue import Claim
 from runs.engine.recovery import RecoveryLane
 from runs.engine.threads import NodeThreads
@@ -65,6 +66,7 @@ class Engine:
         self._attempts: dict[UUID, Attempt] = {}
         # How many of them have given up their slot.
         self._stuck = 0
+        self._lending = Lending(self._slot_lent)
         # Until the next heartbeat, which reads what was asked for from the runs themselves.
         self._early_cancels: dict[UUID, str] = {}
         self._started = False
@@ -89,6 +91,7 @@ class Engine:
             self._started = True
         metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
+        call_graphs_on(self._loop)
         self._heartbeat.start()
         background().watch(self._dispatcher.status)
         self._loop.submit(self._main())
@@ -130,6 +133,8 @@ class Engine:
         if self._peers is not None:
             # The next runs of threads whose run has just ended here.
             self._peers.offer(None)
+        # Requests still come in.
+        call_graphs_on(None)
         await close_storage()
 
     @property
@@ -140,7 +145,7 @@ class Engine:
     @property
     def _taken(self) -> int:
         """How many slots are taken."""
-        return len(self._attempts) - self._stuck
+        return len(self._attempts) - self._stuck - self._lending.lent
 
     # --- from services ---------------------------------------------------------------------------
 
@@ -262,7 +267,7 @@ class Engine:
     # --- on the run loop --------------------------------------------------------------------------
 
     def _register(self, claim: Claim) -> Attempt:
-        attempt = Attempt(claim, self._next_worker, self._slot_given_up)
+        attempt = Attempt(claim, self._next_worker, self._slot_given_up, self._lending)
         self._attempts[claim.run_id] = attempt
         if action := self._early_cancels.pop(claim.run_id, None):
             attempt.claim.cancel_action, attempt.stopped_by = action, Stop.CANCEL
@@ -271,6 +276,7 @@ class Engine:
     def _unregister(self, attempt: Attempt) -> None:
         if self._attempts.get(attempt.claim.run_id) is attempt:
             del self._attempts[attempt.claim.run_id]
+        attempt.slot.end()
         if not attempt.holds_slot:
             self._stuck -= 1
             metrics.RUNS_STUCK.dec()
@@ -282,6 +288,11 @@ class Engine:
         self._stuck += 1
         metrics.RUNS_STUCK.inc()
         self._room_again()
+
+    def _slot_lent(self) -> None:
+        # Only who was full has left something waiting.
+        if self._started and not self._draining and self._taken >= self.capacity - 1:
+            self._loop.loop.call_soon_threadsafe(self._room_again)
 
     def _room_again(self) -> None:
         self._dispatcher.wake()

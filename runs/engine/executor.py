@@ -21,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from platform_site.core import metrics
+from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoint_packing import ValueNotStorable
 from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
@@ -34,7 +35,9 @@ from platform_site.core.scope import Scope
 from platform_site.core.wire import encode, error_body, without_nul
 from runs.configuration import without_mirror
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
+from runs.engine.caller import caller_of
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
+from runs.engine.lent_slots import Lending, LentSlot
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
 from runs.engine.queue import Claim, cancel_asked, release
 from runs.engine.stopping import Stopper
@@ -81,11 +84,16 @@ class Attempt:
     """An attempt in progress. `execute` on the run loop; `stop` from the run loop too."""
 
     def __init__(
-        self, claim: Claim, next_worker: Callable[[], str | None], slot_given_up: Callable[[], None] = lambda: None
+        self,
+        claim: Claim,
+        next_worker: Callable[[], str | None],
+        slot_given_up: Callable[[], None] = lambda: None,
+        lending: Lending | None = None,
     ) -> None:
         """`next_worker` is asked at the end who claims the thread's next run; None leaves it pending.
 
-        `slot_given_up` is called when the attempt, which should be over, holds its slot no longer.
+        `slot_given_up` is called when the attempt, which should be over, holds its slot no longer. `lending` counts
+        the slot while the attempt lends it.
         """
         self.claim = claim
         self.lease = Lease(claim)
@@ -101,6 +109,7 @@ class Attempt:
         self._name = str(claim.run_id)
         self._log = event_log()
         self._work = Work()
+        self.slot = LentSlot(lending or Lending(), self._work)
         # From the attempt's begin on.
         self._stopper: Stopper | None = None
         self._telemetry = Telemetry(claim)
@@ -122,6 +131,12 @@ class Attempt:
             is_temporary=claim.is_temporary,
         )
 
+    def _actor(self) -> Actor:
+        """For whom the SDK acts inside the graph."""
+        claim = self.claim
+        principal = caller_of(claim)
+        return Actor(principal, thread_id=claim.thread_id, run_id=claim.run_id, waiting=self.slot.waiting)
+
     def stop(self, reason: Stop) -> None:
         """End the attempt as soon as its graph lets go. The first reason counts, but a lost lease beats all."""
         if reason is Stop.LOST:
@@ -133,7 +148,7 @@ class Attempt:
 
     async def execute(self) -> list[Claim]:
         """Run the attempt to its end; the claims that its end made on the thread's next run."""
-        with self._telemetry.attempt():
+        with self._telemetry.attempt(), acting_for(self._actor()):
             return await self._execute()
 
     async def _execute(self) -> list[Claim]:
@@ -176,8 +191,9 @@ class Attempt:
         if self.claim.is_temporary:
             return
         try:
-            async with self._graph() as (graph, config):
-                head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
+            with acting_for(self._actor()):
+                async with self._graph() as (graph, config):
+                    head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
         except Exception:
             logger.exception("the state of an abandoned run cannot be read")
             return
@@ -324,6 +340,7 @@ class Attempt:
     def _give_up_slot(self) -> None:
         """Leave the slot to others: what cannot be stopped may take for ever. The run goes on to hold its thread."""
         self.holds_slot = False
+        self.slot.end()
         nodes = self._work.give_up_threads() or self._recorder.open_nodes() or ["unknown"]
         message = "run %s should be over and still works in node %s; its slot is given to others, not its thread"
         logger.warning(message, self.claim.run_id, ", ".join(nodes))

@@ -1,8 +1,9 @@
 """The pool for synchronous nodes, which knows whose work runs in it: a cancelled attempt still owns its threads."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
@@ -66,6 +67,19 @@ class Work:
             assert pool is not None
             pool.grow()
         return nodes
+
+    @contextmanager
+    def lent_thread(self) -> Iterator[None]:
+        """Let others have one more thread during the block, if a thread of the attempt is held meanwhile."""
+        with self._lock:
+            pool = self._pool if self._running else None
+        if pool is not None:
+            pool.grow()
+        try:
+            yield
+        finally:
+            if pool is not None:
+                pool.shrink()
 
 
 class NodeThreads(ThreadPoolExecutor):

@@ -1,5 +1,6 @@
 """What `store.index.embed` may name, and how it is said that it cannot be used."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
+from platform_site.core import loops
 from platform_site.core.config import ConfigError, load_config
 from platform_site.core.embeddings import Embedder, check_embed, embedder
+from platform_site.core.loops import BackgroundLoop
 
 FUNCTIONS = """
 def plain(texts):
@@ -22,6 +25,17 @@ async def awaited(texts):
 from langchain_core.embeddings import DeterministicFakeEmbedding
 model = DeterministicFakeEmbedding(size=1)
 number = 5
+
+import threading
+
+async def where(texts):
+    return [[float(threading.current_thread().name == "loop of graphs")] for text in texts]
+
+class Model(DeterministicFakeEmbedding):
+    async def aembed_documents(self, texts):
+        return await where(texts)
+
+own_model = Model(size=1)
 """
 
 
@@ -54,6 +68,21 @@ async def test_a_file_is_relative_to_the_config_and_names_a_function_or_a_model(
     assert len(documents) == 3
     assert name == "model" or (documents == [[3.0], [3.0], [2.0]] and query == [3.0])
     assert len(query) == 1
+
+
+@pytest.mark.parametrize("name", ["where", "own_model"])
+async def test_asynchronous_code_of_the_project_is_called_on_the_loop_of_the_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    made, loop = configured(tmp_path, f"./functions_of_ours.py:{name}"), BackgroundLoop("loop of graphs")
+    loop.start()
+    monkeypatch.setattr(loops, "_graphs", loop)
+
+    here = await made.documents(["a"])
+    elsewhere = await asyncio.to_thread(lambda: asyncio.run(made.documents(["b"])))
+    loop.stop()
+
+    assert here == elsewhere == [[1.0]]
 
 
 async def test_a_module_may_be_named_as_well(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def make() -> dict[str, Any]:
             ("member", Role.MEMBER, []),
             ("viewer", Role.VIEWER, []),
             ("reading", Role.ADMIN, ["*:read"]),
+            ("running", Role.MEMBER, ["runs:write"]),
         ):
             row, key = api_key_create(None, workspace=workspace, name=name, role=role, scopes=scopes)
             keys[name] = {"key": key, "prefix": row.prefix, "id": row.pk}

@@ -1,7 +1,13 @@
 """Streams whose run has ended without their log saying so."""
 
+from collections.abc import Callable
+
 import pytest
 
+from platform_site import background_tasks
+from platform_site.core import events
+from platform_site.core.background import Task
+from platform_site.core.redis_events import RedisEventLog
 from runs.streaming import lost_ends
 from runs.streaming.lost_ends import LostEnds
 
@@ -46,3 +52,12 @@ async def test_a_stream_that_still_gets_the_events_of_its_run_is_not(log: Log) -
         log.awaited = {"run": {place}}
         await ends.round()
     assert log.ended == {}
+
+
+@pytest.mark.parametrize("tasks", [background_tasks.web_tasks, background_tasks.background_tasks])
+def test_web_processes_and_workers_look_for_silent_streams(
+    monkeypatch: pytest.MonkeyPatch, tasks: Callable[[], list[Task]]
+) -> None:
+    # A node of a worker may wait for a run, too.
+    monkeypatch.setattr(events, "event_log", lambda: object.__new__(RedisEventLog))
+    assert "lost-ends" in [task.name for task in tasks()]
