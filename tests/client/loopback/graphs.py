@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 from langchain_core.language_models import GenericFakeChatModel
@@ -18,7 +19,12 @@ from langgraph_sdk import get_client
 from typing_extensions import TypedDict
 
 # Made while this file is imported, before any run and on no loop.
-early = get_client()
+early: Any = get_client()
+
+
+def client_inside() -> Any:
+    """Return a client made inside a graph. Its types fit callers with typed state, not code that reads the JSON."""
+    return get_client()
 
 
 class State(TypedDict, total=False):
@@ -31,7 +37,7 @@ class State(TypedDict, total=False):
 
 
 async def _assistants(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     made = await client.assistants.create("child", name="made by a node")
     changed = await client.assistants.update(made["assistant_id"], name="changed")
     found = await client.assistants.search(graph_id="child", limit=100)
@@ -41,7 +47,7 @@ async def _assistants(given: Any) -> Any:
 
 
 async def _threads(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create(metadata={"by": "a node"}, graph_id="child"))["thread_id"]
     await client.threads.update_state(thread, {"got": "by hand"}, as_node="answer")
     state = await client.threads.get_state(thread)
@@ -53,7 +59,7 @@ async def _threads(given: Any) -> Any:
 
 
 async def _runs(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create())["thread_id"]
     waited = await client.runs.wait(thread, "child", input={"given": 1})
     run = await client.runs.create(thread, "child", input={"given": 2})
@@ -65,7 +71,7 @@ async def _runs(given: Any) -> Any:
 
 
 async def _crons(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     cron = await client.crons.create("child", schedule="0 0 1 1 *", input={})
     found = await client.crons.search(assistant_id=cron["assistant_id"], limit=100)
     await client.crons.delete(cron["cron_id"])
@@ -73,7 +79,7 @@ async def _crons(given: Any) -> Any:
 
 
 async def _store(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     await client.store.put_item(["by", "node"], "a", value={"n": 1})
     item = await client.store.get_item(["by", "node"], "a")
     found = await client.store.search_items(["by"])
@@ -83,7 +89,7 @@ async def _store(given: Any) -> Any:
 
 
 async def _later(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread, "child", input={}, after_seconds=3600)
     status = (await client.runs.get(thread, run["run_id"]))["status"]
@@ -104,7 +110,7 @@ async def _remote(given: Any) -> Any:
 
 async def _stream(given: Any) -> Any:
     """Answer a run's question while its events are still read: none may be held back until the end."""
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create())["thread_id"]
     seen = []
     async for part in client.runs.stream(thread, "patient", input={"given": thread}, stream_mode="custom"):
@@ -115,7 +121,7 @@ async def _stream(given: Any) -> Any:
 
 
 async def _join_stream(given: Any) -> Any:
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread, "patient", input={"given": thread}, stream_mode="custom")
     joining = client.runs.join_stream(thread, run["run_id"], stream_mode="custom")
@@ -127,7 +133,7 @@ async def _join_stream(given: Any) -> Any:
 
 async def _leave(given: Any) -> Any:
     """Stop to listen to a run that ends with its reader."""
-    client = get_client()
+    client = client_inside()
     thread = (await client.threads.create())["thread_id"]
     streaming = client.runs.stream(
         thread, "patient", input={"given": thread}, stream_mode="custom", on_disconnect="cancel"
@@ -145,12 +151,12 @@ async def _ask_below(given: Any) -> Any:
     """Wait for a run that waits for a run, and so on; `given` says by which kind of node, the outermost first."""
     if not given:
         return "bottom"
-    found = await get_client().runs.wait(None, given[0], input={"do": "ask_below", "given": given[1:]})
+    found = await client_inside().runs.wait(None, given[0], input={"do": "ask_below", "given": given[1:]})
     return [given[0], found["got"]]
 
 
 async def _own_thread(given: Any, thread: str = "", run: str = "") -> Any:
-    client, refusals = get_client(), []
+    client, refusals = client_inside(), []
     for waiting in (
         client.runs.wait(thread, "child", input={}),
         client.runs.join(thread, run),
@@ -170,7 +176,7 @@ async def _outside(given: Any) -> Any:
 
     def ask() -> None:
         try:
-            found.append(len(asyncio.run(get_client().assistants.search(graph_id="child"))))
+            found.append(len(asyncio.run(client_inside().assistants.search(graph_id="child"))))
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}")
 
@@ -214,7 +220,7 @@ async def answer(state: State) -> State:
 
 async def be_patient(state: State) -> State:
     """Say so, wait until somebody opens the gate, say so."""
-    say, client = get_stream_writer(), get_client()
+    say, client = get_stream_writer(), client_inside()
     say("waits")
     while not (await client.store.search_items(["gate", state["given"]]))["items"]:  # noqa: ASYNC110 - opened by another process
         await asyncio.sleep(0.02)
@@ -234,13 +240,13 @@ patient = graph_of(be_patient)
 @tool
 async def ask_tool(word: str) -> str:
     """Ask another graph."""
-    return str((await get_client().runs.wait(None, "child", input={"given": word}))["got"])
+    return str((await client_inside().runs.wait(None, "child", input={"given": word}))["got"])
 
 
 @tool
 def ask_tool_in_thread(word: str) -> str:
     """Ask another graph, synchronously."""
-    return str(asyncio.run(get_client().runs.wait(None, "child", input={"given": word}))["got"])
+    return str(asyncio.run(client_inside().runs.wait(None, "child", input={"given": word}))["got"])
 
 
 def _calls(*names: str) -> AIMessage:
@@ -259,21 +265,23 @@ tools = graph_of(use_tools)
 
 def agent() -> Any:
     """An agent whose middleware asks before the model does."""
-    from langchain.agents import create_agent
-    from langchain.agents.middleware import AgentMiddleware
+    # Not by name: mypy breaks down over these modules.
+    agents: Any = import_module("langchain.agents")
+    middleware: Any = import_module("langchain.agents.middleware")
 
-    class Asks(AgentMiddleware):
-        async def abefore_model(self, state: Any, runtime: Any) -> dict[str, Any]:
-            found = await get_client().runs.wait(None, "child", input={"given": "by middleware"})
-            return {"messages": [AIMessage(found["got"])]}
+    @middleware.before_model
+    async def asks_first(state: Any, runtime: Any) -> dict[str, Any]:
+        found = await client_inside().runs.wait(None, "child", input={"given": "by middleware"})
+        return {"messages": [AIMessage(found["got"])]}
 
-    return create_agent(GenericFakeChatModel(messages=iter([AIMessage("done")])), middleware=[Asks()])
+    model = GenericFakeChatModel(messages=iter([AIMessage("done")]))
+    return agents.create_agent(model, middleware=[asks_first])
 
 
 @asynccontextmanager
 async def made(config: RunnableConfig) -> AsyncIterator[Any]:
     """A factory that asks which graphs there are, when it is entered and when it is left."""
-    client = get_client()
+    client = client_inside()
     # Not of itself: this would make it again.
     count = await client.assistants.count(graph_id="child")
 
