@@ -3,7 +3,8 @@
 A workspace changes rows of its own only: before it changes a system assistant it gets a shadow of that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
     "0.6.0 and is the long term planned replacement for configurable."
 )
+NO_CONFIGS: Mapping[str, dict[str, Any]] = MappingProxyType({})
 _VERSIONED = ("graph_id", "name", "description", "config", "context", "metadata")
 
 
@@ -313,26 +315,43 @@ def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = F
             cursor.execute(f"SELECT {lock}(hashtextextended(%s, 0))", [f"assistant {workspace_id} {assistant_id}"])
 
 
-def ensure_default_assistants(graph_ids: Iterable[str]) -> None:
+def ensure_default_assistants(graph_ids: Iterable[str], configs: Mapping[str, dict[str, Any]] = NO_CONFIGS) -> None:
     """Make the system assistant of every graph that has none, and show it again where a workspace has deleted it.
 
-    What a workspace has changed stays.
+    Its config is what `configs` (LANGGRAPH_CONFIG) has for the graph. What a workspace has changed stays.
     """
     wanted = {default_assistant_id(graph_id): graph_id for graph_id in graph_ids}
     with transaction.atomic():
         known = Assistant.objects.filter(assistant_id__in=wanted)
         known.filter(is_deleted=True).delete()
-        present = set(known.filter(workspace=None).values_list("assistant_id", flat=True))
-        now = timezone.now()
+        present = {assistant.assistant_id: assistant for assistant in known.filter(workspace=None)}
         for assistant_id, graph_id in wanted.items():
-            if assistant_id in present:
-                continue
-            assistant = Assistant.objects.create(
-                assistant_id=assistant_id,
-                graph_id=graph_id,
-                name=graph_id,
-                metadata={"created_by": "system"},
-                created_at=now,
-                updated_at=now,
-            )
-            _save_version(assistant)
+            config, context = mirrored(configs.get(graph_id, {}), {})
+            assistant = present.get(assistant_id)
+            if assistant is None:
+                _system_create(assistant_id, graph_id, config, context)
+            elif (assistant.config, assistant.context) != (config, context):
+                _system_configure(assistant, config, context)
+
+
+def _system_create(assistant_id: UUID, graph_id: str, config: dict[str, Any], context: dict[str, Any]) -> None:
+    now = timezone.now()
+    assistant = Assistant.objects.create(
+        assistant_id=assistant_id,
+        graph_id=graph_id,
+        name=graph_id,
+        config=config,
+        context=context,
+        metadata={"created_by": "system"},
+        created_at=now,
+        updated_at=now,
+    )
+    _save_version(assistant)
+
+
+def _system_configure(assistant: Assistant, config: dict[str, Any], context: dict[str, Any]) -> None:
+    """Give a system assistant another config, as its next version."""
+    assistant.config, assistant.context = config, context
+    assistant.version, assistant.updated_at = assistant.version + 1, timezone.now()
+    assistant.save()
+    _save_version(assistant)

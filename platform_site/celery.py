@@ -38,8 +38,9 @@ from kombu.utils.url import as_url
 from redis.connection import SSLConnection, parse_url
 
 from platform_site import alive, serving
+from platform_site.access.authentication import check_settings
 from platform_site.core import data_directory, tracing
-from platform_site.core.config import ConfigError, config
+from platform_site.core.config import ConfigError
 
 logger = logging.getLogger("switchyard.worker")
 
@@ -52,8 +53,8 @@ class LeanWorker(Worker):
 
     def __init__(self, **options: Any) -> None:
         try:
-            config()
-        except ConfigError as problem:
+            check_settings()
+        except (ConfigError, ImproperlyConfigured) as problem:
             sys.exit(f"switchyard: {problem}")
         data_directory.keep_private()
         lean = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "quiet": True}

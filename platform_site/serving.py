@@ -88,7 +88,7 @@ def prepare() -> None:
         ensure_first_start()
         asyncio.run(checkpoints().setup())
         # Known before anything is imported; a graph that turns out to be broken says so when it is used.
-        ensure_default_assistants(registry().ids)
+        ensure_default_assistants(registry().ids, config().assistant_configs)
 
 
 @contextmanager
