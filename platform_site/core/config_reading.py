@@ -27,6 +27,8 @@ def text_of(path: Path, expected: str) -> tuple[str, list[str]]:
         data = path.read_bytes()
         encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
         text = data.decode(encoding or "utf-8")
+    except NotADirectoryError:
+        raise FileNotFoundError(path) from None
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

@@ -39,9 +39,8 @@ def _from_file(directory: Path, name: str) -> tuple[dict[str, str], list[str]]:
     file = directory / name
     try:
         text, warnings = text_of(file, "lines like NAME=value")
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return {}, [f"`env`: there is no file {name!r}, so no variable is set{_hint(file)}"]
-    # With its name, so that ${OTHER} in a value is looked up as in a file.
     found = dotenv_values(stream=io.StringIO(text))
     return {name: value for name, value in found.items() if value is not None}, warnings
 

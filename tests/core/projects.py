@@ -88,8 +88,8 @@ def loaded(path: Path, *, python: Path | None = None) -> dict[str, str]:
     """
     environment = {"DJANGO_SETTINGS_MODULE": "platform_site.settings", "DATA_DIR": str(path.parent / "data")}
     done = subprocess.run(
-        [str(python or sys.executable), "-c", _LOAD, str(path), str(ROOT)],
-        # Where `python -c` puts nothing of ours on the import path.
+        # Without the working directory on the import path, as under `manage.py`.
+        [str(python or sys.executable), "-P", "-c", _LOAD, str(path), str(ROOT)],
         cwd=path.parent,
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
