@@ -32,7 +32,7 @@ from celery import Celery, bootsteps, signals
 from celery.apps.beat import Beat
 from celery.apps.worker import Worker
 from celery.beat import Scheduler, SchedulingError
-from celery.exceptions import CPendingDeprecationWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from django.conf import settings
 from kombu.utils.url import as_url
 from redis.connection import SSLConnection, parse_url
@@ -46,6 +46,8 @@ logger = logging.getLogger("switchyard.worker")
 
 # At every lost connection Celery tells of a change of how it treats long tasks. Ours take milliseconds.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+# Root is as root does: the warning is for workers that unpickle what they are sent, and ours take JSON only.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 class LeanWorker(Worker):

@@ -4,7 +4,6 @@
 variables are in the environment and its directories on the import path.
 """
 
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from platform_site.core.config_reading import ConfigError, complaints, json_obje
 from platform_site.core.config_variables import assistant_configs, variables
 
 __all__ = ["Config", "ConfigError", "GraphSpec", "config", "load_config", "spec_of"]
-
-logger = logging.getLogger(__name__)
 
 SAMPLES = import_path.ROOT / "platform_site" / "samples" / "langgraph.json"
 
@@ -122,8 +119,6 @@ def config() -> Config:
                     loaded = _with_assistant_configs(loaded, settings.ASSISTANT_CONFIGS)
                 if settings.LANGGRAPH_WEBHOOKS:
                     loaded = replace(loaded, webhooks=_webhooks(settings.LANGGRAPH_WEBHOOKS))
-                for warning in loaded.warnings:
-                    logger.warning("%s: %s", loaded.path, warning)
                 loaded.apply()
                 _current = loaded
     return _current
