@@ -18,7 +18,7 @@ REFERENCE_PACKAGES = (
     "langgraph-api", "langgraph-cli", "langgraph-runtime", "langgraph-runtime-inmem", "langgraph-runtime-postgres",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_OPTION = re.compile(r"(?P<name>-[a-z](?![a-z-])|--[a-z-]+)[\s=]*(?P<value>.+)")
+_OPTION = re.compile(r"(?P<name>-[cefr]|--[a-z-]+)[\s=]*(?P<value>.+)")
 _SHORT = {"--requirement": "-r", "--constraint": "-c", "--editable": "-e", "--find-links": "-f"}
 _ARCHIVES = (".whl", ".tar.gz", ".zip")
 
