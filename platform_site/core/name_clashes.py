@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def clash(spec: "GraphSpec", config: "Config") -> str | None:
     """Return why the graph cannot be imported beside the server's packages, None if it can. Runs none of its code."""
     places = [place for place in (*config.import_paths, *config.graph_paths) if place != ROOT]
-    taken = {name: place for name in OUR_MODULES for place in places if _files(place, [name])}
+    taken = {name: found[0] for name in OUR_MODULES for place in places if (found := _files(place, [name]))}
     if not taken:
         return None
     if spec.module and (name := spec.module.partition(".")[0]) in taken:
@@ -38,9 +38,10 @@ def clash(spec: "GraphSpec", config: "Config") -> str | None:
     return None
 
 
-def _sentence(importer: str, name: str, place: Path) -> str:
+def _sentence(importer: str, name: str, file: Path) -> str:
     return (
-        f"{importer} imports `{name}`, which is the name of a module of Switchyard; rename the one in {place} "
+        f"{importer} imports `{name}`, which is the name of a module of Switchyard; rename "
+        f"{file.parent if file.name == '__init__.py' else file} "
         f"(also taken: {', '.join(other for other in OUR_MODULES if other != name)})"
     )
 

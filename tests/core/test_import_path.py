@@ -149,7 +149,7 @@ def test_an_import_of_a_name_of_ours_is_found_wherever_a_graph_reaches_it(tmp_pa
     config = read(tmp_path, {"store.py": "shelf = 1", **IMPORTS[place]})
     reason = clash(config.graphs["agent"], config)
     assert reason is not None
-    assert f"{place} imports `store`, which is the name of a module of Switchyard; rename the one in" in reason
+    assert f"{place} imports `store`, which is the name of a module of Switchyard; rename {tmp_path}/store.py" in reason
 
 
 def test_a_module_of_our_name_is_no_graph(tmp_path: Path) -> None:
