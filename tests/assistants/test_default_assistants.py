@@ -1,5 +1,7 @@
 """The assistant that every graph has from the start."""
 
+from typing import Any
+
 import pytest
 
 from assistants.models import Assistant
@@ -57,3 +59,18 @@ async def test_only_admins_change_what_all_workspaces_see(
     async with client(headers={"X-Api-Key": await make_key(role)}) as http:
         assert (await http.get(f"/assistants/{ECHO}")).status_code == 200
         assert (await http.patch(f"/assistants/{ECHO}", json={})).status_code == status
+
+
+async def test_a_config_of_langgraph_config_is_the_system_assistants_next_version(api: ApiClient) -> None:
+    def configured(configs: dict[str, dict[str, Any]]) -> tuple[Assistant, list[int]]:
+        ensure_default_assistants(["echo"], configs)
+        ensure_default_assistants(["echo"], configs)
+        found = Assistant.objects.get(assistant_id=ECHO)
+        return found, sorted(found.versions.values_list("version", flat=True))
+
+    first, versions = await in_db(configured, {"echo": {"configurable": {"a": 1}}, "other": {"tags": ["x"]}})
+    assert (first.config, first.context, versions) == ({"configurable": {"a": 1}}, {"a": 1}, [1])
+    second, versions = await in_db(configured, {"echo": {"tags": ["x"]}})
+    assert (second.config, second.context, versions) == ({"tags": ["x"]}, {}, [1, 2])
+    third, versions = await in_db(configured, {})
+    assert (third.config, versions) == ({}, [1, 2, 3])
