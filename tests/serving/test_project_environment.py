@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from platform_site import project_environment
 from platform_site.core.config import load_config
 from platform_site.project_environment import CannotInstall, interpreter
 from tests.core.projects import GRAPH, loaded, write
+from tests.live import ROOT
 
 
 class Installer:
@@ -41,7 +41,7 @@ class Installer:
 
 
 @pytest.fixture
-def installer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
+def installer(monkeypatch: pytest.MonkeyPatch) -> Installer:
     made = Installer()
     monkeypatch.setattr("platform_site.project_environment.subprocess.run", made)
     monkeypatch.setattr("platform_site.project_environment.shutil.which", lambda _: "uv")
@@ -155,7 +155,7 @@ def wheel(directory: Path, answer: str) -> None:
 
 def test_two_projects_with_packages_of_one_name_see_their_own(tmp_path: Path) -> None:
     """Served one after the other by one checkout, with real environments."""
-    answers = {}
+    answers: dict[str, str] = {}
     for name in ("first", "second"):
         directory = tmp_path / name
         wheel(directory / "wheels", answer=name)
@@ -166,7 +166,7 @@ def test_two_projects_with_packages_of_one_name_see_their_own(tmp_path: Path) ->
         path = write(directory, files, graphs={"g": "./graph.py:graph"})
         done = subprocess.run(
             [sys.executable, "-m", project_environment.__name__, str(path)],
-            cwd=project_environment.ROOT,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=600,
