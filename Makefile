@@ -8,6 +8,8 @@ export UV_SYSTEM_CERTS ?= 1
 export VIRTUAL_ENV := $(abspath $(VENV))
 # The user's langgraph.json; without one the samples are served.
 CONFIG ?=
+# Installs what that project needs, into an environment of its own, and prints the interpreter.
+PROJECT_PYTHON = $(BIN)/python -m platform_site.project_environment $(if $(SCALED),--extra scaled)
 # With SCALED=1 `make serve` starts PostgreSQL, Valkey, workers and beat as well.
 SCALED ?=
 
@@ -17,8 +19,8 @@ SCALED ?=
 install: $(VENV)/.installed
 
 serve: $(VENV)/.installed$(if $(SCALED),-scaled)
-	@$(if $(CONFIG),$(BIN)/python manage.py install_dependencies "$(CONFIG)")
-	@exec $(BIN)/python manage.py serve $(if $(SCALED),--scaled) $(if $(CONFIG),--config "$(CONFIG)")
+	@python=$(BIN)/python; $(if $(CONFIG),python=$$($(PROJECT_PYTHON) "$(CONFIG)") || exit 1;) \
+	exec "$$python" manage.py serve $(if $(SCALED),--scaled) $(if $(CONFIG),--config "$(CONFIG)")
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)

@@ -10,7 +10,6 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from assistants.models import Assistant
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
-from platform_site.core.config import config
 from platform_site.core.database import IS_POSTGRES
 from platform_site.core.errors import NotFound
 from platform_site.core.graphs import UnknownGraph, registry
@@ -80,7 +79,7 @@ def assistant_require(principal: Principal, assistant_id: UUID) -> Assistant:
 def assistant_config(principal: Principal, assistant: Assistant) -> dict[str, Any]:
     """Return the configuration with which the assistant's graph is looked at."""
     identity = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
-    return langgraph_config([config().run_defaults, assistant.config], principal.configurable | identity)
+    return langgraph_config([assistant.config], principal.configurable | identity)
 
 
 def assistant_get(principal: Principal, assistant_id: UUID) -> bytes:

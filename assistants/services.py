@@ -4,7 +4,8 @@ A workspace changes rows of its own only: before it changes a system assistant i
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
     "0.6.0 and is the long term planned replacement for configurable."
 )
+NO_CONFIGS: Mapping[str, dict[str, Any]] = MappingProxyType({})
 _VERSIONED = ("graph_id", "name", "description", "config", "context", "metadata")
 
 
@@ -307,30 +309,49 @@ def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = F
             cursor.execute(f"SELECT {lock}(hashtextextended(%s, 0))", [f"assistant {workspace_id} {assistant_id}"])
 
 
-def ensure_default_assistants(graph_ids: Iterable[str]) -> None:
+def ensure_default_assistants(graph_ids: Iterable[str], configs: Mapping[str, dict[str, Any]] = NO_CONFIGS) -> None:
     """Make the system assistant of every graph that has none, and show it again where a workspace has deleted it.
 
-    What a workspace has changed stays. The moments at which they were made are in the order of the graphs.
+    Its config is what `configs` (LANGGRAPH_CONFIG) has for the graph. What a workspace has changed stays. The moments
+    at which they were made are in the order of the graphs.
     """
     wanted = {default_assistant_id(graph_id): graph_id for graph_id in graph_ids}
     with transaction.atomic():
         known = Assistant.objects.filter(assistant_id__in=wanted)
         known.filter(is_deleted=True).delete()
-        present = set(known.filter(workspace=None).values_list("assistant_id", flat=True))
+        present = {assistant.assistant_id: assistant for assistant in known.filter(workspace=None)}
         now = timezone.now()
         for place, (assistant_id, graph_id) in enumerate(wanted.items()):
-            if assistant_id in present:
-                continue
-            made = now + timedelta(microseconds=place)
-            assistant = Assistant.objects.create(
-                assistant_id=assistant_id,
-                graph_id=graph_id,
-                name=graph_id,
-                metadata={"created_by": "system"},
-                created_at=made,
-                updated_at=made,
-            )
-            _save_version(assistant)
+            config, context = mirrored(configs.get(graph_id, {}), {})
+            assistant = present.get(assistant_id)
+            if assistant is None:
+                _system_create(assistant_id, graph_id, config, context, now + timedelta(microseconds=place))
+            elif (assistant.config, assistant.context) != (config, context):
+                _system_configure(assistant, config, context)
+
+
+def _system_create(
+    assistant_id: UUID, graph_id: str, config: dict[str, Any], context: dict[str, Any], now: datetime
+) -> None:
+    assistant = Assistant.objects.create(
+        assistant_id=assistant_id,
+        graph_id=graph_id,
+        name=graph_id,
+        config=config,
+        context=context,
+        metadata={"created_by": "system"},
+        created_at=now,
+        updated_at=now,
+    )
+    _save_version(assistant)
+
+
+def _system_configure(assistant: Assistant, config: dict[str, Any], context: dict[str, Any]) -> None:
+    """Give a system assistant another config, as its next version."""
+    assistant.config, assistant.context = config, context
+    assistant.version, assistant.updated_at = assistant.version + 1, timezone.now()
+    assistant.save()
+    _save_version(assistant)
 
 
 def name_default_assistants(names: Mapping[str, str]) -> None:

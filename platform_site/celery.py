@@ -32,19 +32,22 @@ from celery import Celery, bootsteps, signals
 from celery.apps.beat import Beat
 from celery.apps.worker import Worker
 from celery.beat import Scheduler, SchedulingError
-from celery.exceptions import CPendingDeprecationWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from django.conf import settings
 from kombu.utils.url import as_url
 from redis.connection import SSLConnection, parse_url
 
 from platform_site import alive, serving
+from platform_site.access.authentication import check_settings
 from platform_site.core import data_directory, tracing
-from platform_site.core.config import ConfigError, config
+from platform_site.core.config import ConfigError
 
 logger = logging.getLogger("switchyard.worker")
 
 # At every lost connection Celery tells of a change of how it treats long tasks. Ours take milliseconds.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+# Root is as root does: the warning is for workers that unpickle what they are sent, and ours take JSON only.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 class LeanWorker(Worker):
@@ -52,8 +55,8 @@ class LeanWorker(Worker):
 
     def __init__(self, **options: Any) -> None:
         try:
-            config()
-        except ConfigError as problem:
+            check_settings()
+        except (ConfigError, ImproperlyConfigured) as problem:
             sys.exit(f"switchyard: {problem}")
         data_directory.keep_private()
         lean = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "quiet": True}

@@ -21,7 +21,10 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
         "--config", dest="LANGGRAPH_CONFIG", metavar="PATH", help="Your langgraph.json (LANGGRAPH_CONFIG)."
     )
     parser.add_argument(
-        "--data-dir", dest="DATA_DIR", metavar="PATH", help="Where everything is kept (.switchyard; DATA_DIR)."
+        "--data-dir",
+        dest="DATA_DIR",
+        metavar="PATH",
+        help="Where everything is kept (.switchyard beside the langgraph.json; DATA_DIR).",
     )
 
 

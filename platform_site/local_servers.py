@@ -68,7 +68,7 @@ class LocalPostgres:
         os.chown(self.directory.parent, -1, user.pw_gid)
         self.directory.parent.chmod(0o710)
         for place in (self.directory.parent, self.binaries):
-            for closed in (parent for parent in place.resolve().parents if not parent.stat().st_mode & 0o001):
+            for closed in (parent for parent in place.resolve().parents if not _may_pass(user, parent)):
                 raise CannotStart(
                     f"PostgreSQL refuses to run as root, and the user {user.pw_name} cannot pass through {closed}. "
                     f"Run this as an ordinary user, or let others pass: chmod o+x {closed}"
@@ -118,6 +118,12 @@ class LocalPostgres:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def _may_pass(user: pwd.struct_passwd, directory: Path) -> bool:
+    """Whether the user can reach what is in the directory; its binaries may be in the data directory, in a `venv`."""
+    status = directory.stat()
+    return bool(status.st_mode & (0o011 if status.st_gid == user.pw_gid else 0o001))
 
 
 def _unprivileged_user() -> pwd.struct_passwd:

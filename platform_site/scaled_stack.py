@@ -80,7 +80,8 @@ def _programs(
             orphan_signal=signal.SIGINT,
             identity={"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {},
         ),
-        Program("valkey", valkey.command, bare, _VALKEY, is_ready=valkey.is_ready),
+        # It saves nothing in the background, for which it wants memory to be overcommitted.
+        Program("valkey", valkey.command, bare, _VALKEY, is_ready=valkey.is_ready, noise="overcommit"),
         *(
             Program(
                 f"worker-{number}",

@@ -88,7 +88,7 @@ def prepare() -> None:
         ensure_first_start()
         asyncio.run(checkpoints().setup())
         # Known before anything is imported; a graph that turns out to be broken says so when it is used.
-        ensure_default_assistants(registry().ids)
+        ensure_default_assistants(registry().ids, config().assistant_configs)
 
 
 @contextmanager
@@ -182,6 +182,7 @@ def _start_web() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.identify(role="web" if settings.REDIS_URL else "server")
     tracing.start(__version__, requests=settings.TRACE_REQUESTS)
+    _tell_warnings()
     claim_data_directory(local_address())
     prepare()
     _import_before_graphs("platform_site.api_urls")
@@ -194,6 +195,14 @@ def _start_web() -> None:
     else:
         _start_engine(settings.CONCURRENCY)
     threading.Thread(target=_load_graphs, name="load-graphs", daemon=True).start()
+
+
+def _tell_warnings() -> None:
+    """Log what an author should know about the langgraph.json. Workers have the same file and say nothing."""
+    from platform_site.core.config import config
+
+    for warning in config().warnings:
+        logger.warning("%s: %s", config().path, warning)
 
 
 def _start_worker(capacity: int) -> None:

@@ -8,11 +8,14 @@ import os
 import re
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+from platform_site.core import data_directory
 
 # Checkpoints are unpacked with an allowlist of types; LangGraph reads this when it is first imported.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -68,13 +71,25 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # Address and port that `serve` listens on.
 HOST = _env("HOST", "127.0.0.1")
 PORT = _env_port("PORT", 2024)
-# Where everything that Switchyard keeps on disk lives: databases, secret key, lock file.
-DATA_DIR = Path(_env("DATA_DIR", ".switchyard")).absolute()
 # Path of the user's langgraph.json; empty serves the sample graphs. A JSON object in its place is no path, but the
-# default config of runs, as LangGraph's own servers read this variable; LANGGRAPH_CONFIG_PATH is then the path.
+# configs of default assistants, as LangGraph's own servers read this variable; LANGGRAPH_CONFIG_PATH is then the path.
 LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG")
-RUN_DEFAULTS = LANGGRAPH_CONFIG if LANGGRAPH_CONFIG.startswith("{") else ""
-LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG_PATH") or ("" if RUN_DEFAULTS else LANGGRAPH_CONFIG)
+ASSISTANT_CONFIGS = LANGGRAPH_CONFIG if LANGGRAPH_CONFIG.startswith("{") else ""
+LANGGRAPH_CONFIG = _env("LANGGRAPH_CONFIG_PATH") or ("" if ASSISTANT_CONFIGS else LANGGRAPH_CONFIG)
+
+
+def _data_dir() -> Path:
+    """Return DATA_DIR; without it, `.switchyard` beside the langgraph.json, or in the working directory."""
+    if given := _env("DATA_DIR"):
+        return Path(given).absolute()
+    config = Path(LANGGRAPH_CONFIG).absolute()
+    if LANGGRAPH_CONFIG and not config.is_file():
+        raise ImproperlyConfigured(f"{config}: there is no such file; expected the path of a langgraph.json")
+    return (config.parent if LANGGRAPH_CONFIG else config) / ".switchyard"
+
+
+# Where everything that Switchyard keeps on disk lives: databases, secret key, lock file.
+DATA_DIR = _data_dir()
 # Who may call: open (loopback only, no credentials), keys (API keys), handler (langgraph.json auth.path).
 IS_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
 AUTH = _env_choice("AUTH", "open" if IS_LOOPBACK else "keys", ("open", "keys", "handler"))
@@ -271,16 +286,21 @@ def _secret_key() -> str:
         return key
     if REDIS_URL:
         raise ImproperlyConfigured("SECRET_KEY must be set in scale mode: every process needs the same one")
-    path = DATA_DIR / "secret_key"
     try:
+        return _kept_secret_key(DATA_DIR / "secret_key")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"cannot use the data directory {DATA_DIR} ({error}); name another one in DATA_DIR"
+        ) from None
+
+
+def _kept_secret_key(path: Path) -> str:
+    with suppress(FileNotFoundError):
         return path.read_text().strip()
-    except FileNotFoundError:
-        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+    data_directory.make(path.parent)
+    # Another process that starts now may be faster.
+    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48))
     return path.read_text().strip()
 
 

@@ -52,6 +52,8 @@ class Program:
     orphan_signal: int = signal.SIGKILL
     # `user`, `group`, `extra_groups` of subprocess.Popen.
     identity: dict[str, Any] = field(default_factory=dict)
+    # Lines with this in them tell nobody anything and are not passed on.
+    noise: str = ""
 
     # --- its state --------------------------------------------------------------------------------
     process: "subprocess.Popen[bytes] | None" = None
@@ -165,7 +167,9 @@ class Supervisor:
             return False
         *lines, program.unfinished_line = (program.unfinished_line + text).split(b"\n")
         for line in lines:
-            self._write(program.name, line.decode(errors="replace"))
+            words = line.decode(errors="replace")
+            if not program.noise or program.noise not in words:
+                self._write(program.name, words)
         if not text and program.process.stdout in self._selector.get_map():
             # It closed its output: the end of the process follows.
             self._selector.unregister(program.process.stdout)

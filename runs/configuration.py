@@ -10,7 +10,6 @@ from langchain_core.runnables import RunnableConfig
 
 from platform_site.access.principal import Principal, Role
 from platform_site.core import tracing
-from platform_site.core.config import config as server_config
 from platform_site.core.errors import BadRequest, Unprocessable
 from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
 from runs.schemas import RunCreate
@@ -82,21 +81,21 @@ def plan_run(
     cron_id: UUID | None = None,
     temporary: bool,
 ) -> RunPlan:
-    """Merge the server's defaults, the assistant and the request.
+    """Merge the assistant and the request.
 
     `last_config` is the `run_config` of the thread's last run, `headers` are those that the run is to see, `cron_id` is
     the cron that makes it. Raises `BadRequest` if both `configurable` and `context` are given, and `Unprocessable` for
     an assistant whose config no run may have.
     """
     require_valid(assistant.config, f"The config of assistant {assistant.assistant_id}")
-    defaults, asked = server_config().run_defaults, body.config.model_dump(exclude_none=True)
+    asked = body.config.model_dump(exclude_none=True)
     given = _given(asked.get("configurable"), body.context)
     metadata = {**assistant.metadata, **thread_metadata}
-    for source in (defaults, assistant.config, asked):
+    for source in (assistant.config, asked):
         metadata |= source.get("metadata") or {}
     metadata |= {**body.metadata, "assistant_id": str(assistant.assistant_id)}
     remembered = {"user_id": last_config["user_id"]} if "user_id" in last_config else {}
-    beside = [defaults, assistant.config, {"configurable": remembered}]
+    beside = [assistant.config, {"configurable": remembered}]
     merged = merged_config([
         *beside,
         {**asked, "configurable": given},

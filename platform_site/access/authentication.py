@@ -1,6 +1,7 @@
 """Who calls: `AUTH=open` (everyone on this machine) or `AUTH=keys` (API keys)."""
 
 import asyncio
+import os
 from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
@@ -14,9 +15,14 @@ from platform_site.access.models import ApiKey
 from platform_site.access.principal import Principal, Role
 from platform_site.access.selectors import default_workspace_id, remembered_default_workspace_id
 from platform_site.access.services import LAST_USED_STEP, api_key_check, api_key_digest, api_key_touch
+from platform_site.core.config import ConfigError, config
 from platform_site.core.database import in_db, read_db
 from platform_site.core.errors import Unauthorized
 
+_NO_HANDLERS = (
+    "authentication by a handler of one's own is not available in this version, and without it everybody would be let "
+    "in; take this out to serve the project with API keys (AUTH=keys), or to yourself alone"
+)
 # How long a verified key is believed without asking the database: the longest a revoked key goes on working.
 KEY_CACHE_SECONDS = 5.0
 _KEY_CACHE_SIZE = 10_000
@@ -33,9 +39,15 @@ _touching: set[asyncio.Task[None]] = set()
 
 
 def check_settings() -> None:
-    """Raise ImproperlyConfigured if the configured way of authentication cannot be had."""
+    """Raise ImproperlyConfigured or ConfigError if the configured way of authentication cannot be had."""
     if settings.AUTH == "handler":
         raise ImproperlyConfigured("AUTH=handler is not available yet: use AUTH=keys, or AUTH=open on loopback")
+    used = config()
+    if used.auth is not None:
+        raise ConfigError(f"{used.path}: `auth`: {_NO_HANDLERS}")
+    # Images of the reference server name the handler in a variable instead.
+    if used.env.get("LANGGRAPH_AUTH") or os.environ.get("LANGGRAPH_AUTH"):
+        raise ConfigError(f"the variable LANGGRAPH_AUTH: {_NO_HANDLERS}")
 
 
 async def authenticate(request: HttpRequest) -> Principal:

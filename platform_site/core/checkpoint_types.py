@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from platform_site.core.config import OUR_MODULES, ROOT, Config
+from platform_site.core.config import Config
+from platform_site.core.import_path import OUR_MODULES, ROOT
 
 Kind = Literal["attrs", "dataclass", "enum", "model", "model1", "named tuple", "struct"]
 TypeName = tuple[str, ...]
@@ -59,7 +60,7 @@ def kind_of(cls: type) -> Kind | None:
 class TypeRules:
     """What `langgraph.json` says of all graphs: where the project is, and what else is allowed."""
 
-    # The folder of `langgraph.json` and those of its dependencies.
+    # The folder of `langgraph.json`, those of its dependencies and of its graphs.
     directories: tuple[Path, ...] = ()
     # (module, name) of further types.
     names: frozenset[TypeName] = frozenset()
@@ -109,7 +110,7 @@ class TypeRules:
 def type_rules(config: Config) -> TypeRules:
     """Return the rules of this configuration."""
     serde = config.checkpointer.serde if config.checkpointer else None
-    directories = (config.directory, *config.import_paths)
+    directories = (config.directory, *config.import_paths, *config.graph_paths)
     return TypeRules(
         directories=tuple(dict.fromkeys(directory.resolve() for directory in directories)),
         names=config.allowed_types,

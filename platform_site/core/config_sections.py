@@ -35,9 +35,16 @@ Minutes = Annotated[float, Field(gt=0, le=LONGEST_MINUTES)]
 
 
 class Section(BaseModel):
-    """Base of all sections: strict types, frozen, unknown keys kept in `model_extra`."""
+    """Base of all sections: strict types, frozen, unknown keys kept in `model_extra`. A key that is null is absent."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+    # Known keys that have no effect here, each with the reason.
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class Graph(Section):
@@ -75,6 +82,8 @@ class StoreTTL(Section):
 
 
 class Store(Section):
+    WITHOUT_EFFECT = {"path": "items are kept in the database of Switchyard"}
+
     index: StoreIndex | None = None
     ttl: StoreTTL | None = None
 
@@ -118,6 +127,12 @@ class Serde(Section):
 
 
 class Checkpointer(Section):
+    WITHOUT_EFFECT = {
+        "path": "checkpoints are kept in the database of Switchyard",
+        "backend": "checkpoints are kept in the database of Switchyard",
+        "mongo": "checkpoints are kept in the database of Switchyard",
+    }
+
     ttl: CheckpointerTTL | None = None
     serde: Serde | None = None
 
@@ -143,6 +158,11 @@ class HeaderChoice(Section):
 
 
 class Http(Section):
+    WITHOUT_EFFECT = dict.fromkeys(
+        ("app", "middleware_order", "enable_custom_route_auth"),
+        "routes of one's own are not available in this version of Switchyard",
+    )
+
     app: Reference | None = None
     disable_assistants: bool = False
     disable_threads: bool = False
@@ -218,7 +238,7 @@ class Webhooks(Section):
 
 
 class RunDefaults(Section):
-    """What `LANGGRAPH_CONFIG` may hold: a configuration below every assistant's. Other keys have no effect."""
+    """The configuration that `LANGGRAPH_CONFIG` may hold for a graph. Other keys have no effect."""
 
     tags: list[str] = []
     recursion_limit: RecursionLimit = 25
@@ -233,10 +253,24 @@ class File(Section):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", populate_by_name=True)
 
+    # Keys for those who build images from the file.
+    FOR_IMAGES: ClassVar[frozenset[str]] = frozenset({
+        "_INTERNAL_docker_tag", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools",
+        "node_version", "pip_config_file", "pip_installer", "python_version", "source",
+    })  # fmt: skip
+    WITHOUT_EFFECT = {
+        **dict.fromkeys(FOR_IMAGES, "used only when an image is built"),
+        **dict.fromkeys(("ui", "ui_config"), "components of a user interface are not served"),
+        "priority": "the runs of all threads take their turns in the order in which they were made",
+    }
+
     graphs: Annotated[dict[str, Annotated[str, AfterValidator(_reference)] | Graph], Field(min_length=1)]
     # Absent: the directory of the file.
     dependencies: list[str] = ["."]
-    env: str | dict[str, str | int | float | bool] = {}
+    # A list is an older form: names of variables that the process has already.
+    env: str | dict[str, Any] | list[str] = {}
+    # Only says where the schema of the file is.
+    schema_: str | None = Field(default=None, alias="$schema")
     auth: Auth | None = None
     store: Store | None = None
     checkpointer: Checkpointer | None = None

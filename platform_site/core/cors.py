@@ -24,6 +24,8 @@ _LOOPBACK = r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK_HOST = re.compile(_LOOPBACK, re.IGNORECASE)
 _LOOPBACK_ORIGIN = re.compile("https?://" + _LOOPBACK, re.IGNORECASE)
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+# Origins of which the log tells that they are refused: a page asks again and again, and anybody can make origins up.
+_MOST_TOLD, _LONGEST_TOLD = 100, 200
 _EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location", "location", "x-request-id")
 
 
@@ -51,6 +53,7 @@ class OriginPolicy:
         self._headers = tuple(cors.get("allow_headers") or ("*",))
         self._exposed = ", ".join(dict.fromkeys((*_EXPOSED, *(cors.get("expose_headers") or ()))))
         self._credentials = bool(cors.get("allow_credentials"))
+        self._told: set[str] = set()
         self._max_age = str(cors.get("max_age", 600))
 
     def allows(self, origin: str) -> bool:
@@ -69,6 +72,7 @@ class OriginPolicy:
         if origin is None or request.method != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in request.META:
             return None
         if not self.allows(origin):
+            self._tell(origin)
             raise Forbidden(f"Origin {origin!r} is not allowed")
         asked = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         headers = {
@@ -88,6 +92,7 @@ class OriginPolicy:
             raise Forbidden("Without authentication the host must be localhost or 127.0.0.1: set AUTH=keys for others")
         if origin is not None:
             if not self.allows(origin):
+                self._tell(origin)
                 raise Forbidden(
                     f"Origin {origin!r} is not allowed: name it in http.cors of langgraph.json, or set AUTH=keys"
                 )
@@ -97,10 +102,27 @@ class OriginPolicy:
             if not (followed and request.path in self._pages):
                 raise Forbidden("Requests from pages of other sites are refused without authentication: set AUTH=keys")
 
+    def _tell(self, origin: str) -> None:
+        """Log once what lets pages of this origin in: its author sees only that the browser got no answer."""
+        origin = origin[:_LONGEST_TOLD]
+        if origin in self._told or len(self._told) >= _MOST_TOLD:
+            return
+        self._told.add(origin)
+        logger.warning(
+            "pages of the origin %s are refused; to let them in, add it to langgraph.json: "
+            '"http": {"cors": {"allow_origins": ["%s"]}}%s',
+            origin,
+            origin,
+            ", or set AUTH=keys" if self.is_open else "",
+        )
+
     def add_headers(self, request: ASGIRequest, response: HttpResponseBase) -> None:
         """Let the page that asked read the answer, if its origin is allowed."""
         origin = request.META.get("HTTP_ORIGIN")
-        if origin is None or not self.allows(origin):
+        if origin is None:
+            return
+        if not self.allows(origin):
+            self._tell(origin)
             return
         any_origin = self._any and not self._credentials
         response.headers["Access-Control-Allow-Origin"] = "*" if any_origin else origin

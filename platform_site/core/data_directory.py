@@ -49,8 +49,17 @@ _held: int | None = None
 
 
 def make(directory: Path) -> None:
-    """Create the directory, readable by its owner only. One that exists keeps its mode: see `tighten`."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create the directory, readable by its owner only, and keep it out of git. One that exists stays as it is.
+
+    It may be in the folder of a project: a commit of everything must not take the secret key along.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+    else:
+        (directory / ".gitignore").write_text("*\n")
 
 
 def lock(directory: Path, address: str) -> None:

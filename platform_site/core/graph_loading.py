@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from platform_site.core.config import Config, GraphSpec
+from platform_site.core.name_clashes import clash
 
 
 class GraphError(Exception):
@@ -24,6 +25,8 @@ class GraphError(Exception):
 
 def import_object(spec: GraphSpec, config: Config) -> Any:
     """The object that `spec` names. Raises GraphError; an exception of the user's own code passes through."""
+    if reason := clash(spec, config):
+        raise GraphError(reason)
     module = _import_file(spec.file, config) if spec.file else importlib.import_module(spec.module or "")
     try:
         return getattr(module, spec.name)
@@ -57,7 +60,9 @@ def _is_users(filename: str, config: Config) -> bool:
     path = Path(filename)
     if {"site-packages", "dist-packages"} & set(path.parts):
         return False
-    return any(path.is_relative_to(place.resolve()) for place in (config.directory, *config.import_paths))
+    return any(
+        path.is_relative_to(place.resolve()) for place in (config.directory, *config.import_paths, *config.graph_paths)
+    )
 
 
 def _import_file(file: Path, config: Config) -> ModuleType:
@@ -75,10 +80,9 @@ def _import_file(file: Path, config: Config) -> ModuleType:
 
 def _dotted_name(file: Path, config: Config) -> str | None:
     """The name by which the import path finds `file`, None if it does not or finds something else under it."""
-    above = [directory for directory in config.import_paths if file.is_relative_to(directory)]
-    if not above:
+    directory = _beginning(file, config)
+    if directory is None:
         return None
-    directory = max(above, key=lambda path: len(path.parts))
     parts = file.relative_to(directory).with_suffix("").parts
     if parts[-1] == "__init__":
         parts = parts[:-1]
@@ -97,6 +101,16 @@ def _dotted_name(file: Path, config: Config) -> str | None:
     if places:
         return ".".join(parts) if places[0] == (directory / top).resolve() else None
     return top if found.origin and Path(found.origin).resolve() == file else None
+
+
+def _beginning(file: Path, config: Config) -> Path | None:
+    """The directory at which imports of `file` begin: the deepest that is not inside a package, if there is one."""
+    for places in (config.import_paths, config.graph_paths):
+        above = [place for place in places if file.is_relative_to(place) and not (place / "__init__.py").exists()]
+        if above:
+            return max(above, key=lambda path: len(path.parts))
+    inside = [place for place in (*config.import_paths, *config.graph_paths) if file.is_relative_to(place)]
+    return max(inside, key=lambda path: len(path.parts), default=None)
 
 
 def _is_from(module: ModuleType, file: Path) -> bool:

@@ -166,6 +166,9 @@ def configure(options: Options) -> None:
                 "daphne": {"level": "WARNING"},
                 "uvicorn": {"level": "WARNING"},
                 "uvicorn.access": {"level": "CRITICAL"},
+                # A worker says itself when it is ready.
+                "celery.apps.worker": {"level": "WARNING"},
+                "celery.worker.consumer.connection": {"level": "WARNING"},
                 # Celery tells of every task three times; ours come every few seconds.
                 "celery.beat": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},

@@ -19,8 +19,6 @@ logger = logging.getLogger("switchyard.background")
 # Seconds before a failed round is repeated: doubled with every failure in a row, at most the second or the interval.
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
-# Rounds may come every second; the log names a task that is well this often.
-LOG_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ class Status:
     rounds: int = 0
     failures_in_a_row: int = 0
     last_error: str = ""
-    last_logged: float = 0.0
 
     def ran(self, seconds: float) -> None:
         """Note a round that went well."""
@@ -56,11 +53,7 @@ class Status:
         self.last_run, self.failures_in_a_row, self.last_error = now, 0, ""
         self.rounds += 1
         metrics.background_ran(self.name, now, seconds)
-        if now - self.last_logged >= LOG_SECONDS:
-            self.last_logged = now
-            logger.info("background task %s ran in %.1f ms, its round %d", self.name, seconds * 1000, self.rounds)
-        else:
-            logger.debug("background task %s ran in %.1f ms", self.name, seconds * 1000)
+        logger.debug("background task %s ran in %.1f ms, its round %d", self.name, seconds * 1000, self.rounds)
 
     def failed(self, error: BaseException) -> float:
         """Note a round that failed; the seconds until it is repeated."""

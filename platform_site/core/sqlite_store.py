@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -211,9 +212,15 @@ async def _load_extension(connection: aiosqlite.Connection) -> bool:
         await connection.load_extension(sqlite_vec.loadable_path())
         await connection.enable_load_extension(False)
     except Exception as error:
-        logger.info("SQLite loads no extensions here (%s): vectors are compared with numpy", error)
+        _say_once(str(error))
         return False
     return True
+
+
+@cache
+def _say_once(reason: str) -> None:
+    """Log why vectors are compared with numpy: once a process, not for each loop with a store of its own."""
+    logger.info("SQLite loads no extensions here (%s): vectors are compared with numpy", reason)
 
 
 def _first_labels(prefix: str, count: int) -> str:

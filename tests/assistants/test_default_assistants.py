@@ -1,5 +1,7 @@
 """The assistant that every graph has from the start."""
 
+from typing import Any
+
 import pytest
 
 from assistants.models import Assistant
@@ -113,3 +115,18 @@ async def test_a_name_is_cut_where_it_is_longer_than_names_may_be(api: ApiClient
     await in_db(ensure_default_assistants, ["echo"])
     await in_db(name_default_assistants, {"echo": "x" * 501})
     assert (await api.get(f"/assistants/{ECHO}")).json()["name"] == "x" * 500
+
+
+async def test_a_config_of_langgraph_config_is_the_system_assistants_next_version(api: ApiClient) -> None:
+    def configured(configs: dict[str, dict[str, Any]]) -> tuple[Assistant, list[int]]:
+        ensure_default_assistants(["echo"], configs)
+        ensure_default_assistants(["echo"], configs)
+        found = Assistant.objects.get(assistant_id=ECHO)
+        return found, sorted(found.versions.values_list("version", flat=True))
+
+    first, versions = await in_db(configured, {"echo": {"configurable": {"a": 1}}, "other": {"tags": ["x"]}})
+    assert (first.config, first.context, versions) == ({"configurable": {"a": 1}}, {"a": 1}, [1])
+    second, versions = await in_db(configured, {"echo": {"tags": ["x"]}})
+    assert (second.config, second.context, versions) == ({"tags": ["x"]}, {}, [1, 2])
+    third, versions = await in_db(configured, {})
+    assert (third.config, versions) == ({}, [1, 2, 3])

@@ -34,48 +34,24 @@ def test_dependencies_are_directories_for_the_import_path_or_packages(tmp_path: 
     (tmp_path / "lib" / "src").mkdir(parents=True)
     config = read(tmp_path, dependencies=[".", "./lib", "langchain-openai>=1"])
     assert config.import_paths == [tmp_path, tmp_path / "lib" / "src", tmp_path / "lib"]
-    assert config.requirements == ["langchain-openai>=1"]
+
+
+@pytest.mark.parametrize("dependencies", [["./lib"], ["langchain-openai>=1"], []])
+def test_the_directory_of_the_file_is_importable_after_the_dependencies(
+    tmp_path: Path, dependencies: list[str]
+) -> None:
+    (tmp_path / "lib").mkdir()
+    paths = read(tmp_path, dependencies=dependencies).import_paths
+    assert paths == [*([tmp_path / "lib"] if "./lib" in dependencies else []), tmp_path]
 
 
 def test_without_dependencies_the_directory_of_the_file_is_importable(tmp_path: Path) -> None:
     assert read(tmp_path).import_paths == [tmp_path]
 
 
-def test_what_pip_has_to_install_includes_the_projects_of_directories(tmp_path: Path) -> None:
-    files = {"pyproject.toml": "", "lib/requirements.txt": "httpx"}
-    config = read(tmp_path, files, dependencies=[".", "./lib", "anthropic"])
-    assert config.install_arguments == [
-        "anthropic",
-        "-e",
-        str(tmp_path),
-        "-r",
-        str(tmp_path / "lib" / "requirements.txt"),
-    ]
-
-
 def test_a_dependency_that_names_a_directory_like_a_package_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     assert "write './lib'" in read(tmp_path, dependencies=[".", "lib"]).warnings[0]
-
-
-def test_directories_are_appended_behind_what_is_importable_already(tmp_path: Path) -> None:
-    with clean_imports(tmp_path):
-        first = sys.path[0]
-        config = read(tmp_path)
-        config.apply()
-        config.apply()
-        assert sys.path[0] == first
-        assert sys.path[-1] == str(tmp_path)
-        assert sys.path.count(str(tmp_path)) == 1
-
-
-def test_env_is_an_object(tmp_path: Path) -> None:
-    assert read(tmp_path, env={"A": "x", "B": 3, "C": True}).env == {"A": "x", "B": "3", "C": "true"}
-
-
-def test_env_is_a_file(tmp_path: Path) -> None:
-    config = read(tmp_path, {".env": "# keys\nA='x y'\nexport B=2\nC\n"}, env=".env")
-    assert config.env == {"A": "x y", "B": "2"}
 
 
 def test_env_does_not_override_what_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +119,66 @@ def test_headers_may_be_chosen_by_the_older_names(tmp_path: Path) -> None:
     assert config.http.configurable_headers.excludes == ["x-a"]
 
 
-def test_keys_that_concern_building_images_are_accepted(tmp_path: Path) -> None:
+def test_keys_that_concern_building_images_are_named_in_one_line(tmp_path: Path) -> None:
     config = read(
-        tmp_path, python_version="3.12", dockerfile_lines=[], image_distro="wolfi", pip_config_file="x", ui={}
+        tmp_path,
+        python_version="3.10",
+        dockerfile_lines=["RUN true"],
+        image_distro="wolfi",
+        pip_config_file="x",
+        pip_installer="uv",
+        base_image="x",
+        api_version="0.1",
+        keep_pkg_tools=True,
+        node_version="20",
+        source={"kind": "uv", "root": "."},
     )
-    assert config.warnings == []
+    (warning,) = config.warnings
+    assert warning == (
+        "`api_version`, `base_image`, `dockerfile_lines`, `image_distro`, `keep_pkg_tools`, `node_version`, "
+        "`pip_config_file`, `pip_installer`, `python_version`, `source` have no effect: "
+        "used only when an image is built"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"ui": {"card": "./card.tsx"}, "ui_config": {"shared": ["react"]}}, "`ui`, `ui_config` have no effect"),
+        ({"priority": {"path": "./p.py:p"}}, "`priority` has no effect"),
+        ({"checkpointer": {"path": "./c.py:make"}}, "`checkpointer.path` has no effect: checkpoints are kept in the"),
+        ({"store": {"path": "./s.py:make"}}, "`store.path` has no effect: items are kept in the database"),
+        ({"http": {"enable_custom_route_auth": True}}, "`http.enable_custom_route_auth` has no effect"),
+        ({"graphs": {"a": {"path": "./a.py:g", "descripton": "x"}}}, "did you mean `graphs.a.description`?"),
+        ({"webhooks": {"url": {"allow": 1}}}, "`webhooks.url.allow` is unknown"),
+    ],
+)
+def test_a_key_without_effect_is_named(tmp_path: Path, keys: dict[str, Any], named: str) -> None:
+    (warning,) = read(tmp_path, **keys).warnings
+    assert named in warning
+
+
+OURS = "{}.{}".format(*sys.version_info)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"python_version": OURS},
+        {"$schema": "https://langgra.ph/schema.json"},
+        {"dockerfile_lines": [], "keep_pkg_tools": False, "http": {"enable_custom_route_auth": False}},
+        {"base_image": None, "ui": None, "http": {"app": None}, "checkpointer": {"path": None}},
+    ],
+)
+def test_a_key_that_asks_for_nothing_more_is_no_warning(tmp_path: Path, keys: dict[str, Any]) -> None:
+    assert read(tmp_path, **keys).warnings == []
+
+
+def test_a_newer_python_than_ours_is_said(tmp_path: Path) -> None:
+    newer = f"{sys.version_info[0]}.{sys.version_info[1] + 1}"
+    (warning,) = read(tmp_path, python_version=newer).warnings
+    assert warning.startswith(f"`python_version` is {newer}, but this is Python {OURS}")
+    assert f"PYTHON=python{newer}" in warning
 
 
 def test_an_unknown_key_is_a_warning_with_a_hint(tmp_path: Path) -> None:
@@ -164,11 +195,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"graphs": {"a": 5}}, "graphs.a", "string"),
     ({"graphs": {"a": {"description": "no path"}}}, "graphs.a.path", "missing"),
     ({"graphs": []}, "graphs", "valid dictionary"),
-    ({"graphs": {"a": "tests.agent:graph"}}, "graphs.a", "module of another name"),
     ({"dependencies": "."}, "dependencies", "list"),
-    ({"dependencies": ["./missing"]}, "dependencies", "existing directory"),
-    ({"env": "missing.env"}, "env", "existing file"),
-    ({"env": ["A=1"]}, "env", "string"),
+    ({"env": 5}, "env", "string"),
     ({"auth": {}}, "auth.path", "missing"),
     ({"auth": {"path": "auth"}}, "auth.path", "path/to/file.py:name"),
     ({"encryption": {"path": "./e.py:e"}}, "encryption", "not supported"),
@@ -228,15 +256,46 @@ def test_json_that_is_no_object_is_told(tmp_path: Path) -> None:
         load_config(tmp_path / "langgraph.json")
 
 
-@pytest.mark.parametrize("file", ["store.py", "runs/__init__.py", "threads/agent.py"])
-def test_a_module_with_a_name_of_ours_is_an_error(tmp_path: Path, file: str) -> None:
-    with pytest.raises(ConfigError, match="which is the name of a module of Switchyard"):
-        read(tmp_path, {file: ""})
+def test_a_dependency_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    config = read(tmp_path, dependencies=["./missing", "."])
+    (warning,) = config.warnings
+    assert f"there is no directory './missing' ({tmp_path / 'missing'})" in warning
+    assert config.import_paths == [tmp_path]
 
 
-@pytest.mark.parametrize("file", ["tests/test_agent.py", "static/app.js", "store/README.md", "src/pack/store.py"])
-def test_a_directory_that_is_never_imported_under_our_name_is_none(tmp_path: Path, file: str) -> None:
-    assert read(tmp_path, {file: ""}).graphs
+def test_a_null_is_as_good_as_no_key(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        dependencies=None,
+        env=None,
+        auth=None,
+        store={"ttl": {"refresh_on_read": None}, "index": None},
+        checkpointer={"ttl": {"strategy": None}, "serde": None},
+        http={"disable_mcp": None, "mount_prefix": None, "cors": {"max_age": None}},
+        webhooks={"env_prefix": None, "headers": None},
+    )
+    assert config.warnings == []
+    assert config.import_paths == [tmp_path]
+    assert config.store
+    assert config.store.ttl
+    assert config.store.ttl.refresh_on_read is True
+    assert config.http.cors
+    assert config.http.cors.max_age == 600
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_a_warning(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "langgraph.json"
+    path.write_text('{"graphs": {"ä": "./a.py:graph"}}', encoding=encoding)
+    config = load_config(path)
+    assert list(config.graphs) == ["ä"]
+    assert "langgraph.json begins with a byte order mark" in config.warnings[0]
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"ä": "./a.py:graph"}}', encoding="latin-1")
+    with pytest.raises(ConfigError, match="expected a JSON file in UTF-8"):
+        load_config(tmp_path / "langgraph.json")
 
 
 def test_null_sections_are_as_good_as_none(tmp_path: Path) -> None:

@@ -135,3 +135,27 @@ async def test_preflight() -> None:
 
 async def test_no_origin_no_cors_headers() -> None:
     assert "access-control-allow-origin" not in (await get(app(is_open=False)))[1]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_refused_origin_is_logged_once_with_what_lets_it_in(
+    is_open: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = app(is_open=is_open, allow_origins=["https://a.example"])
+    for _ in range(3):
+        await get(handler, origin="https://b.example")
+        await get(handler, method="OPTIONS", origin="https://b.example", **PREFLIGHT)
+    await get(handler, origin="https://a.example")
+    (told,) = [record.getMessage() for record in caplog.records if "are refused" in record.getMessage()]
+    assert told.startswith("pages of the origin https://b.example are refused")
+    assert '"http": {"cors": {"allow_origins": ["https://b.example"]}}' in told
+    assert ("AUTH=keys" in told) is is_open
+
+
+async def test_origins_that_are_made_up_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    handler = app()
+    for index in range(300):
+        await get(handler, origin=f"https://{index}.example/{'x' * 1000}")
+    told = [record.getMessage() for record in caplog.records if "are refused" in record.getMessage()]
+    assert 0 < len(told) <= 100
+    assert max(map(len, told)) < 1000

@@ -12,14 +12,17 @@ from langgraph._internal import _constants as langgraph_names
 from langgraph.pregel import main as pregel
 
 from assistants.schemas import AssistantCreate, AssistantPatch
-from assistants.services import assistant_create, assistant_patch, assistant_set_version
+from assistants.services import (
+    assistant_create,
+    assistant_patch,
+    assistant_set_version,
+    ensure_default_assistants,
+)
 from crons.schemas import CronCreate, CronCreateStateless
 from crons.services import cron_create, cron_run_now
 from platform_site.access.principal import Principal
-from platform_site.core.config import config as server_config
 from platform_site.core.database import in_db
 from platform_site.core.run_config import SERVER_KEYS
-from runs import configuration
 from runs.engine.embedded import Engine
 from runs.models import Run
 from runs.schemas import RunCreate, RunCreateStateless
@@ -251,12 +254,9 @@ async def test_no_reserved_name_reaches_a_graph(source: str, ada: Principal) -> 
     require_the_servers(again, seen)
 
 
-async def test_no_reserved_name_of_the_default_config_reaches_a_graph(
-    ada: Principal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    defaults = {**TOP_LEVEL, "configurable": {**NAMES, "mine": 1}, "metadata": NAMES}
-    given = replace(server_config(), run_defaults=defaults)
-    monkeypatch.setattr(configuration, "server_config", lambda: given)
+async def test_no_reserved_name_of_a_system_assistants_config_reaches_a_graph(ada: Principal) -> None:
+    config = {**TOP_LEVEL, "configurable": {**NAMES, "mine": 1}, "metadata": NAMES}
+    await in_db(lambda: ensure_default_assistants(["scripted"], {"scripted": config}))
     run, seen = await reported(await in_db(lambda: run_of(ada)))
     require_the_servers(run, seen)
     assert seen["configurable"]["mine"] == 1

@@ -159,3 +159,11 @@ def test_nothing_outlives_a_supervisor_that_is_killed(supervise: Supervise) -> N
     pids = [supervised.pid_of("one"), supervised.pid_of("two")]
     supervised.process.kill()
     assert all(is_gone(pid) for pid in pids)
+
+
+def test_noise_of_a_program_is_not_passed_on(supervise: Supervise) -> None:
+    script = "echo a warning to ignore; echo a word; " + POLITE
+    supervised = supervise(f"sh('loud', 0, {script!r}, noise='to ignore')")
+    supervised.wait_for("loud | pid ")
+    assert "loud | a word" in supervised.output
+    assert "to ignore" not in supervised.output

@@ -1,12 +1,15 @@
 """A server that cannot start says why in one sentence and ends with status 1."""
 
+import json
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.serving.conftest import Launch, manage, wait_ok
+from tests.live import ROOT
+from tests.serving.conftest import Launch, clean_environment, manage, wait_ok
 
 
 def refused(process: subprocess.CompletedProcess[str]) -> str:
@@ -121,6 +124,12 @@ def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     assert str(missing) in refused(manage("serve", "--config", str(missing), "--data-dir", str(tmp_path)))
 
 
+def test_a_config_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    missing = tmp_path / "typo" / "langgraph.json"
+    assert f"{missing}: there is no such file" in refused(manage("serve", "--config", str(missing)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_config_with_a_wrong_value_names_file_and_key(tmp_path: Path) -> None:
     config = tmp_path / "langgraph.json"
     config.write_text('{"graphs": {"g": 5}}')
@@ -135,8 +144,9 @@ def test_a_config_with_a_wrong_value_names_file_and_key(tmp_path: Path) -> None:
         ("PORT", "many", "PORT must be a number"),
         ("AUTH", "maybe", "AUTH must be one of"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT"),
-        ("LANGGRAPH_CONFIG", '{"tags": 5}', "LANGGRAPH_CONFIG: `tags`: expected a valid list"),
-        ("LANGGRAPH_CONFIG", "{broken", "LANGGRAPH_CONFIG: expected a JSON object, the default config of runs"),
+        ("LANGGRAPH_CONFIG", '{"chat": {"tags": 5}}', "LANGGRAPH_CONFIG: `chat`: `tags`: expected a valid list"),
+        ("LANGGRAPH_CONFIG", "{broken", "LANGGRAPH_CONFIG: expected a JSON object, each graph's id with a config"),
+        ("LANGGRAPH_AUTH", '{"path": "./auth.py:auth"}', "the variable LANGGRAPH_AUTH: authentication by a handler"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, value: str, expected: str) -> None:
@@ -152,6 +162,44 @@ def test_an_auth_handler_is_not_available_yet(tmp_path: Path) -> None:
     assert "AUTH=handler is not available" in sentence
 
 
+AUTH = {"graphs": {"g": "./g.py:g"}, "auth": {"path": "./auth.py:auth"}}
+
+
+@pytest.mark.parametrize("command", [("serve",), ("serve", "--scaled"), ("runserver", "--noreload")])
+@pytest.mark.parametrize("auth", ["open", "keys"])
+def test_a_project_with_a_handler_of_its_own_is_not_served_without_it(
+    tmp_path: Path, command: tuple[str, ...], auth: str
+) -> None:
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps(AUTH))
+    sentence = refused(manage(*command, AUTH=auth, LANGGRAPH_CONFIG=str(config)))
+    assert sentence.startswith(f"{config}: `auth`: authentication by a handler of one's own is not available")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("uvicorn", "platform_site.asgi:application", "--port", "0"),
+        ("celery", "-A", "platform_site", "worker"),
+    ],
+)
+def test_nor_by_another_server_or_a_worker(tmp_path: Path, command: tuple[str, ...]) -> None:
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps(AUTH))
+    scaled = {**POSTGRES, "REDIS_URL": "redis://nowhere", "SECRET_KEY": "x"} if command[0] == "celery" else {}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=clean_environment(LANGGRAPH_CONFIG=str(config), DATA_DIR=str(tmp_path / "data"), **scaled),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "`auth`: authentication by a handler of one's own is not available" in done.stderr
+
+
 def test_an_unknown_flag_shows_the_usage(tmp_path: Path) -> None:
     process = manage("serve", "--prot", "1", DATA_DIR=str(tmp_path))
     assert process.returncode == 2
@@ -160,5 +208,6 @@ def test_an_unknown_flag_shows_the_usage(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    process = manage("serve", DATA_DIR=str(tmp_path / "file" / "data"), SECRET_KEY="x")
-    assert str(tmp_path / "file" / "data") in refused(process)
+    for data, key in (("file/data", {"SECRET_KEY": "x"}), ("file/data", {}), ("file", {})):
+        sentence = refused(manage("serve", DATA_DIR=str(tmp_path / data), **key))
+        assert f"cannot use the data directory {tmp_path / data}" in sentence
