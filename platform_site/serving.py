@@ -245,10 +245,7 @@ def wake_all() -> None:
 def _load_graphs() -> None:
     from platform_site.core.graphs import registry
 
-    graphs = registry()
-    graphs.load()
-    for graph_id, reason in graphs.failures.items():
-        logger.error("graph %s could not be loaded: %s", graph_id, reason)
+    registry().load()
 
 
 def drain() -> None:

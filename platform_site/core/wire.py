@@ -12,11 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from platform_site.core.errors import ApiError
-
-# What a client sees instead of the message of an exception that may tell too much (docs/api.md, Errors).
-MASKED_MESSAGE = "An internal error occurred"
-_SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError, ApiError)
+from platform_site.core.error_texts import error_body
 
 
 class Schema(BaseModel):
@@ -31,13 +27,6 @@ class Schema(BaseModel):
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds and a `+00:00` offset."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def error_body(error: BaseException) -> dict[str, str]:
-    """`{"error", "message"}` of an exception, its message masked where the contract masks it."""
-    shown = isinstance(error, _SHOWN) or type(error).__module__.startswith("langgraph.")
-    message = str(error) if shown else MASKED_MESSAGE
-    return {"error": type(error).__name__, "message": message}
 
 
 def _default(value: Any) -> Any:

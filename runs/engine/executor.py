@@ -22,10 +22,11 @@ from langgraph.types import StateSnapshot
 from platform_site.core import metrics
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
 from platform_site.core.database import in_db
+from platform_site.core.error_texts import full_text, run_error
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, error_body
+from platform_site.core.wire import encode
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
@@ -344,11 +345,13 @@ class Attempt:
         return Ending(RunStatus.TIMEOUT, error={"error": "RunTimeout", "message": message}, error_text=message)
 
     def _failed(self, error: BaseException) -> Ending:
-        logger.info("failed with %s: %s", type(error).__name__, error)
+        shown, text = run_error(error), full_text(error)
+        # All of it: clients may have been told no more than the exception's class.
+        logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
         return Ending(
             RunStatus.ERROR,
-            error=error_body(error),
-            error_text=str(error),
+            error=shown,
+            error_text=text,
             error_traceback="".join(traceback.format_exception(error)),
         )
 
