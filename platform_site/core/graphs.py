@@ -240,12 +240,17 @@ class GraphRegistry:
             try:
                 self._load_one(graph_id, spec)
             except (Exception, SystemExit) as error:
-                self.failures[graph_id] = reason = describe(error, spec, self._config)
-                # A GraphError says all there is to say; what the user's own code raised has a traceback to read.
-                details = None if isinstance(error, GraphError) else error
-                logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=details)
+                self._failed(graph_id, spec, error)
             finally:
                 self._done[graph_id].set()
+
+    def _failed(self, graph_id: str, spec: GraphSpec, error: BaseException) -> None:
+        reason = describe(error, spec, self._config)
+        # A GraphError says all there is to say. Graphs of one file fail in the same way: one traceback is enough.
+        cause = reason.removeprefix(spec.path)
+        is_told = isinstance(error, GraphError) or any(told.endswith(cause) for told in self.failures.values())
+        self.failures[graph_id] = reason
+        logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=None if is_told else error)
 
     def _load_one(self, graph_id: str, spec: GraphSpec) -> None:
         from langgraph.graph import StateGraph
