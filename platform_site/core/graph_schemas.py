@@ -110,7 +110,8 @@ def _schema_of_keys(name: str, types: dict[str, Any]) -> JSONSchema:
         f"field_{index}": (readable_by_pydantic(value, seen), Field(default=None, alias=key))
         for index, (key, value) in enumerate(types.items())
     }
-    schema = create_model(name, **fields).model_json_schema()
+    model: type[BaseModel] = create_model(name, **fields)
+    schema = model.model_json_schema()
     for key, described in schema.get("properties", {}).items():
         # Pydantic gives a title where the type has none of its own.
         if "title" in described:

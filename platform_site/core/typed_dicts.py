@@ -107,6 +107,6 @@ def _dataclass(annotation: Any, seen: dict[Any, Any]) -> Any:
 
 
 def _same_default(field: "dataclasses.Field[Any]") -> Any:
-    given = {"default": field.default, "default_factory": field.default_factory, "init": field.init}
+    given: dict[str, Any] = {"default": field.default, "default_factory": field.default_factory, "init": field.init}
     options = {name: value for name, value in given.items() if value is not dataclasses.MISSING}
     return dataclasses.field(metadata=field.metadata, **options)

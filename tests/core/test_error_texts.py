@@ -213,7 +213,7 @@ def test_the_text_is_masked_of(error: BaseException) -> None:
 
 
 def test_validation_errors_and_parser_errors_are_shown_whole() -> None:
-    refused = caught(lambda: Model(number="x"))  # type: ignore[arg-type]
+    refused = caught(lambda: Model(number="x"))
     assert run_error(refused) == {"error": "ValidationError", "message": str(refused)}
     assert TEXT in run_error(OutputParserException(TEXT))["message"]
 

@@ -174,7 +174,7 @@ def banner(url: str) -> str:
         f"  API        {url}{used.http.mount_prefix}",
         *([] if used.http.disable_meta else [f"  API docs   {url}{used.http.mount_prefix}/docs"]),
         *([] if used.http.disable_ui else _about_pages(url, sign_in_link_create(user))),
-        *_about_graphs(registry()),
+        *about_graphs(registry()),
         f"  Data       {'PostgreSQL' if settings.DATABASE_URL else settings.DATA_DIR}",
         *_about_access(),
         "",
@@ -186,18 +186,19 @@ def _headline(used: Config, graphs: GraphRegistry) -> str:
     if set(graphs.failures) != set(graphs.ids):
         return "Switchyard is ready."
     if all(spec.file and spec.file.suffix in SCRIPTS for spec in used.graphs.values()):
-        return "Switchyard is running, but it serves Python graphs only: all that are configured are JavaScript."
+        return "Switchyard is running, but it serves Python graphs only: all of this project are JavaScript."
     return "Switchyard is running, but none of its graphs can be served."
 
 
-def _about_graphs(graphs: GraphRegistry) -> list[str]:
+def about_graphs(graphs: GraphRegistry) -> list[str]:
     """The graphs that can be used, then a line for each that is broken: the reason with file and line."""
-    notes = {"loading": " (loading)", "ready": ""}
-    served = [
-        f"{graph_id}{notes[graphs.state(graph_id)]}" for graph_id in graphs.ids if graph_id not in graphs.failures
-    ]
+    failures = dict(graphs.failures)
+    served = []
+    for graph_id in graphs.ids:
+        if graph_id not in failures:
+            served.append(f"{graph_id} (loading)" if graphs.state(graph_id) == "loading" else graph_id)
     lines = [f"  Graphs     {', '.join(served) or 'none'}   ({settings.LANGGRAPH_CONFIG or 'the samples'})"]
-    for graph_id, reason in graphs.failures.items():
+    for graph_id, reason in failures.items():
         # The text of an exception may have several lines, and characters that steer a terminal.
         lines.append(f"  Broken     {printable(graph_id)}: {printable(' '.join(reason.split()))}")
     return lines
