@@ -15,7 +15,6 @@ from platform_site import __version__
 from platform_site.access.principal import Principal, Role
 from platform_site.core.checkpoints import DatabaseUnavailable
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
-from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.handler import error_response
 from platform_site.core.outages import AWAY, FULL, RETRY_SECONDS, outage
 from platform_site.core.validation import validation_detail
@@ -75,7 +74,8 @@ api = Api(
 
 @api.exception_handler(ApiError)
 def _api_error(request: HttpRequest, error: ApiError) -> HttpResponse:
-    return error_response(error)
+    principal: Principal | None = getattr(request, "principal", None)
+    return error_response(error, is_admin=principal is not None and principal.role is Role.ADMIN)
 
 
 @api.exception_handler(BadLabel)
@@ -99,21 +99,6 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(Http404)
 def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return error_response(NotFound())
-
-
-@api.exception_handler(UnknownGraph)
-def _unknown_graph(request: HttpRequest, error: UnknownGraph) -> HttpResponse:
-    return error_response(NotFound(str(error)))
-
-
-@api.exception_handler(BrokenGraph)
-def _broken_graph(request: HttpRequest, error: BrokenGraph) -> HttpResponse:
-    # Not the caller's mistake, and not to be mended by asking again before somebody has mended the graph. The reason is
-    # the text of an exception, which may hold connection strings and keys.
-    principal: Principal | None = getattr(request, "principal", None)
-    is_admin = principal is not None and principal.role is Role.ADMIN
-    detail = str(error) if is_admin else f"Graph '{error.graph_id}' could not be loaded; an admin sees why in /info"
-    return error_response(ApiError(detail, status=503))
 
 
 @api.exception_handler(DataError)

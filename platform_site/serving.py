@@ -266,8 +266,6 @@ def _load_graphs() -> None:
     graphs = registry()
     graphs.load()
     _name_default_assistants(graphs.names())
-    for graph_id, reason in graphs.failures.items():
-        logger.error("graph %s could not be loaded: %s", graph_id, reason)
 
 
 def _name_default_assistants(names: dict[str, str]) -> None:

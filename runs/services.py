@@ -91,7 +91,8 @@ def run_create(
     The run sees `headers` of the request, and `cron_id` if a cron makes it. `taken` slots of the engine are promised
     to others. `run_id` is for those who listen already, and must be new. Raises `NotFound` for the
     thread or the assistant, `Conflict` for a thread that is in use, `Unprocessable` and `BadRequest` for what cannot
-    be asked, `TooManyRequests` if too many runs wait already, and `InsufficientStorage` if the disk is nearly full.
+    be asked, `BrokenGraph` for a graph that could not be loaded, `TooManyRequests` if too many runs wait already, and
+    `InsufficientStorage` if the disk is nearly full.
     """
     check_run(body, has_thread=thread_id is not None)
     require_free_disk()
@@ -120,6 +121,7 @@ def _accept(
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
     with transaction.atomic():
         assistant = _assistant(principal, assistant_id)
+        registry().require_not_broken(assistant.graph_id)
         if thread_id is None:
             own_thread, thread = uuid7(), None
         else:

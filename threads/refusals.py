@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from django.db import Error as DatabaseError
 
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost
+from platform_site.core.error_texts import error_body
 from platform_site.core.errors import ApiError, BadRequest
 from platform_site.core.graph_loading import GraphError
 from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.scope import OutOfScope
-from platform_site.core.wire import error_body
 
 logger = logging.getLogger("switchyard.threads")
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.console.wording import number, took
 from platform_site.core.background import Status, background
+from platform_site.core.graphs import GraphRegistry, registry
 from runs.models import Run, RunStatus
 from runs.pages.browse import waiting_count
 
@@ -19,6 +20,8 @@ from runs.pages.browse import waiting_count
 FAILURES = 2
 # A due run that nobody has taken for this long means that nobody takes runs.
 STUCK_SECONDS = 30
+# Broken graphs that are named; more are counted.
+NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def health(principal: Principal) -> Health:
     seconds = time.perf_counter() - begin
     waiting = waiting_count(principal)
     found = Health(live["due"], live["running"], live["lost"], waiting, live["oldest"], seconds)
-    found.checks.extend([_database(found), _queue(found, now), _workers(found)])
+    found.checks.extend([_database(found), _queue(found, now), _workers(found), _graphs(registry())])
     if statuses := background().statuses():
         found.checks.append(_background(statuses, time.time()))
     return found
@@ -99,6 +102,17 @@ def _workers(found: Health) -> Check:
             "Workers", "ok", f"{number(found.running)} running, {number(settings.CONCURRENCY)} slots a process"
         )
     return Check("Workers", "ok", f"Nothing running, {number(settings.CONCURRENCY)} slots a process")
+
+
+def _graphs(graphs: GraphRegistry) -> Check:
+    """Which graphs cannot be served. The reasons are on the page of the assistants, for admins."""
+    if broken := [graph_id for graph_id in graphs.ids if graph_id in graphs.failures]:
+        named = ", ".join(broken[:NAMED]) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")
+        return Check("Graphs", "bad", f"{number(len(broken))} of {number(len(graphs.ids))} cannot be served: {named}")
+    loading = sum(graphs.state(graph_id) == "loading" for graph_id in graphs.ids)
+    if loading:
+        return Check("Graphs", "ok", f"{number(loading)} of {number(len(graphs.ids))} still loading")
+    return Check("Graphs", "ok", f"{number(len(graphs.ids))} ready")
 
 
 def _background(statuses: list[Status], now: float) -> Check:

@@ -19,6 +19,10 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         super().__init__(self.detail)
 
+    def detail_for(self, *, is_admin: bool) -> str:
+        """Return what the caller is told. Subclasses that know more than is for everybody tell it to admins."""
+        return self.detail
+
 
 class BadRequest(ApiError):
     status = 400
@@ -72,6 +76,11 @@ class InvalidJSON(Unprocessable):
 class TooManyRequests(ApiError):
     status = 429
     default_detail = "Too Many Requests"
+
+
+class ServiceUnavailable(ApiError):
+    status = 503
+    default_detail = "Service Unavailable"
 
 
 class InsufficientStorage(ApiError):

@@ -16,7 +16,13 @@ from types import ModuleType
 from typing import Any
 
 from platform_site.core.config import Config, GraphSpec
+from platform_site.core.error_texts import innermost, text_of
 from platform_site.core.name_clashes import clash
+
+# Endings of JavaScript and TypeScript files.
+SCRIPTS = (".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx")
+# Exceptions of a group that are told one by one.
+_MOST_CAUSES = 10
 
 
 class GraphError(Exception):
@@ -38,22 +44,28 @@ def import_object(spec: GraphSpec, config: Config) -> Any:
 
 
 def describe(error: BaseException, spec: GraphSpec, config: Config) -> str:
-    """One paragraph on why the graph could not be loaded: the exception and the user's line that led to it."""
+    """Return one paragraph on why the graph could not be loaded: the exception and the user's line that led to it.
+
+    An exception group is told by its innermost exceptions, each with its own line.
+    """
     if isinstance(error, GraphError):
         return f"{spec.path}: {error}"
-    message = str(error).strip() or "no message"
-    place = _place(error, config)
-    return f"{spec.path}: {type(error).__name__}: {message}" + (f" ({place})" if place else "")
+    told = []
+    for cause in innermost(error)[:_MOST_CAUSES]:
+        # An exception that was made and never raised has no line of its own.
+        place = place_of(cause, config) or place_of(error, config)
+        message = text_of(cause).strip() or "no message"
+        told.append(f"{type(cause).__name__}: {message}" + (f" ({place})" if place else ""))
+    return f"{spec.path}: {'; '.join(told)}"
 
 
-def _place(error: BaseException, config: Config) -> str | None:
+def place_of(error: BaseException, config: Config) -> str | None:
+    """Return `file:line` of the last line of the user's own code that the exception came through."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(frame.filename, config)]
-    if not own:
-        return None
-    return f"{own[-1].filename}:{own[-1].lineno}"
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
 
 
 def _is_users(filename: str, config: Config) -> bool:
@@ -66,6 +78,8 @@ def _is_users(filename: str, config: Config) -> bool:
 
 
 def _import_file(file: Path, config: Config) -> ModuleType:
+    if file.suffix in SCRIPTS:
+        raise GraphError("only Python graphs are served, and this is a file of JavaScript or TypeScript")
     if file.suffix != ".py":
         raise GraphError("only Python graphs are served; expected a path that ends in .py")
     if not file.is_file():

@@ -6,13 +6,15 @@ LangGraph is imported when graphs are loaded, not with this module: the server a
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid5
 
 from platform_site.core.config import Config, GraphSpec, config
+from platform_site.core.errors import NotFound, ServiceUnavailable
 from platform_site.core.graph_loading import GraphError, describe, import_object
 from platform_site.core.loops import graph_loop
 
@@ -42,7 +44,7 @@ def default_assistant_id(graph_id: str) -> UUID:
     return uuid5(DEFAULT_ASSISTANT_NAMESPACE, graph_id)
 
 
-class UnknownGraph(Exception):
+class UnknownGraph(NotFound):
     """No graph of that id is configured."""
 
     def __init__(self, graph_id: str, ids: list[str]) -> None:
@@ -50,12 +52,21 @@ class UnknownGraph(Exception):
         super().__init__(f"Graph '{graph_id}' not found. Expected one of: {sorted(ids)}")
 
 
-class BrokenGraph(Exception):
-    """The graph is configured but could not be loaded."""
+class BrokenGraph(ServiceUnavailable):
+    """The graph is configured but cannot be served.
+
+    The reason holds the text of an exception, which may hold connection strings and keys: it is for admins only.
+    """
 
     def __init__(self, graph_id: str, reason: str) -> None:
         self.graph_id, self.reason = graph_id, reason
-        super().__init__(f"Graph '{graph_id}' could not be loaded: {reason}")
+        super().__init__(f"Graph '{graph_id}' could not be loaded; an admin sees why in /info")
+
+    def __str__(self) -> str:
+        return f"Graph '{self.graph_id}' could not be loaded: {self.reason}"
+
+    def detail_for(self, *, is_admin: bool) -> str:
+        return str(self) if is_admin else self.detail
 
 
 class GraphRegistry:
@@ -70,6 +81,7 @@ class GraphRegistry:
         self._allowlists: dict[str, frozenset[TypeName]] = {}
         self._context_keys: dict[str, set[str] | None] = {}
         self._schemas: dict[str, dict[str, Any]] = {}
+        self._warned: set[str] = set()
         self._done = {graph_id: threading.Event() for graph_id in self.ids}
         self._lock = threading.Lock()
 
@@ -98,6 +110,22 @@ class GraphRegistry:
         """Return the names of the graphs that could be loaded: the one a graph was compiled with, else its id."""
         compiled = {graph_id: graph.name for graph_id, graph in self._graphs.items()}
         return {graph_id: graph_id for graph_id in self._factories} | compiled
+
+    def require_not_broken(self, graph_id: str) -> None:
+        """Raise BrokenGraph for a graph that is known to be broken. Never waits for one that is not loaded yet."""
+        self._working(graph_id)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds` until every graph was loaded or has failed; return whether they have."""
+        end = time.monotonic() + seconds
+        return all(done.wait(max(0.0, end - time.monotonic())) for done in self._done.values())
+
+    def state(self, graph_id: str) -> Literal["loading", "ready", "broken"]:
+        """Return how the graph is doing. Raises UnknownGraph."""
+        self._known(graph_id)
+        if graph_id in self.failures:
+            return "broken"
+        return "ready" if self._done[graph_id].is_set() else "loading"
 
     async def wait_loaded(self) -> None:
         """Return when every graph was loaded or has failed."""
@@ -131,7 +159,11 @@ class GraphRegistry:
         factory = self._factories[graph_id]
         loop = None if access == "run" or graph_loop().is_current else graph_loop()
         async with factory.make(config, access=access, store=store, context=context, loop=loop) as made:
-            graph = _compiled(made, graph_id)
+            try:
+                graph = _compiled(made, graph_id)
+            except GraphError as error:
+                raise BrokenGraph(graph_id, describe(error, self.spec(graph_id), self._config)) from error
+            self._warn_of_own_persistence(graph_id, graph)
             allowlist = self._remember(graph_id, graph)
             yield self._copy(graph, checkpointer, store, allowlist)
 
@@ -218,10 +250,17 @@ class GraphRegistry:
             try:
                 self._load_one(graph_id, spec)
             except (Exception, SystemExit) as error:
-                self.failures[graph_id] = describe(error, spec, self._config)
-                logger.debug("graph %s could not be loaded", graph_id, exc_info=True)
+                self._failed(graph_id, spec, error)
             finally:
                 self._done[graph_id].set()
+
+    def _failed(self, graph_id: str, spec: GraphSpec, error: BaseException) -> None:
+        reason = describe(error, spec, self._config)
+        # A GraphError says all there is to say. Graphs of one file fail in the same way: one traceback is enough.
+        cause = reason.removeprefix(spec.path)
+        is_told = isinstance(error, GraphError) or any(told.endswith(cause) for told in self.failures.values())
+        self.failures[graph_id] = reason
+        logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=None if is_told else error)
 
     def _load_one(self, graph_id: str, spec: GraphSpec) -> None:
         from langgraph.graph import StateGraph
@@ -232,12 +271,23 @@ class GraphRegistry:
         found = import_object(spec, self._config)
         if isinstance(found, (Pregel, StateGraph)):
             graph = _compiled(found, graph_id)
+            if refusal := _own_persistence(graph):
+                raise GraphError(refusal)
             self._remember(graph_id, graph)
             self._graphs[graph_id] = graph
         elif callable(found):
             self._factories[graph_id] = factory(found)
         else:
             raise _no_graph(found)
+
+    def _warn_of_own_persistence(self, graph_id: str, graph: "AnyPregel") -> None:
+        """Log once a graph that the server gives another store or checkpointer than its factory did.
+
+        Such factories run on the reference server, where theirs is replaced without a word.
+        """
+        if graph_id not in self._warned and (sentence := _own_persistence(graph)):
+            self._warned.add(graph_id)
+            logger.warning("%s: graph %s: %s", self.spec(graph_id).path, graph_id, sentence)
 
     def _remember(self, graph_id: str, graph: "AnyPregel") -> frozenset[TypeName]:
         from platform_site.core.graph_schemas import context_keys
@@ -283,6 +333,24 @@ def _has_remote(graph: "AnyPregel") -> bool:
     from langgraph.pregel import Pregel
 
     return any(not isinstance(child, Pregel) for _, child in graph.get_subgraphs(recurse=True))
+
+
+def _own_persistence(graph: "AnyPregel") -> str | None:
+    """Return a sentence on the store or checkpointer object that the graph was compiled with, or None without one.
+
+    The server replaces both by its own, so what the graph keeps there would be lost. Subgraphs do not count: LangGraph
+    gives them what their parent has, with and without a server.
+    """
+    for name in ("store", "checkpointer"):
+        own = getattr(graph, name)
+        # A checkpointer may be True or False.
+        if own is not None and not isinstance(own, bool):
+            kind = f"{type(own).__module__}.{type(own).__qualname__}"
+            return (
+                f"the graph is compiled with a {name} of its own ({kind}), which the server would replace by its own "
+                f"{name}; compile the graph without `{name}=`"
+            )
+    return None
 
 
 def _no_graph(found: Any) -> GraphError:

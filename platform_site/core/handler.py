@@ -82,8 +82,9 @@ def empty_response(status: int = 204, headers: Mapping[str, str] | None = None) 
     return response
 
 
-def error_response(error: ApiError) -> HttpResponse:
-    return json_response(encode({"detail": error.detail}), error.status, error.headers)
+def error_response(error: ApiError, *, is_admin: bool = False) -> HttpResponse:
+    """Return what the API answers; an admin is told details that are not for everybody."""
+    return json_response(encode({"detail": error.detail_for(is_admin=is_admin)}), error.status, error.headers)
 
 
 class ByteStream(StreamingHttpResponse):

@@ -8,12 +8,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from platform_site.core.errors import ApiError
+from platform_site.core.error_texts import error_body
 from platform_site.core.json_forms import plain
-
-# What a client sees instead of the message of an exception that may tell too much (docs/api.md, Errors).
-MASKED_MESSAGE = "An internal error occurred"
-_SHOWN = (ValueError, RuntimeError, KeyError, TypeError, TimeoutError, ApiError)
 
 
 class Schema(BaseModel):
@@ -28,13 +24,6 @@ class Schema(BaseModel):
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds and a `+00:00` offset."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def error_body(error: BaseException) -> dict[str, str]:
-    """`{"error", "message"}` of an exception, its message masked where the contract masks it."""
-    shown = isinstance(error, _SHOWN) or type(error).__module__.startswith("langgraph.")
-    message = str(error) if shown else MASKED_MESSAGE
-    return {"error": type(error).__name__, "message": message}
 
 
 def _default(value: Any) -> Any:

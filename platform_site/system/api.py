@@ -98,11 +98,8 @@ async def _is_admin(request: HttpRequest) -> bool:
 
 
 def _state(graph_id: str, reasons: dict[str, str]) -> dict[str, str]:
-    graphs = registry()
-    if graph_id in graphs.failures:
-        reason = {"reason": reasons[graph_id]} if graph_id in reasons else {}
-        return {"status": "broken", **reason}
-    return {"status": "ready" if graphs.is_loaded else "loading"}
+    reason = {"reason": reasons[graph_id]} if graph_id in reasons else {}
+    return {"status": registry().state(graph_id), **reason}
 
 
 @router.get(

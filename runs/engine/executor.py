@@ -26,13 +26,14 @@ from platform_site.core.checkpoint_packing import ValueNotStorable
 from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
 from platform_site.core.database import in_db
+from platform_site.core.error_texts import full_text, run_error
 from platform_site.core.events import event_log
 from platform_site.core.graph_context import node_context
 from platform_site.core.graph_output import INTERRUPT, Output, questions_of
 from platform_site.core.graph_schemas import context_keys
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, error_body, without_nul
+from platform_site.core.wire import encode, without_nul
 from runs.configuration import without_mirror
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.caller import caller_of
@@ -373,14 +374,15 @@ class Attempt:
         return Ending(RunStatus.TIMEOUT, error={"error": "RunTimeout", "message": message}, error_text=message)
 
     def _failed(self, error: BaseException) -> Ending:
-        logger.info("failed with %s: %s", type(error).__name__, error)
         if isinstance(error, ValueNotStorable):
             error.returned_by(self._recorder.node_of(error.task_id))
-        body, told = error_body(error), told_losses(error, self._losses)
+        shown, text, told = run_error(error), full_text(error), told_losses(error, self._losses)
+        # All of it: clients may have been told no more than the exception's class.
+        logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
         return Ending(
             RunStatus.ERROR,
-            error={**body, "message": body["message"] + told},
-            error_text=f"{error}{told}",
+            error={**shown, "message": shown["message"] + told},
+            error_text=text + told,
             error_traceback="".join(traceback.format_exception(error)),
         )
 

@@ -14,10 +14,12 @@ from django.views.decorators.http import require_POST
 
 from assistants.pages.browse import assistant_choices
 from crons.pages.browse import cron_name, find_cron
+from platform_site.access.principal import Role
 from platform_site.console.finding import as_uuid
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
 from platform_site.core.errors import ApiError
 from platform_site.core.events import event_log
+from platform_site.core.graphs import BrokenGraph
 from runs.cancel import run_cancel
 from runs.models import FINISHED, Run
 from runs.pages import browse
@@ -71,7 +73,9 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
     attempts = browse.attempts_of(run)
     spans, more = browse.spans_of(run)
     live = run.status not in FINISHED or run.lease_owner is not None
-    found = frames(run.error_traceback)
+    # Why a graph could not be loaded is for admins, as everywhere: it may hold connection strings and keys.
+    is_told = run.error_class != BrokenGraph.__name__ or request.principal.role is Role.ADMIN
+    found = frames(run.error_traceback) if is_told else []
     waits: bool = run.waits  # type: ignore[attr-defined]
     waited = ((run.started_at or now) - max(run.created_at, run.scheduled_at)).total_seconds()
     ran = ((run.finished_at or now) - run.started_at).total_seconds() if run.started_at else None
@@ -91,6 +95,8 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
         "tokens": tokens_by_node(spans),
         "questions": [question for question in questions if question.run_id == run.run_id],
         "stopped_before": run.stopped_before if waits else None,
+        "error_text": run.error_text if is_told else run.error_message,
+        "error_traceback": run.error_traceback if is_told else "",
         "frames": [frame for frame in found if not frame.is_library],
         "library_frames": [frame for frame in found if frame.is_library],
         "input": _input(run.kwargs),

@@ -64,3 +64,22 @@ def test_one_whose_graph_could_not_be_loaded_is_marked(yard, member, monkeypatch
     page = shown(member)
     assert "broken</span>" in page
     assert "orders" not in page
+
+
+def test_admins_read_why_a_graph_could_not_be_loaded(yard, admin, monkeypatch):
+    monkeypatch.setitem(registry().failures, "helper", "./a.py:graph: ModuleNotFoundError: No module named 'orders'")
+    page = shown(admin)
+    assert "Graphs that cannot be served" in page
+    assert "No module named &#x27;orders&#x27;" in page
+
+
+def test_others_are_told_that_an_admin_sees_why(yard, member, monkeypatch):
+    monkeypatch.setitem(registry().failures, "helper", "ModuleNotFoundError: No module named 'orders'")
+    page = shown(member)
+    assert "An admin sees why here" in page
+    assert "orders" not in page
+
+
+def test_a_hostile_reason_is_escaped(yard, admin, monkeypatch):
+    monkeypatch.setitem(registry().failures, HOSTILE, HOSTILE)
+    assert "<script>alert" not in shown(admin)

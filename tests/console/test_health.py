@@ -1,11 +1,15 @@
-"""The health strip: what it says of the background tasks of the process."""
+"""The health strip: what it says of the background tasks of the process, and of its graphs."""
 
 import time
 
 import pytest
 
+from platform_site.access.principal import Principal
+from platform_site.console import health as health_module
 from platform_site.console.health import Check, health
 from platform_site.core.background import Status, background
+from platform_site.core.config import load_config
+from platform_site.core.graphs import GraphRegistry
 
 
 @pytest.fixture
@@ -17,8 +21,6 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> list[Status]:
 
 
 def check(yard) -> Check | None:
-    from platform_site.access.principal import Principal
-
     found = health(Principal(yard.workspace.pk))
     return next((check for check in found.checks if check.name == "Background"), None)
 
@@ -73,3 +75,44 @@ def test_the_strip_shows_it(yard, member, statuses):
     page = member.get("/dashboard/").content.decode()
     assert "threads failed 3 times in a row" in page
     assert "a secret" not in page
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> GraphRegistry:
+    """The samples, loaded; a test may break some."""
+    found = GraphRegistry(load_config(None))
+    found.load()
+    monkeypatch.setattr(health_module, "registry", lambda: found)
+    return found
+
+
+def of_graphs(yard) -> Check | None:
+    found = health(Principal(yard.workspace.pk))
+    return next((check for check in found.checks if check.name == "Graphs"), None)
+
+
+def test_graphs_that_are_loaded_are_well(yard, graphs):
+    assert of_graphs(yard) == Check("Graphs", "ok", f"{len(graphs.ids)} ready")
+
+
+def test_graphs_that_are_still_loading_are_counted(yard, monkeypatch):
+    monkeypatch.setattr(health_module, "registry", lambda: GraphRegistry(load_config(None)))
+    found = of_graphs(yard)
+    assert found is not None
+    assert (found.tone, found.text.endswith("still loading")) == ("ok", True)
+
+
+def test_broken_graphs_are_named_without_the_reason(yard, member, graphs):
+    graphs.failures["chat"] = "RuntimeError: a secret"
+    assert of_graphs(yard) == Check("Graphs", "bad", f"1 of {len(graphs.ids)} cannot be served: chat")
+    page = member.get("/dashboard/").content.decode()
+    assert "cannot be served: chat" in page
+    assert "All healthy" not in page
+    assert "a secret" not in page
+
+
+def test_many_broken_graphs_are_counted(yard, graphs):
+    graphs.failures.update(dict.fromkeys(graphs.ids, "broken"))
+    found = of_graphs(yard)
+    assert found is not None
+    assert found.text.endswith(f" and {len(graphs.ids) - 3} more")

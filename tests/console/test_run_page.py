@@ -83,6 +83,29 @@ def test_a_failure_is_explained_the_author_s_code_first(yard, member):
     assert page.index("Why it failed") < page.index("Timeline")
 
 
+def test_what_clients_are_told_stands_beside_what_went_wrong(yard, member):
+    run = yard.run(
+        status=RunStatus.ERROR,
+        error_class="OSError",
+        error_text="no such key",
+        error_message="An internal error occurred",
+    )
+    page = shown(member, run)
+    assert "no such key" in page
+    assert "Clients are told: An internal error occurred" in page
+
+
+def test_why_a_graph_could_not_be_loaded_is_for_admins(yard, member, admin):
+    run = yard.run(
+        status=RunStatus.ERROR, error_class="BrokenGraph", error_message="Graph 'a' could not be loaded",
+        error_text="postgres://app:secret@db", error_traceback="BrokenGraph: postgres://app:secret@db",
+    )  # fmt: skip
+    assert "secret" in shown(admin, run)
+    page = shown(member, run)
+    assert "could not be loaded" in page
+    assert "secret" not in page
+
+
 def test_an_open_question_is_shown_with_its_value(yard, member):
     run = yard.run()
     yard.question(run, {"question": "Refund 120.00?"})

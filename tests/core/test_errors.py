@@ -24,6 +24,7 @@ TABLE = [
     (errors.Unprocessable, 422, "Unprocessable Content"),
     (errors.InvalidJSON, 422, "Invalid JSON in request body"),
     (errors.TooManyRequests, 429, "Too Many Requests"),
+    (errors.ServiceUnavailable, 503, "Service Unavailable"),
     (errors.InsufficientStorage, 507, "Insufficient Storage"),
 ]
 # Its sentence names what was too large.

@@ -49,6 +49,14 @@ def _test_graphs(registry: GraphRegistry, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch, _test_graphs: None) -> GraphRegistry:
+    """The graphs are not loaded yet, so that a run of the broken one is still accepted."""
+    registry = GraphRegistry(load_config(CONFIG))
+    monkeypatch.setattr(graphs, "_registry", registry)
+    return registry
+
+
+@pytest.fixture
 def idle_engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The engine of this process, not started: runs stay pending until a test claims them."""
     return use_engine(monkeypatch, Engine())

@@ -90,6 +90,7 @@ async def test_join_of_a_finished_run_that_asks_gives_values_and_question(api: A
     assert [item["value"] for item in answer["__interrupt__"]] == ["first?"]
 
 
+@pytest.mark.usefixtures("unloaded")
 async def test_join_of_a_failed_run_gives_its_error(api: ApiClient, principal: Principal) -> None:
     run = await run_to_end(principal, "broken", input={})
     assert (await api.get(path(run, "join"))).json()["__error__"]["error"] == "BrokenGraph"
@@ -132,7 +133,7 @@ async def test_stream_of_a_new_run_has_all_its_events(api: ApiClient) -> None:
     assert "id: " not in answer.text
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("engine", "unloaded")
 async def test_failure_is_the_last_event(api: ApiClient) -> None:
     answer = await api.post("/runs/stream", json={"assistant_id": "broken", "input": {}})
     assert (answer.status_code, names(answer.text)) == (200, ["metadata", "error"])

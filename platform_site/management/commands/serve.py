@@ -21,14 +21,20 @@ from platform_site import serving
 from platform_site.access.authentication import check_settings
 from platform_site.command_line import add_environment_flags
 from platform_site.core import tracing
-from platform_site.core.config import ConfigError, config
+from platform_site.core.config import Config, ConfigError, config
 from platform_site.core.data_directory import DataDirectoryInUse
 from platform_site.core.embeddings import check_embed
+from platform_site.core.graph_loading import SCRIPTS
+from platform_site.core.graphs import GraphRegistry, registry
+from platform_site.core.logs import printable
 from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
 from platform_site.reloading import run_with_reloader
 from platform_site.serving import CannotStart
 
 logger = logging.getLogger("switchyard.serving")
+
+# The longest that the banner waits for the graphs.
+GRAPHS_SECONDS = 5.0
 
 SERVERS: dict[str, type[HttpServer]] = {"uvicorn": UvicornServer, "daphne": DaphneServer}
 
@@ -88,6 +94,8 @@ class Command(BaseCommand):
             return 1
 
     def _announce(self, url: str) -> None:
+        # The server answers meanwhile. A graph that takes longer is announced as loading.
+        registry().wait(GRAPHS_SECONDS)
         self.stdout.write(banner(url))
         # Into a pipe it would stay in the buffer.
         self.stdout.flush()
@@ -162,16 +170,38 @@ def banner(url: str) -> str:
     used = config()
     lines = [
         "",
-        "Switchyard is ready.",
+        _headline(used, registry()),
         f"  API        {url}{used.http.mount_prefix}",
         *([] if used.http.disable_meta else [f"  API docs   {url}{used.http.mount_prefix}/docs"]),
         *([] if used.http.disable_ui else _about_pages(url, sign_in_link_create(user))),
-        f"  Graphs     {', '.join(used.graphs)}   ({settings.LANGGRAPH_CONFIG or 'the samples'})",
+        *about_graphs(registry()),
         f"  Data       {'PostgreSQL' if settings.DATABASE_URL else settings.DATA_DIR}",
         *_about_access(),
         "",
     ]
     return "\n".join(lines)
+
+
+def _headline(used: Config, graphs: GraphRegistry) -> str:
+    if set(graphs.failures) != set(graphs.ids):
+        return "Switchyard is ready."
+    if all(spec.file and spec.file.suffix in SCRIPTS for spec in used.graphs.values()):
+        return "Switchyard is running, but it serves Python graphs only: all of this project are JavaScript."
+    return "Switchyard is running, but none of its graphs can be served."
+
+
+def about_graphs(graphs: GraphRegistry) -> list[str]:
+    """The graphs that can be used, then a line for each that is broken: the reason with file and line."""
+    failures = dict(graphs.failures)
+    served = []
+    for graph_id in graphs.ids:
+        if graph_id not in failures:
+            served.append(f"{graph_id} (loading)" if graphs.state(graph_id) == "loading" else graph_id)
+    lines = [f"  Graphs     {', '.join(served) or 'none'}   ({settings.LANGGRAPH_CONFIG or 'the samples'})"]
+    for graph_id, reason in failures.items():
+        # The text of an exception may have several lines, and characters that steer a terminal.
+        lines.append(f"  Broken     {printable(graph_id)}: {printable(' '.join(reason.split()))}")
+    return lines
 
 
 def _about_pages(url: str, sign_in: str) -> list[str]:

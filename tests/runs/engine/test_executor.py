@@ -62,6 +62,8 @@ async def test_wait_gives_the_last_values(principal: Principal) -> None:
     [
         (ValueError("too large"), "too large"),
         (KeyError("name"), "'name'"),
+        (AttributeError("no such thing"), "no such thing"),
+        (LookupError("row"), "An internal error occurred"),
         (Exception("password"), "An internal error occurred"),
         (OSError("path"), "An internal error occurred"),
         (ZeroDivisionError("x"), "An internal error occurred"),
@@ -113,7 +115,28 @@ class Rude(Exception):
 async def test_exception_that_cannot_be_printed_ends_the_run(principal: Principal) -> None:
     with script("fail", raises(Rude())):
         run = await run_to_end(principal, "scripted", input={"do": "fail"})
-    assert run.status == "error"
+    assert (run.status, run.error_class) == ("error", "Rude")
+    assert run.error_text == "The text of this exception cannot be made: its __str__ raised RuntimeError"
+
+
+async def test_a_group_of_exceptions_is_shown_by_its_first_and_kept_whole(principal: Principal) -> None:
+    group = ExceptionGroup("both failed", [ExceptionGroup("inner", [ValueError("one")]), OSError("two")])
+    with script("fail", raises(group)):
+        run = await run_to_end(principal, "scripted", input={"do": "fail"})
+    assert run.thread.error == {"error": "ValueError", "message": "one"}
+    assert run.error_text.endswith(": ValueError: one; OSError: two")
+    assert "ExceptionGroup: both failed" in run.error_traceback
+
+
+async def test_the_log_has_what_clients_are_not_told_with_the_runs_id(
+    principal: Principal, caplog: pytest.LogCaptureFixture
+) -> None:
+    with script("fail", raises(OSError("cannot read /srv/key"))), caplog.at_level("INFO", "switchyard.runs"):
+        run = await run_to_end(principal, "scripted", input={"do": "fail"})
+    [record] = [record for record in caplog.records if record.getMessage().startswith("failed with")]
+    assert record.getMessage() == "failed with OSError: cannot read /srv/key"
+    assert record.exc_info is not None
+    assert run.error_message == "An internal error occurred"
 
 
 async def test_failed_run_keeps_the_steps_that_were_finished(principal: Principal) -> None:
@@ -122,6 +145,7 @@ async def test_failed_run_keeps_the_steps_that_were_finished(principal: Principa
     assert run.thread.values["log"] == ["begun"]
 
 
+@pytest.mark.usefixtures("unloaded")
 async def test_broken_graph_ends_with_the_reason(principal: Principal) -> None:
     run = await run_to_end(principal, "broken", input={})
     assert (run.status, run.error_class) == ("error", "BrokenGraph")
