@@ -1,0 +1,80 @@
+"""Servers of the corpus: one for each project, started when its first test comes and stopped after its last."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.live import LiveServer
+from tests.projects.corpus import PROJECTS, Project
+from tests.projects.environment import Environment, Installation
+
+# What real projects hold: tests of their own, which are not ours.
+collect_ignore_glob = ["*/*"]
+
+# A command that serves a langgraph.json instead of ours, to see what it answers: README.md says how.
+OTHER_SERVER = os.environ.get("PROJECTS_SERVER")
+
+
+@dataclass
+class ProjectServer(LiveServer):
+    """`manage.py serve`, or the other server that `PROJECTS_SERVER` names, which is started in the project's folder."""
+
+    def __post_init__(self) -> None:
+        if OTHER_SERVER is not None and self.config is not None:
+            self.started_in = self.config.parent
+
+    def command(self) -> list[str]:
+        if OTHER_SERVER is None:
+            return super().command()
+        return [*shlex.split(OTHER_SERVER), "--port", str(self.port)]
+
+
+@dataclass
+class Served:
+    """A project of the corpus on its server."""
+
+    project: Project
+    server: ProjectServer
+    http: httpx.Client
+    installation: Installation
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a class runs for every project of its kind, every conversation by itself."""
+    if "served" not in metafunc.fixturenames or metafunc.cls is None:
+        return
+    projects = [item for item in PROJECTS if item.kind == metafunc.cls.kind and "refuses" not in item.expected]
+    if "conversation" in metafunc.fixturenames:
+        pairs = [(project, name) for project in projects for name in project.conversations]
+        ids = [f"{project.name}-{name}" for project, name in pairs]
+        metafunc.parametrize("served,conversation", pairs, ids=ids, indirect=["served"], scope="class")
+    else:
+        names = [project.name for project in projects]
+        metafunc.parametrize("served", projects, ids=names, indirect=True, scope="class")
+
+
+@pytest.fixture(scope="session")
+def corpus_environment() -> Environment:
+    return Environment().prepare()
+
+
+@pytest.fixture(scope="class")
+def served(
+    request: pytest.FixtureRequest, corpus_environment: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    project: Project = request.param
+    server = server_of(project, corpus_environment, tmp_path_factory.mktemp(project.name)).start()
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        yield Served(project, server, http, corpus_environment.installation(project))
+    server.stop()
+
+
+def server_of(project: Project, environment: Environment, directory: Path) -> ProjectServer:
+    """The server of a project in the environment of the corpus, not started."""
+    variables = {"VIRTUAL_ENV": str(environment.venv), "LOG_FORMAT": "json"}
+    return ProjectServer(environment.config(project), directory, variables, python=environment.python)
