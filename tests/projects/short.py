@@ -16,12 +16,15 @@ MESSAGES = {
 }  # fmt: skip
 INTERRUPT = {"id", "value", "response_schema"}
 HEX_ID = re.compile(r"[0-9a-f]{32}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
 
 
 def short(value: Any) -> Any:
     """The value with messages as text (`ai: hello`) and interrupts as `{interrupt: value}`."""
     if isinstance(value, list):
         return [short(item) for item in value]
+    if isinstance(value, str):
+        return "<time>" if TIME.fullmatch(value) else value
     if not isinstance(value, dict):
         return value
     if value.get("type") in MESSAGES and "content" in value:
@@ -66,7 +69,7 @@ def events(stream: Iterator[Any]) -> list[Json]:
             continue
         if name.partition("|")[0] == "messages":
             said, about = data
-            key = f"{name}@{about['langgraph_node']}"
+            key = f"{_without_ids(name)}@{about['langgraph_node']}"
             if spoken == said["id"] and key in found[-1]:
                 found[-1][key] += text(said["content"])
             else:

@@ -36,7 +36,8 @@ class Conversation:
         body = {name: self._filled(step[name], step.get("thread", "thread")) for name in RUN_FIELDS if name in step}
         with get_sync_client(url=self.url) as client:
             if "stream" not in step:
-                return short(client.runs.wait(thread, assistant, raise_error=False, **body))
+                waited = short(client.runs.wait(thread, assistant, raise_error=False, **body))
+                return {key: waited.get(key, "(missing)") for key in step["only"]} if "only" in step else waited
             streamed = client.runs.stream(
                 thread,
                 assistant,

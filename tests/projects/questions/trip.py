@@ -18,7 +18,7 @@ class Trip(TypedDict, total=False):
     weather: str
 
 
-def weather(state: Trip) -> Trip:
+async def weather(state: Trip) -> Trip:
     return {"weather": "sun"}
 
 
@@ -26,7 +26,7 @@ def stops(state: Trip) -> list[Send]:
     return [Send("book", Stop(city, 2)) for city in state["cities"]]
 
 
-def book(stop: Stop) -> Command:
+async def book(stop: Stop) -> Command:
     # After the answer the payload comes from the checkpoint, as what it was.
     hotel = interrupt({"city": stop.city, "nights": stop.nights})
     return Command(update={"booked": [f"{hotel} in {stop.city}"]}, goto="pack")

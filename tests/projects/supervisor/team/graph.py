@@ -2,7 +2,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph_supervisor import create_supervisor
-from model import Scripted, calls
+from team.model import Scripted, calls
 
 
 @tool
