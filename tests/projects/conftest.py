@@ -11,7 +11,7 @@ import pytest
 
 from tests.live import LiveServer
 from tests.projects.corpus import PROJECTS, Project
-from tests.projects.environment import Environment, Installation
+from tests.projects.environment import Installed, installed
 
 # What real projects hold: tests of their own, which are not ours.
 collect_ignore_glob = ["*/*"]
@@ -41,7 +41,7 @@ class Served:
     project: Project
     server: ProjectServer
     http: httpx.Client
-    installation: Installation
+    installed: Installed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -58,23 +58,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("served", projects, ids=names, indirect=True, scope="class")
 
 
-@pytest.fixture(scope="session")
-def corpus_environment() -> Environment:
-    return Environment().prepare()
-
-
 @pytest.fixture(scope="class")
-def served(
-    request: pytest.FixtureRequest, corpus_environment: Environment, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project: Project = request.param
-    server = server_of(project, corpus_environment, tmp_path_factory.mktemp(project.name)).start()
+    made = installed(project)
+    server = server_of(made, tmp_path_factory.mktemp(project.kind)).start()
     with httpx.Client(base_url=server.url, timeout=30) as http:
-        yield Served(project, server, http, corpus_environment.installation(project))
+        yield Served(project, server, http, made)
     server.stop()
 
 
-def server_of(project: Project, environment: Environment, directory: Path) -> ProjectServer:
-    """The server of a project in the environment of the corpus, not started."""
-    variables = {"VIRTUAL_ENV": str(environment.venv), "LOG_FORMAT": "json"}
-    return ProjectServer(environment.config(project), directory, variables, python=environment.python)
+def server_of(made: Installed, directory: Path) -> ProjectServer:
+    """The server of a project in the project's environment, not started."""
+    assert made.status == 0, made.said
+    return ProjectServer(made.config, directory, {"LOG_FORMAT": "json"}, python=made.python)

@@ -34,6 +34,8 @@ class Conversation:
         assistant = self.ids.get(step["run"], step["run"])
         thread = self._thread(step)
         body = {name: self._filled(step[name], step.get("thread", "thread")) for name in RUN_FIELDS if name in step}
+        # Its types fit Python callers with typed state.
+        client: Any
         with get_sync_client(url=self.url) as client:
             if "stream" not in step:
                 waited = short(client.runs.wait(thread, assistant, raise_error=False, **body))
@@ -68,7 +70,7 @@ class Conversation:
         method, _, path = self._filled(step["request"]).partition(" ")
         answer = self.http.request(method, path, json=self._filled(step.get("body")))
         assert answer.status_code == step.get("status", 200), f"{method} {path}: {answer.status_code} {answer.text}"
-        content = answer.json() if answer.content else None
+        content: Any = answer.json() if answer.content else None
         if name := step.get("as"):
             self.ids[name] = content["assistant_id"]
         gives = step.get("gives")

@@ -23,7 +23,9 @@ def test_every_folder_is_a_project() -> None:
 
 
 def test_readme_counts_the_projects() -> None:
-    counted = re.search(r"(\d+) projects of \[the corpus\]\(tests/projects/README\.md\)", (ROOT / "README.md").read_text())
+    counted = re.search(
+        r"(\d+) projects of \[the corpus\]\(tests/projects/README\.md\)", (ROOT / "README.md").read_text()
+    )
     assert counted is not None
     assert int(counted[1]) == len(PROJECTS)
 
@@ -48,7 +50,20 @@ def test_every_form_of_env_is_there() -> None:
 
 
 def test_every_key_of_a_conversation_is_known() -> None:
-    known = {"gives", "input", "command", "context", "config", "stream", "subgraphs", "thread", "only", "body", "status", "as"}
+    known = {
+        "gives",
+        "input",
+        "command",
+        "context",
+        "config",
+        "stream",
+        "subgraphs",
+        "thread",
+        "only",
+        "body",
+        "status",
+        "as",
+    }
     for project in PROJECTS:
         for conversation in project.expected.get("conversations", {}).values():
             for step in conversation:

@@ -1,7 +1,8 @@
 from typing import TypedDict
 
-import manage
 from langgraph.graph import START, StateGraph
+
+import manage
 from templates import LETTER
 
 

@@ -25,7 +25,7 @@ async def ask(state: Numbers, config: RunnableConfig) -> Numbers:
     await client.store.put_item(["numbers"], "last", {"n": answer["n"]})
     return {
         "n": answer["n"],
-        "seen": sorted(item["graph_id"] for item in found) + [thread["status"], *dict.fromkeys(parts)],
+        "seen": [*sorted(item["graph_id"] for item in found), thread["status"], *dict.fromkeys(parts)],
     }
 
 

@@ -1,4 +1,4 @@
-from enum import Enum
+from enum import StrEnum
 from operator import add
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, Field
 
 
-class Size(str, Enum):
+class Size(StrEnum):
     small = "small"
     large = "large"
 
