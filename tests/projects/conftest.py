@@ -62,7 +62,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project: Project = request.param
     made = installed(project)
-    server = server_of(made, tmp_path_factory.mktemp(project.kind)).start()
+    server = server_of(made, tmp_path_factory.mktemp(project.kind))
+    server.start()
     with httpx.Client(base_url=server.url, timeout=30) as http:
         yield Served(project, server, http, made)
     server.stop()

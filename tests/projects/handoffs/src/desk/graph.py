@@ -4,7 +4,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from desk.agents import billing
+from .agents import billing
 
 
 def reception(state: MessagesState) -> Command[Literal["billing", "__end__"]]:
