@@ -16,6 +16,8 @@ MESSAGES = {
 }  # fmt: skip
 INTERRUPT = {"id", "value", "response_schema"}
 HEX_ID = re.compile(r"[0-9a-f]{32}")
+# Pydantic's messages end with an address that holds its version.
+ADDRESS = re.compile(r"\n +For further information visit \S+")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
 
 
@@ -24,7 +26,7 @@ def short(value: Any) -> Any:
     if isinstance(value, list):
         return [short(item) for item in value]
     if isinstance(value, str):
-        return "<time>" if TIME.fullmatch(value) else value
+        return "<time>" if TIME.fullmatch(value) else ADDRESS.sub("", value)
     if not isinstance(value, dict):
         return value
     if value.get("type") in MESSAGES and "content" in value:
