@@ -36,12 +36,12 @@ class Project:
 
     @property
     def config(self) -> Path:
-        """Path of the langgraph.json inside the folder: a monorepo has it further down."""
+        """Return the path of the langgraph.json inside the folder. A monorepo has it further down."""
         return Path(self.expected.get("config", "langgraph.json"))
 
     @property
     def conversations(self) -> list[str]:
-        """Names of the conversations, in order."""
+        """Return the names of the conversations, in order."""
         return list(self.expected.get("conversations", {}))
 
 

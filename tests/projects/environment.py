@@ -60,7 +60,7 @@ def installed(project: Project) -> Installed:
 
 
 def _environment() -> dict[str, str]:
-    """The shell of a user, who may have proxies, certificates and a package index of their own."""
+    """Return the variables of a user's shell, who may have proxies, certificates and a package index of their own."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     of_packages = {
         name: value

@@ -22,7 +22,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
 
 
 def short(value: Any) -> Any:
-    """The value with messages as text (`ai: hello`) and interrupts as `{interrupt: value}`."""
+    """Return the value with messages as text (`ai: hello`) and interrupts as `{interrupt: value}`."""
     if isinstance(value, list):
         return [short(item) for item in value]
     if isinstance(value, str):
@@ -37,7 +37,7 @@ def short(value: Any) -> Any:
 
 
 def message(value: Json) -> str:
-    """`ai: text`, `ai (name): text`, `ai: -> tool(argument=1)`, `tool search: text`, `remove: id`."""
+    """Return `ai: text`, `ai (name): text`, `ai: -> tool(argument=1)`, `tool search: text`, or `remove: id`."""
     kind, name = value["type"], value.get("name")
     if kind == "remove":
         return f"remove: {value['id']}"
@@ -49,7 +49,7 @@ def message(value: Json) -> str:
 
 
 def text(content: Any) -> str:
-    """What people read of a message's content; blocks that are no text by their type."""
+    """Return what people read of a message's content. A block that is no text is shown by its type."""
     if isinstance(content, str):
         return content
     return "".join(
@@ -58,11 +58,12 @@ def text(content: Any) -> str:
 
 
 def arguments(given: Json) -> str:
+    """Return the arguments of a tool call as `name=value`."""
     return ", ".join(f"{name}={orjson.dumps(value).decode()}" for name, value in given.items())
 
 
 def events(stream: Iterator[Any]) -> list[Json]:
-    """The events of a stream as `{event: data}`; the tokens of one message are one event `messages`."""
+    """Return the events of a stream as `{event: data}`. The tokens of one message are one event `messages@node`."""
     found: list[Json] = []
     spoken: str | None = None
     for part in stream:
@@ -85,12 +86,12 @@ def events(stream: Iterator[Any]) -> list[Json]:
 
 
 def _without_ids(name: str) -> str:
-    """`updates|worker:5f0c…` as `updates|worker`."""
+    """Return `updates|worker` for `updates|worker:5f0c…`."""
     return re.sub(r":[0-9a-f-]{32,36}", "", name)
 
 
 def outline(schema: Json | None) -> str | None:
-    """A JSON schema as `State(question: string, limit?: integer = 3)`; None for the schema null."""
+    """Return a JSON schema as `State(question: string, limit?: integer = 3)`, and None for the schema null."""
     if schema is None:
         return None
     if "$ref" in schema and "properties" not in schema:

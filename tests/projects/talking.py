@@ -25,7 +25,7 @@ class Conversation:
     ids: dict[str, str] = field(default_factory=dict)
 
     def take(self, step: Json) -> tuple[Any, Any]:
-        """Take one step; what was expected and what came. Raises KeyError for a step that nobody knows."""
+        """Take one step and return what was expected and what came. Raises KeyError for a step that nobody knows."""
         kind = next(iter(step))
         taken = {"run": self._run, "state": self._state, "store": self._store, "request": self._request}[kind](step)
         return step.get("gives", HAS_NO_ANSWER), taken
@@ -36,7 +36,7 @@ class Conversation:
         body = {name: self._filled(step[name], step.get("thread", "thread")) for name in RUN_FIELDS if name in step}
         # Its types fit Python callers with typed state.
         client: Any
-        with get_sync_client(url=self.url) as client:
+        with get_sync_client(url=self.url, timeout=60) as client:
             if "stream" not in step:
                 waited = short(client.runs.wait(thread, assistant, raise_error=False, **body))
                 return {key: waited.get(key, "(missing)") for key in step["only"]} if "only" in step else waited
@@ -50,7 +50,7 @@ class Conversation:
             return events(iter(streamed))
 
     def _state(self, step: Json) -> Any:
-        """The facts of the thread's state that the step names."""
+        """Return the facts of the thread's state that the step names."""
         thread = self._thread({"thread": step["state"]})
         answer = self.http.get(f"/threads/{thread}/state", params={"subgraphs": step.get("subgraphs", False)})
         answer.raise_for_status()
@@ -66,7 +66,7 @@ class Conversation:
         return {item["key"]: short(item["value"]) for item in answer.json()["items"]}
 
     def _request(self, step: Json) -> Any:
-        """The status of a request, and the facts of its answer that the step names."""
+        """Send a request, check the status of its answer, and return the facts that the step names."""
         method, _, path = self._filled(step["request"]).partition(" ")
         answer = self.http.request(method, path, json=self._filled(step.get("body")))
         assert answer.status_code == step.get("status", 200), f"{method} {path}: {answer.status_code} {answer.text}"
@@ -79,7 +79,7 @@ class Conversation:
         return short(content)
 
     def _thread(self, step: Json) -> str | None:
-        """The id of the thread that the step is about, made at its first use; None for `thread: none`."""
+        """Return the id of the step's thread, which is made at its first use. Return None for `thread: none`."""
         name = step.get("thread") or "thread"
         if name == "none":
             return None
@@ -88,7 +88,7 @@ class Conversation:
         return self.ids[name]
 
     def _filled(self, value: Any, thread: str = "thread") -> Any:
-        """The value with `{name}` replaced by ids, in strings and keys.
+        """Return the value with `{name}` replaced by ids, in strings and keys.
 
         `{interrupt 1}` is the first open interrupt of the step's thread, `{assistant of chat}` the assistant of the
         graph `chat`. Any other name is an assistant that an earlier step made, or else a thread.

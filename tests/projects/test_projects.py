@@ -26,7 +26,7 @@ class EachProject:
     def test_dependencies(self, served: Served) -> None:
         """They were installed by the command that `make serve` runs, which said what it left out."""
         said = served.installed.said
-        assert [line for line in served.project.expected.get("install", []) if not re.search(line, said)] == [], said
+        assert [line for line in served.project.expected["install"] if not re.search(line, said)] == [], said
         absent = served.project.expected.get("absent", [])
         assert {name for name in absent if _is_installed(served, name)} == set()
 
@@ -37,7 +37,7 @@ class EachProject:
 
     def test_schemas(self, served: Served) -> None:
         """The forms that clients show for a graph."""
-        wanted = served.project.expected.get("schemas", {})
+        wanted = served.project.expected["schemas"]
         found: dict[str, Any] = {}
         for graph_id, names in wanted.items():
             answer = served.http.get(f"/assistants/{_id_of(served, graph_id)}/schemas")
