@@ -20,10 +20,6 @@ collect_ignore_glob = ["*/*"]
 OTHER_SERVER = os.environ.get("PROJECTS_SERVER")
 
 
-# Tests of facts that many projects say nothing about, and the key that says them.
-ONLY_WHERE_SAID = {"test_dependencies": "install", "test_schemas": "schemas"}
-
-
 @dataclass
 class ProjectServer(LiveServer):
     """`manage.py serve`, or the other server that `PROJECTS_SERVER` names, which is started in the project's folder."""
@@ -49,12 +45,10 @@ class Served:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test of a class for each project of its kind that says something about it, and each conversation alone."""
+    """Run every test of a class for each project of its kind, and for each conversation alone."""
     if "served" not in metafunc.fixturenames or metafunc.cls is None:
         return
     projects = [item for item in PROJECTS if item.kind == metafunc.cls.kind and "refuses" not in item.expected]
-    if key := ONLY_WHERE_SAID.get(metafunc.function.__name__):
-        projects = [item for item in projects if key in item.expected]
     if "conversation" in metafunc.fixturenames:
         pairs = [(project, name) for project in projects for name in project.conversations]
         ids = [f"{project.name}-{name}" for project, name in pairs]
