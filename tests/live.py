@@ -66,6 +66,10 @@ class LiveServer:
     # What `wait_ready` sends along: a key, where the server asks for one.
     headers: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    # The interpreter of the environment that the server runs in.
+    python: Path = Path(sys.executable)
+    # The folder that the command is started in.
+    started_in: Path = ROOT
 
     @property
     def url(self) -> str:
@@ -89,19 +93,21 @@ class LiveServer:
         self.wait_ready(timeout)
         return self
 
+    def command(self) -> list[str]:
+        """The command that starts the process."""
+        command = [str(self.python), str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
+        command += ["--data-dir", str(self.data_dir), *self.arguments]
+        return command if self.config is None else [*command, "--config", str(self.config)]
+
     def launch(self) -> None:
         """Start the process and return at once."""
         if self not in servers:
             servers.append(self)
-        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
-        command += ["--data-dir", str(self.data_dir), *self.arguments]
-        if self.config is not None:
-            command += ["--config", str(self.config)]
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
+                self.command(),
+                cwd=self.started_in,
                 env={**inherited, **spied(), "PYTHONUNBUFFERED": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

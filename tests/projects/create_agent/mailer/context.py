@@ -1,0 +1,7 @@
+from dataclasses import dataclass
+
+
+@dataclass
+class Sender:
+    name: str = "nobody"
+    signature: str = "--"

@@ -1,0 +1,6 @@
+from typing import TypedDict
+
+
+class Weather(TypedDict):
+    city: str
+    forecast: str

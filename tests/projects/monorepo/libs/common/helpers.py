@@ -1,0 +1,2 @@
+def prefix() -> str:
+    return "COMMON"

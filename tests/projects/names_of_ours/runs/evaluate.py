@@ -1,0 +1,1 @@
+raise RuntimeError("somebody imported the project's script `runs.evaluate`")

@@ -1,0 +1,1 @@
+raise RuntimeError("somebody imported the tests of the project")

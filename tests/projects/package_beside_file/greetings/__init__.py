@@ -1,0 +1,3 @@
+from .state import Languages
+
+__all__ = ["Languages"]

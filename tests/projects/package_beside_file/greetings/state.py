@@ -1,0 +1,6 @@
+from typing_extensions import TypedDict
+
+
+class Languages(TypedDict, total=False):
+    name: str
+    greeting: str

@@ -1,0 +1,1 @@
+GREETING = "the other project named agent"
