@@ -106,6 +106,24 @@ def test_all_sections_are_typed(tmp_path: Path) -> None:
     assert config.webhooks.url.require_https is False
 
 
+def test_pickles_need_the_operator_s_consent(tmp_path: Path, settings: Any) -> None:
+    serde = {"serde": {"pickle_fallback": True}}
+    refused = read(tmp_path, checkpointer=serde)
+    settings.ALLOW_PICKLE = True
+    allowed = read(tmp_path, checkpointer=serde)
+    assert refused.warnings == [
+        "`checkpointer.serde.pickle_fallback` has no effect without the setting ALLOW_PICKLE=true"
+    ]
+    assert (allowed.warnings, allowed.type_rules.pickles) == ([], True)
+
+
+def test_the_serde_section_says_which_types_come_back(tmp_path: Path) -> None:
+    every = read(tmp_path, checkpointer={"serde": {"allowed_msgpack_modules": True}})
+    named = read(tmp_path, checkpointer={"serde": {"allowed_msgpack_modules": [["a", "b", "C"]]}})
+    assert (every.warnings, every.type_rules.every_data_class) == ([], True)
+    assert (named.type_rules.every_data_class, named.type_rules.names) == (False, frozenset({("a.b", "C")}))
+
+
 def test_what_has_no_effect_is_a_warning(tmp_path: Path) -> None:
     warnings = read(tmp_path, http={"app": "./web.py:app", "mount_prefix": "/api"}).warnings
     assert warnings == ["`http.app` has no effect: routes of one's own are not available in this version of Switchyard"]
