@@ -14,8 +14,8 @@ def node_context(schema: Any, given: Mapping[str, Any]) -> dict[str, Any] | None
     """Return the mapping from which LangGraph builds `runtime.context`.
 
     A model, a dataclass or a typed dictionary gets the keys that it has, and the first two use their defaults for the
-    others. Any other schema, and a graph without one, gets the mapping as it was given. Where LangGraph builds no object
-    from the mapping, nodes see an empty one as None.
+    others. Any other schema, and a graph without one, gets the mapping as it was given. Where LangGraph builds no
+    object from the mapping, nodes see an empty one as None.
     """
     # LangGraph raises a `TypeError` for a mapping and a schema like `dict[str, Any]`, which is no class.
     if not isinstance(schema, type):
@@ -34,7 +34,7 @@ def factory_context(schema: Any, given: Mapping[str, Any]) -> Any:
     return node_context(schema, given) or {}
 
 
-def _taken_keys(schema: type) -> set[str] | None:
+def _taken_keys(schema: Any) -> set[str] | None:
     """Return the keys that the schema has, or None if it takes all."""
     if issubclass(schema, BaseModel):
         by_name = schema.model_config.get("populate_by_name") or schema.model_config.get("validate_by_name")
