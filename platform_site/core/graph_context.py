@@ -41,7 +41,7 @@ def _taken_keys(schema: Any) -> set[str] | None:
         return {key for name, field in schema.model_fields.items() for key in _names(name, field, bool(by_name))}
     if is_typeddict(schema):
         return set(schema.__required_keys__ | schema.__optional_keys__)
-    if dataclasses.is_dataclass(schema):
+    if isinstance(schema, type) and dataclasses.is_dataclass(schema):
         # Unlike `dataclasses.fields`, the signature knows `InitVar` and leaves out fields with `init=False`.
         return set(inspect.signature(schema).parameters)
     return None
