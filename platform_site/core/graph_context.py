@@ -7,13 +7,15 @@ from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 
 def node_context(schema: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the mapping from which LangGraph builds `runtime.context`.
 
-    A model or a dataclass gets the keys that it takes and uses its defaults for the others. Any other schema gets the
-    mapping as it was given. A graph without a schema gets None if nothing was given.
+    A model, a dataclass or a typed dictionary gets the keys that it has, and the first two use their defaults for the
+    others. Any other schema, and a graph without one, gets the mapping as it was given. Where LangGraph builds no
+    object from the mapping, nodes see an empty one as None.
     """
     # LangGraph raises a `TypeError` for a mapping and a schema like `dict[str, Any]`, which is no class.
     if not isinstance(schema, type):
@@ -29,15 +31,17 @@ def factory_context(schema: Any, given: Mapping[str, Any]) -> Any:
     """
     if isinstance(schema, type) and (issubclass(schema, BaseModel) or dataclasses.is_dataclass(schema)):
         return schema(**(node_context(schema, given) or {}))
-    return dict(given)
+    return node_context(schema, given) or {}
 
 
-def _taken_keys(schema: type) -> set[str] | None:
-    """Return the keyword arguments that the schema takes, or None if it takes all."""
+def _taken_keys(schema: Any) -> set[str] | None:
+    """Return the keys that the schema has, or None if it takes all."""
     if issubclass(schema, BaseModel):
         by_name = schema.model_config.get("populate_by_name") or schema.model_config.get("validate_by_name")
         return {key for name, field in schema.model_fields.items() for key in _names(name, field, bool(by_name))}
-    if dataclasses.is_dataclass(schema):
+    if is_typeddict(schema):
+        return set(schema.__required_keys__ | schema.__optional_keys__)
+    if isinstance(schema, type) and dataclasses.is_dataclass(schema):
         # Unlike `dataclasses.fields`, the signature knows `InitVar` and leaves out fields with `init=False`.
         return set(inspect.signature(schema).parameters)
     return None
