@@ -13,6 +13,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.database import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import BadRequest, Conflict
+from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.loops import state_loop
 from platform_site.core.quotas import require_free_disk
 from threads.editing import editing
@@ -115,7 +116,7 @@ async def _show_own_state(principal: Principal, target: UUID) -> None:
     except Conflict:
         # Somebody uses it already: what they do is shown.
         return
-    except BadRequest as error:
+    except (BadRequest, BrokenGraph, UnknownGraph) as error:
         logger.info("the copy %s shows the state before its source's run: %s", target, error)
 
 

@@ -38,14 +38,17 @@ def refusals(what: str = "") -> Iterator[None]:
     except Exception as error:
         if not is_the_graphs(error):
             raise
-        # LangGraph's and a validation's sentences say enough; of the project's own code the place matters.
-        logger.info("%s: %r", what or "a graph refused its state", error, exc_info=error if what else None)
-        raise BadRequest(f"{what}: {_reason(error)}" if what else _sentence(error)) from error
+        if not what and _is_sentence(error):
+            logger.info("a graph refused its state: %s", error)
+            raise BadRequest(str(error)) from error
+        what = what or "The graph refuses this"
+        # The place in the project's code matters as well.
+        logger.warning("%s: %r", what, error, exc_info=error)
+        raise BadRequest(f"{what}: {_reason(error)}") from error
 
 
-def _sentence(error: Exception) -> str:
-    is_sentence = isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("langgraph.")
-    return str(error) if is_sentence else f"The graph refuses this: {_reason(error)}"
+def _is_sentence(error: Exception) -> bool:
+    return isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("langgraph.")
 
 
 def _reason(error: Exception) -> str:

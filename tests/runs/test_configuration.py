@@ -82,6 +82,25 @@ def test_a_user_id_is_given_by_request_thread_and_assistant_in_this_order() -> N
     assert user_id({}, {}, {}) == "ada"
 
 
+def test_a_thread_keeps_what_assistant_and_request_gave_and_nothing_of_the_caller() -> None:
+    found = plan(
+        {"config": {"configurable": {"a": 1}, "tags": ["mine"]}},
+        config={"configurable": {"a": 0, "b": 2}, "recursion_limit": 7},
+    )
+    kept = {key: value for key, value in found.run_config.items() if key != "metadata"}
+    assert kept == {"configurable": {"a": 1, "b": 2}, "tags": ["mine"], "recursion_limit": 7}
+    assert found.thread_config == {"configurable": {}, "tags": ["mine"]}
+
+
+def test_a_thread_remembers_the_user_id_of_a_request_and_not_that_of_an_assistant() -> None:
+    of_assistant = {"configurable": {"user_id": "of the assistant"}}
+    assert "user_id" not in plan(config=of_assistant).run_config
+    given = plan({"config": {"configurable": {"user_id": "bob"}}}, config=of_assistant).run_config
+    assert (given["user_id"], given["configurable"]["user_id"]) == ("bob", "bob")
+    later = plan(last_config=given, config=of_assistant)
+    assert (later.run_config["user_id"], later.run_config["configurable"]["user_id"]) == ("bob", "bob")
+
+
 def test_keys_of_the_assistants_config_that_langgraph_does_not_know_are_left_out() -> None:
     found = plan(config={"thread_id": "theirs", "callbacks": [], "anything": 1, "tags": ["t"]})
     assert found.kwargs["config"].keys() == {"tags", "metadata", "configurable"}

@@ -82,6 +82,18 @@ async def test_busy_thread_is_copied_as_it_is(api: ApiClient, principal: Princip
     assert "done" not in thread["values"]
 
 
+async def test_busy_thread_whose_state_cannot_be_read_is_copied(api: ApiClient, principal: Principal) -> None:
+    def refuse(config: Any) -> Any:
+        raise RuntimeError("no such tenant")
+
+    run = await run_to_end(principal, "log", input={"log": ["in"]})
+    with script("refuse", refuse):
+        await in_db(create, principal, "made", run.thread_id, config={"configurable": {"factory": "refuse"}})
+        assert (await get(api, f"/threads/{run.thread_id}"))["status"] == "busy"
+        new = await get(api, f"/threads/{(await copy(api, run.thread_id))['thread_id']}")
+    assert (new["status"], new["values"]) == ("idle", {"log": ["in", "one", "two"]})
+
+
 async def test_thread_without_runs(api: ApiClient, make: Make) -> None:
     thread = await make(metadata={"a": 1})
     made = await copy(api, thread["thread_id"])
