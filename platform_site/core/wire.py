@@ -1,18 +1,14 @@
 """JSON on the wire: one encoder for everything LangChain and LangGraph make, one base for request schemas."""
 
-import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import Enum
-from pathlib import PurePath
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
 from platform_site.core.errors import ApiError
+from platform_site.core.json_forms import plain
 
 # What a client sees instead of the message of an exception that may tell too much (docs/api.md, Errors).
 MASKED_MESSAGE = "An internal error occurred"
@@ -41,59 +37,45 @@ def error_body(error: BaseException) -> dict[str, str]:
 
 
 def _default(value: Any) -> Any:
-    # Not at the top: whoever has such values has imported LangGraph, and commands start a second sooner without it.
-
-    # LangGraph takes a second to import; the server answers before it is there.
-    if type(value).__name__ == "Interrupt" and type(value).__module__ == "langgraph.types":
-        return {"value": value.value, "id": value.id, "response_schema": getattr(value, "response_schema", None)}
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, BaseException):
-        return error_body(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    if isinstance(value, (tuple, list)):
-        return list(value)
-    if hasattr(value, "model_dump") and not isinstance(value, type):
-        return value.model_dump()
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, (bytes, bytearray)):
-        import base64
-
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, (PurePath, UUID, date)):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, int):
-        # Larger than 64 bits: orjson has no such integer, JavaScript would round it anyway.
-        return float(value)
-    if isinstance(value, type):
-        return value.__name__
-    return repr(value)
+    return error_body(value) if isinstance(value, BaseException) else plain(value)
 
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON of anything a graph may hold; what has no JSON form is given as its `repr`.
+    """Compact UTF-8 JSON of anything a graph may hold: the one form in which clients see it, wherever they look.
 
-    Raises `RecursionError` for what is nested deeper than 254 levels.
+    `core.json_forms` says what objects look like; what has no form is null. Numbers that are infinite or no numbers are
+    null, integers beyond 64 bits are doubles, keys are text. Raises `RecursionError` for what is nested deeper than 254
+    levels.
     """
     try:
         return orjson.dumps(value, default=_default, option=_OPTIONS)
     except TypeError as error:
-        if "Recursion limit" in str(error):
+        if "recursion limit" in str(error).lower():
             raise RecursionError(str(error)) from None
-        return orjson.dumps(_cleaned(value), default=_default, option=_OPTIONS)
+        return _in_parts(value)
+
+
+def _in_parts(value: Any) -> bytes:
+    """Encode what orjson refuses part by part, so that an odd part does not change how the others are shown."""
+    if isinstance(value, Mapping):
+        members = {_key(key): orjson.Fragment(encode(member)) for key, member in value.items()}
+        return orjson.dumps(members)
+    if isinstance(value, list) or type(value) is tuple:
+        return orjson.dumps([orjson.Fragment(encode(member)) for member in value])
+    return encode(_default(value))
+
+
+def _key(key: Any) -> str:
+    """A key as text: its JSON, strings without quotes. Keys that have no JSON must not all become one."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(int(key))
+    text = encode(key)
+    if text == b"null" and key is not None:
+        return str(key)
+    return orjson.loads(text) if text.startswith(b'"') else text.decode()
 
 
 def keep(data: bytes) -> bytes:
@@ -102,20 +84,3 @@ def keep(data: bytes) -> bytes:
     orjson writes into a buffer of four kilobytes or more, which its bytes hold for as long as they live.
     """
     return bytes(memoryview(data))
-
-
-def _cleaned(value: Any) -> Any:
-    """`value` without what orjson refuses: lone surrogates, odd keys, integers beyond 64 bits."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    if isinstance(value, bool) or value is None or isinstance(value, float):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**64 else float(value)
-    if isinstance(value, Mapping):
-        return {_cleaned(key if isinstance(key, str) else str(key)): _cleaned(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, (datetime, date, UUID)):
-        return value
-    return _cleaned(_default(value))
