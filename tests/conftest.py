@@ -95,7 +95,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 
 # What is tested in both modes: through the official client, against the recorded exchanges, and with faults.
-IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay", "tests.faults")
+IN_BOTH_MODES = ("tests.client", "tests.contract.test_replay", "tests.faults", "tests.values")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

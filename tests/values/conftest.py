@@ -1,0 +1,35 @@
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live import LiveServer
+from tests.runs.webhooks.receiving import receiving
+from tests.scaled_stack import ScaledStack
+
+PROJECT = Path(__file__).resolve().parent / "project"
+# The table imports the file beside it, as files of a project do.
+sys.path.insert(0, str(PROJECT))
+
+from tests.values.observing import Seen, observe  # noqa: E402
+from tests.values.project.value_rows import ROWS  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def values_server(
+    server_mode: str, start_server: Callable[..., LiveServer], scaled_stacks: Callable[..., ScaledStack]
+) -> LiveServer:
+    """A server with the graph that returns the values."""
+    config, environment = PROJECT / "langgraph.json", {"WEBHOOK_PRIVATE_ALLOWED": "127.0.0.1"}
+    if server_mode == "embedded":
+        return start_server(config, **environment)
+    return scaled_stacks(config, **environment).start().web
+
+
+@pytest.fixture(scope="session")
+def seen(values_server: LiveServer) -> dict[str, Seen]:
+    """What clients saw of every row, from one pass over the table."""
+    with receiving() as receiver:
+        return asyncio.run(observe(values_server.url, list(ROWS), receiver))

@@ -1,0 +1,52 @@
+"""Every kind of value that a node can return: shown the same everywhere, and of its own type when it comes back.
+
+`project/value_rows.py` is the table.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.values.observing import PLACES, PLACES_OF_REFUSED, Seen
+from tests.values.project.value_rows import ROWS, Row
+
+KEPT = [row for row in ROWS.values() if not row.is_refused]
+REFUSED = [row for row in ROWS.values() if row.is_refused]
+
+
+def strict(value: Any) -> Any:
+    """The value, with booleans told from numbers."""
+    if isinstance(value, dict):
+        return {key: strict(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [strict(member) for member in value]
+    return f"a boolean: {value}" if isinstance(value, bool) else value
+
+
+@pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
+def test_is_shown_the_same_everywhere(row: Row, seen: dict[str, Seen]) -> None:
+    assert seen[row.name].error is None
+    assert strict(seen[row.name].shown) == dict.fromkeys(PLACES, strict(row.shown))
+
+
+@pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
+def test_has_its_type_in_the_next_run(row: Row, seen: dict[str, Seen]) -> None:
+    assert seen[row.name].again is not None
+    found, expected = seen[row.name].again or ("", "")
+    assert found == expected
+
+
+@pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
+def test_has_its_type_after_an_answer(row: Row, seen: dict[str, Seen]) -> None:
+    assert seen[row.name].resumed is not None
+    found, expected = seen[row.name].resumed or ("", "")
+    assert found == expected
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+def test_what_no_checkpoint_holds_fails_the_run(row: Row, seen: dict[str, Seen]) -> None:
+    error = seen[row.name].error
+    assert error is not None
+    assert "value" in error["message"] and "produce" in error["message"]
+    shown = {place: strict(seen[row.name].shown[place]) for place in PLACES_OF_REFUSED}
+    assert shown == dict.fromkeys(PLACES_OF_REFUSED, strict(row.shown))
