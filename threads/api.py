@@ -13,7 +13,7 @@ from platform_site.core.handler import ApiRequest, empty_response, json_response
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import state_loop
 from platform_site.core.openapi import declared, header, query
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, encode_shown
 from threads import schemas, selectors, services
 from threads.copying import thread_copy
 from threads.editing import editing
@@ -117,7 +117,7 @@ async def storage(request: ApiRequest, thread_id: str) -> HttpResponse:
 @router.get("/threads/{thread_id}/messages", response=list[schemas.Message], openapi_extra=declared(errors=(503,)))
 async def list_messages(request: ApiRequest, thread_id: str) -> HttpResponse:
     """The messages of the thread's state; before its first run, those that wait for it."""
-    return json_response(encode(await messages_list(request.principal, path_uuid(thread_id, "thread"))))
+    return json_response(encode_shown(await messages_list(request.principal, path_uuid(thread_id, "thread"))))
 
 
 @router.post("/threads/{thread_id}/messages", response=schemas.Message, openapi_extra=_CHANGES)
@@ -159,7 +159,7 @@ async def _state(
     thread = await _thread(request, thread_id)
     state = await state_loop().run(state_read(thread, ref, subgraphs=subgraphs))
     await read_db(selectors.require_same, thread)
-    return json_response(encode(_selected(state, select)))
+    return json_response(encode_shown(_selected(state, select)))
 
 
 def _flag(request: ApiRequest, name: str) -> bool:

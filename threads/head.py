@@ -12,7 +12,7 @@ from langgraph.types import StateSnapshot
 from platform_site.core.checkpoints import EditLease, LeaseLost, checkpoints
 from platform_site.core.database import moment_param, storable, uuid_param
 from platform_site.core.hooks import state_updated
-from platform_site.core.wire import encode, keep
+from platform_site.core.wire import encode, encode_shown, keep
 from threads.editing import edit_over
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_not_found
@@ -37,8 +37,8 @@ def head_of(snapshot: StateSnapshot) -> Head:
     """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
     interrupts = interrupts_by_task(snapshot)
     return Head(
-        values=keep(storable(encode(snapshot.values))) if snapshot.created_at else b"null",
-        interrupts=orjson.loads(storable(encode(interrupts))) if interrupts else {},
+        values=keep(encode_shown(snapshot.values)) if snapshot.created_at else b"null",
+        interrupts=orjson.loads(encode_shown(interrupts)) if interrupts else {},
         nodes={task.id: task.name for task in snapshot.tasks if task.id in interrupts},
         has_next=bool(snapshot.next),
     )

@@ -25,7 +25,7 @@ from platform_site.core.paging import Answer
 from platform_site.core.quotas import require_free_disk
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, encode_shown
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
 
@@ -186,7 +186,7 @@ async def state_history(
         )
         async for snapshot in states:
             if not metadata or json_contains(snapshot.metadata, metadata):
-                found.add(encode(shown(state_wire(snapshot))))
+                found.add(encode_shown(shown(state_wire(snapshot))))
             if len(found.parts) >= limit or found.is_full:
                 break
     return found.parts

@@ -14,9 +14,8 @@ from crons.schedule import Schedule, ScheduleError, parse, zone_of
 from crons.schemas import CronCreate, CronCreateStateless, CronPatch, moment_of
 from platform_site.console.finding import as_uuid
 from platform_site.console.wording import TOO_DEEP
-from platform_site.core.database import has_nul
 from platform_site.core.errors import NOT_STORABLE
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, has_nul
 
 FIELDS = ("name", "assistant", "thread", "schedule", "zone", "ends", "input", "webhook", "on_run_completed",
           "misfire_policy", "overlap_policy")  # fmt: skip

@@ -6,7 +6,6 @@ Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
 """
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from platform_site.core.errors import Unprocessable
 from platform_site.core.group_writer import GroupWriter
-from platform_site.core.wire import encode, timestamp
+from platform_site.core.wire import encode, timestamp, without_nul
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -191,19 +190,9 @@ def json_param(value: Any) -> Any:
     return text
 
 
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-
-
 def storable(text: bytes) -> bytes:
-    """JSON as the database can keep it: PostgreSQL has no NUL, which graphs may well make. It is replaced there."""
-    if not IS_POSTGRES or b"\\u0000" not in text:
-        return text
-    return _NUL.sub(rb"\1\\ufffd", text)
-
-
-def has_nul(text: bytes) -> bool:
-    """Whether a string of this JSON holds NUL, which PostgreSQL cannot keep."""
-    return b"\\u0000" in text and _NUL.search(text) is not None
+    """JSON as the database can keep it: PostgreSQL has no NUL. It is replaced there."""
+    return without_nul(text) if IS_POSTGRES else text
 
 
 def is_storable(text: bytes) -> bool:

@@ -23,6 +23,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 logger = logging.getLogger("switchyard.wire")
 
 Form = Callable[[Any], Any]
@@ -193,10 +195,13 @@ def _array(value: Any) -> Any:
         return value[()]
     if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         # What orjson takes: rows one after the other, bytes in this machine's order.
-        taken = np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
-        return value.tolist() if taken is value else taken
+        return _fragment(np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C"))
     # Rows or scalars, which have forms of their own.
     return list(value)
+
+
+def _fragment(value: Any) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _scalar(value: Any) -> Any:
@@ -207,7 +212,8 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, np.timedelta64):
         return value.astype("timedelta64[us]").item()
     if isinstance(value, np.floating):
-        return float(value)
+        # A number of 32 bits has fewer digits than the double that it becomes.
+        return float(value) if value.itemsize > 8 else _fragment(value)
     if isinstance(value, np.void) and value.dtype.names:
         return {name: value[name] for name in value.dtype.names}
     return value.item()

@@ -35,11 +35,10 @@ from langgraph.store.base import (
 )
 
 from platform_site.core.config_sections import LONGEST_MINUTES
-from platform_site.core.database import has_nul
 from platform_site.core.embeddings import Embedder
 from platform_site.core.errors import NOT_STORABLE
 from platform_site.core.store_filters import UnsupportedOperator, conditions
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, has_nul
 
 # Together they are a key of an index, and PostgreSQL's take some 2,700 bytes.
 LONGEST_NAME_BYTES = 2000

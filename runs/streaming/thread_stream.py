@@ -8,7 +8,7 @@ from django.db import transaction
 
 from platform_site.core.errors import Unprocessable
 from platform_site.core.events import BEGIN, END, Event, FeedReader, event_log, feed_of
-from platform_site.core.wire import encode
+from platform_site.core.wire import encode, encode_shown
 from threads.models import Thread
 
 STATE_UPDATE = "state_update"
@@ -67,7 +67,7 @@ def state_posted(workspace_id: int, thread_id: UUID, state: Callable[[], dict[st
     """Tell those who follow the thread its new state."""
     feed = feed_of(workspace_id, thread_id)
     if event_log().has_followers(feed):
-        event_log().post(feed, STATE_UPDATE, encode({"state": state(), "thread_id": thread_id}))
+        event_log().post(feed, STATE_UPDATE, encode_shown({"state": state(), "thread_id": thread_id}))
 
 
 def end_unbegun(workspace_id: int, thread_id: UUID, run_id: UUID) -> None:

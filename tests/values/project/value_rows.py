@@ -5,8 +5,8 @@ import collections
 import datetime as dt
 import fractions
 import functools
-import ipaddress
 import io
+import ipaddress
 import math
 import pathlib
 import re
