@@ -24,6 +24,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 
 logger = logging.getLogger("switchyard.wire")
 
@@ -37,8 +38,9 @@ _KINDS_REMEMBERED = 1024
 def plain(value: Any) -> Any:
     """Return the JSON form of an object, or None where it has none.
 
-    An object whose own method fails (`model_dump`, say) is shown as null and named in the log: it must not make a
-    thread unreadable. Only `RecursionError` and `MemoryError` are passed on.
+    An object whose own method fails is named in the log: it must not make a thread unreadable. A Pydantic model whose
+    `model_dump` fails is shown by its bare fields, another object as null. Only `RecursionError` and `MemoryError` are
+    passed on.
     """
     kind = type(value)
     try:
@@ -47,7 +49,7 @@ def plain(value: Any) -> Any:
         raise
     except Exception as error:
         _tell_once(kind, error)
-        return None
+        return dict(vars(value)) if issubclass(kind, BaseModel) else None
 
 
 _told: set[type] = set()
@@ -58,7 +60,7 @@ def _tell_once(kind: type, error: Exception) -> None:
         return
     _told.add(kind)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    logger.warning("a value of %s is shown as null, as may be others: %s: %s", name, type(error).__name__, error)
+    logger.warning("values of %s may not be shown as they should be: %s: %s", name, type(error).__name__, error)
 
 
 @lru_cache(maxsize=_KINDS_REMEMBERED)

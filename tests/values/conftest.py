@@ -31,5 +31,7 @@ def values_server(
 @pytest.fixture(scope="session")
 def seen(values_server: LiveServer) -> dict[str, Seen]:
     """What clients saw of every row, from one pass over the table."""
+    kept = [row.name for row in ROWS.values() if not row.is_refused]
+    refused = [row.name for row in ROWS.values() if row.is_refused]
     with receiving() as receiver:
-        return asyncio.run(observe(values_server.url, list(ROWS), receiver))
+        return asyncio.run(observe(values_server.url, receiver, kept, refused))

@@ -1,7 +1,12 @@
-"""What clients of a server see of every row of the table, in every place where a value can be seen."""
+"""What clients of a server see of every row of the table, in every place where a value can be seen.
+
+A run has many rows, each in a channel of its own: a table of one run per row costs a minute. Rows whose run failed are
+tried again one by one, so that a value that ends a run does not hide the others.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import httpx
@@ -9,10 +14,11 @@ import orjson
 
 from tests.runs.webhooks.receiving import Receiver
 
-AT_ONCE = 8
+SLOTS = 16
+AT_ONCE = 4
 MODES = ["values", "updates", "custom", "tasks", "checkpoints", "debug"]
 
-# Where the value is seen of a run that stops at an interrupt, and what asks for it.
+# Where a value is seen of a run that stops at an interrupt.
 PLACES = (
     "stream values", "stream updates", "stream custom", "stream tasks", "stream checkpoints", "stream debug",
     "stream interrupt", "wait", "wait interrupt", "join", "join interrupt", "webhook",
@@ -20,6 +26,8 @@ PLACES = (
 )  # fmt: skip
 # Of a value that no checkpoint holds, only what is streamed before.
 PLACES_OF_REFUSED = ("stream updates", "stream custom")
+
+Answer = dict[str, Any]
 
 
 @dataclass
@@ -33,43 +41,101 @@ class Seen:
     error: dict[str, str] | None = None
 
 
-async def observe(url: str, names: list[str], receiver: Receiver) -> dict[str, Seen]:
-    """Run every row: up to its interrupt, once more from the start, and with an answer."""
-    slots = asyncio.Semaphore(AT_ONCE)
-    hooks: dict[str, str] = {}
+class Observer:
+    """Runs rows on a server and remembers what it shows of them."""
 
-    async def one(name: str) -> Seen:
-        async with slots:
-            return await _observe_row(http, name, receiver.url, hooks)
+    def __init__(self, http: httpx.AsyncClient, receiver: Receiver) -> None:
+        self.seen: dict[str, Seen] = {}
+        self._http = http
+        self._receiver = receiver
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._rows_of_runs: dict[str, list[str]] = {}
+        self._commands = count()
 
-    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-        seen = dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
-    for received in await asyncio.to_thread(receiver.wait, len(hooks)):
-        values = received.body["values"] or {}
-        if "value" in values:
-            seen[hooks[received.body["run_id"]]].shown["webhook"] = values["value"]
-    return seen
+    async def observe(self, batches: list[list[str]]) -> None:
+        """Run every batch: up to its interrupt, once more from the start, and with an answer."""
+        await asyncio.gather(*map(self._observe, batches))
+        for received in await asyncio.to_thread(self._receiver.wait, len(self._rows_of_runs)):
+            self._note("webhook", self._rows_of_runs[received.body["run_id"]], received.body["values"])
 
+    async def _observe(self, rows: list[str]) -> None:
+        async with self._slots:
+            error = await self._run(rows)
+        if error is not None and len(rows) > 1:
+            await asyncio.gather(*(self._observe([row]) for row in rows))
 
-async def _observe_row(http: httpx.AsyncClient, name: str, webhook: str, hooks: dict[str, str]) -> Seen:
-    seen = Seen()
-    thread_id = (await http.post("/threads", json={})).json()["thread_id"]
-    thread = f"/threads/{thread_id}"
-    run: dict[str, Any] = {"assistant_id": "values", "input": {"row": name}}
-    streamed = await http.post(f"{thread}/runs/stream", json={**run, "stream_mode": MODES, "webhook": webhook})
-    run_id = streamed.headers["Content-Location"].rpartition("/")[2]
-    hooks[run_id] = name
-    for event, data in _events(streamed.text):
-        _note_event(seen, event, data)
-    if seen.error is not None:
-        return seen
-    await _note_reads(http, seen, thread_id, run_id, name)
-    waited = (await http.post(f"{thread}/runs/wait", json=run)).json()
-    seen.shown["wait"], seen.shown["wait interrupt"] = waited["value"], waited["__interrupt__"][0]["value"]
-    seen.again = waited["again"]
-    answered = await http.post(f"{thread}/runs/wait", json={"assistant_id": "values", "command": {"resume": True}})
-    seen.resumed = answered.json().get("resumed")
-    return seen
+    async def _run(self, rows: list[str]) -> Answer | None:
+        """Run the rows. Return the error of the run, or None."""
+        for row in rows:
+            self.seen[row] = Seen()
+        http = self._http
+        thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+        thread = f"/threads/{thread_id}"
+        run: Answer = {"assistant_id": "values", "input": {"rows": rows, "as_command": next(self._commands) % 2 == 1}}
+        webhook = {"webhook": self._receiver.url}
+        streamed = await http.post(f"{thread}/runs/stream", json={**run, **webhook, "stream_mode": MODES})
+        run_id = streamed.headers["Content-Location"].rpartition("/")[2]
+        self._rows_of_runs[run_id] = rows
+        error = None
+        for event, data in _events(streamed.text):
+            if event == "error":
+                error = data
+            elif (found := _value_of(event, data)) is not None:
+                self._note(found[0], rows, found[1])
+        if error is None:
+            await self._read(rows, thread_id, run_id)
+            error = await self._continue(rows, thread_id, run)
+        if error is not None:
+            for row in rows:
+                self.seen[row].error = error
+        return error
+
+    async def _continue(self, rows: list[str], thread_id: str, run: Answer) -> Answer | None:
+        """Run the rows once more, and answer the interrupt. Return the error of the first run that fails, or None."""
+        answers = []
+        for body in (run, {"assistant_id": "values", "command": {"resume": True}}):
+            answers.append((await self._http.post(f"/threads/{thread_id}/runs/wait", json=body)).json())
+            if "__error__" in answers[-1]:
+                return dict(answers[-1]["__error__"])
+        waited, answered = answers
+        self._note("wait", rows, waited)
+        self._note("wait interrupt", rows, waited["__interrupt__"][0]["value"])
+        for slot, row in enumerate(rows):
+            self.seen[row].again, self.seen[row].resumed = waited["again"][slot], answered["resumed"][slot]
+        return None
+
+    async def _read(self, rows: list[str], thread_id: str, run_id: str) -> None:
+        """Look at what is left of the run everywhere."""
+
+        async def get(path: str, **params: Any) -> Any:
+            return (await self._http.get(path, params=params)).json()
+
+        thread = f"/threads/{thread_id}"
+        joined, state = await get(f"{thread}/runs/{run_id}/join"), await get(f"{thread}/state")
+        history, row = await get(f"{thread}/history", limit=10), await get(thread)
+        [found] = (await self._http.post("/threads/search", json={"ids": [thread_id]})).json()
+        item = await get("/store/items", namespace="values", key=rows[0])
+        [[asked]] = row["interrupts"].values()
+        [task] = [task for past in history for task in past["tasks"] if task["name"] == "produce"]
+        for place, values in {
+            "join": joined,
+            "join interrupt": joined["__interrupt__"][0]["value"],
+            "state": state["values"],
+            "state interrupt": state["interrupts"][0]["value"],
+            "state task": task["result"],
+            "history": history[0]["values"],
+            "thread": row["values"],
+            "thread interrupt": asked["value"],
+            "search": found["values"],
+            "store": item["value"],
+        }.items():
+            self._note(place, rows, values)
+
+    def _note(self, place: str, rows: list[str], values: Any) -> None:
+        """Remember the rows' values, where the place has them. What is seen last counts."""
+        for slot, row in enumerate(rows):
+            if isinstance(values, dict) and f"slot{slot}" in values:
+                self.seen[row].shown[place] = values[f"slot{slot}"]
 
 
 def _events(text: str) -> list[tuple[str, Any]]:
@@ -81,51 +147,26 @@ def _events(text: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _note_event(seen: Seen, event: str, data: Any) -> None:
-    """Remember what an event shows of the value. The last event of a kind counts."""
-    if event == "error":
-        seen.error = data
-    elif event == "custom":
-        seen.shown["stream custom"] = data
-    elif event == "values" and "value" in data:
-        seen.shown["stream values"] = data["value"]
-    elif event == "updates" and "produce" in data:
-        seen.shown["stream updates"] = data["produce"]["value"]
-    elif event == "updates" and "__interrupt__" in data:
-        seen.shown["stream interrupt"] = data["__interrupt__"][0]["value"]
-    elif event == "tasks" and data["name"] == "produce" and "result" in data:
-        seen.shown["stream tasks"] = data["result"]["value"]
-    elif event == "checkpoints" and "value" in data["values"]:
-        seen.shown["stream checkpoints"] = data["values"]["value"]
-    elif event == "debug" and data["type"] == "checkpoint" and "value" in data["payload"]["values"]:
-        seen.shown["stream debug"] = data["payload"]["values"]["value"]
+def _value_of(event: str, data: Any) -> tuple[str, Any] | None:
+    """Return the place of what an event shows of the values, and the values; None for other events."""
+    if event in ("values", "custom"):
+        return f"stream {event}", data
+    if event == "updates":
+        asked = data.get("__interrupt__")
+        return ("stream interrupt", asked[0]["value"]) if asked else ("stream updates", data.get("produce"))
+    if event == "tasks" and data["name"] == "produce" and "result" in data:
+        return "stream tasks", data["result"]
+    if event == "checkpoints":
+        return "stream checkpoints", data["values"]
+    if event == "debug" and data["type"] == "checkpoint":
+        return "stream debug", data["payload"]["values"]
+    return None
 
 
-async def _note_reads(http: httpx.AsyncClient, seen: Seen, thread_id: str, run_id: str, name: str) -> None:
-    """Look at what is left of the run everywhere."""
-    thread = f"/threads/{thread_id}"
-    joined = (await http.get(f"{thread}/runs/{run_id}/join")).json()
-    state = (await http.get(f"{thread}/state")).json()
-    history = (await http.get(f"{thread}/history", params={"limit": 10})).json()
-    row = (await http.get(thread)).json()
-    found = (await http.post("/threads/search", json={"ids": [thread_id]})).json()
-    item = (await http.get("/store/items", params={"namespace": "values", "key": name})).json()
-    [asked] = next(iter(row["interrupts"].values()))
-    seen.shown |= {
-        "join": joined["value"],
-        "join interrupt": joined["__interrupt__"][0]["value"],
-        "state": state["values"]["value"],
-        "state interrupt": state["interrupts"][0]["value"],
-        "state task": _result(history),
-        "history": history[0]["values"]["value"],
-        "thread": row["values"]["value"],
-        "thread interrupt": asked["value"],
-        "search": found[0]["values"]["value"],
-        "store": item["value"]["value"],
-    }
-
-
-def _result(history: list[dict[str, Any]]) -> Any:
-    """What the history says that the node has returned."""
-    [task] = [task for state in history for task in state["tasks"] if task["name"] == "produce"]
-    return task["result"]["value"]
+async def observe(url: str, receiver: Receiver, kept: list[str], refused: list[str]) -> dict[str, Seen]:
+    """Return what is seen of the rows that a checkpoint holds, and of those that it refuses."""
+    batches = [kept[start : start + SLOTS] for start in range(0, len(kept), SLOTS)]
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+        observer = Observer(http, receiver)
+        await observer.observe(batches + [[name] for name in refused])
+    return observer.seen

@@ -39,6 +39,7 @@ from langchain_core.outputs import Generation
 from langchain_core.prompt_values import StringPromptValue
 from langgraph.store.base import Item
 from langgraph.types import Command, Interrupt, Overwrite, Send
+from pydantic import SecretStr
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Row:
     returns: Callable[[], Any] | None = None
     # No checkpoint can hold it: the run fails, and its error names the key and the node.
     is_refused: bool = False
+    # Whether the store takes it.
+    is_stored: bool = True
 
 
 def row(name: str, make: Callable[[], Any], shown: Any, returns: Callable[[], Any] | None = None) -> Row:
@@ -149,6 +152,8 @@ _TEXT = [
     # As LangGraph stores it.
     row("str lone surrogate", lambda: "a\ud800b", "a?b", lambda: "a?b"),
     row("str surrogate pair", lambda: "\ud83d\ude00", "??", lambda: "??"),
+    # PostgreSQL has none, and the store refuses it.
+    Row("str nul", lambda: "a\0b", "a\ufffdb", is_stored=False),
     row("str control characters", lambda: "\x01\x1f\x7f", "\x01\x1f\x7f"),
     row("str subclass", lambda: kinds.Name("n"), "n", lambda: "n"),
     row("bytes", lambda: b"bytes", "Ynl0ZXM="),
@@ -329,6 +334,7 @@ _CLASSES = [
         {"price": 1.5, "where": "p", "who": str(UUID), "seen": [1], "raw": "/w=="},
     ),
     row("pydantic generic", lambda: kinds.Box[int](content=1), {"content": 1}),
+    row("secret", lambda: SecretStr("s"), "**********"),
     row("pydantic root", lambda: kinds.Names(["a"]), ["a"]),
     row("pydantic secret", lambda: kinds.Login(password="secret"), {"password": "**********"}),
     row(
@@ -427,6 +433,7 @@ def _tool(**more: Any) -> dict[str, Any]:
 
 
 _CALL = {"name": "f", "args": {"x": 1}, "id": "c", "type": "tool_call"}
+_BAD_CALL: Any = {"name": "f", "args": "{", "id": "c", "error": "no", "type": "invalid_tool_call"}
 _USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
 _IMAGE_URL: Any = [
     {"type": "text", "text": "t"},
@@ -449,8 +456,8 @@ _MESSAGES = [
     row("ai with a tool call", lambda: AIMessage("", id="1", tool_calls=[_CALL]), _ai("", tool_calls=[_CALL])),
     row(
         "ai with a bad tool call",
-        lambda: AIMessage("", id="1", invalid_tool_calls=[{"name": "f", "args": "{", "id": "c", "error": "no"}]),
-        _ai("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "c", "error": "no"}]),
+        lambda: AIMessage("", id="1", invalid_tool_calls=[_BAD_CALL]),
+        _ai("", invalid_tool_calls=[_BAD_CALL]),
     ),
     row("ai with usage", lambda: AIMessage("hi", id="1", usage_metadata=_USAGE), _ai("hi", usage_metadata=_USAGE)),
     row("ai with reasoning", lambda: AIMessage(_REASONING, id="1"), _ai(_REASONING)),

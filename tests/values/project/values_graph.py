@@ -1,60 +1,61 @@
-"""A graph that returns one value of the table, asks with it, and tells what it finds in its state later."""
+"""A graph that returns values of the table, asks with them, and tells what it finds in its state later."""
 
-import reprlib
 from typing import Any
 
 import value_rows
 from langgraph.config import get_store, get_stream_writer
 from langgraph.graph import START, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
+from telling import told
 from typing_extensions import TypedDict
 
-
-class Shown(TypedDict, total=False):
-    # The row's name.
-    row: str
-    value: Any
-    # What a node finds after the answer of an interrupt, and in the next run; each beside what it should find.
-    resumed: list[str]
-    again: list[str]
+# So many values a run has at most, each in a channel of its own.
+SLOTS = 16
 
 
-def told(value: Any) -> str:
-    """A value's type and text; of a container or an object also those of what it holds."""
-    return f"{type(value).__module__}.{type(value).__qualname__} {_Text().repr(value)}"
+class Own(TypedDict, total=False):
+    # The names of the rows, in the order of the slots.
+    rows: list[str]
+    # Whether the node returns a command.
+    as_command: bool
+    # What nodes find after an answer, and in the next run: for every row, beside what they should find.
+    resumed: list[list[str]]
+    again: list[list[str]]
 
 
-class _Text(reprlib.Repr):
-    """Python's `repr`, with the type of everything that does not tell it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxother = self.maxstring = self.maxlong = 10_000
-
-    def repr_instance(self, x: Any, level: int) -> str:
-        return f"<{type(x).__qualname__} {x!r}>"
+Shown = TypedDict("Shown", {**Own.__annotations__, **{f"slot{slot}": Any for slot in range(SLOTS)}}, total=False)  # type: ignore[misc]
+State = dict[str, Any]
 
 
-def _compared(row: value_rows.Row, value: Any) -> list[str]:
-    return [told(value), told((row.returns or row.make)())]
+def _made(state: State) -> State:
+    return {f"slot{slot}": value_rows.ROWS[name].make() for slot, name in enumerate(state["rows"])}
 
 
-async def look(state: Shown) -> Shown:
+def _stored(state: State) -> State:
+    takes = [value_rows.ROWS[name].is_stored for name in state["rows"]]
+    return {name: value for (name, value), is_stored in zip(_made(state).items(), takes, strict=True) if is_stored}
+
+
+def _compared(state: State) -> list[list[str]]:
+    rows = [value_rows.ROWS[name] for name in state["rows"]]
+    return [[told(state[f"slot{slot}"]), told((row.returns or row.make)())] for slot, row in enumerate(rows)]
+
+
+async def look(state: State) -> State:
     """Tell what the run before this one has left."""
-    return {"again": _compared(value_rows.ROWS[state["row"]], state["value"])} if "value" in state else {}
+    return {"again": _compared(state)} if "slot0" in state else {}
 
 
-async def produce(state: Shown) -> Shown:
-    row = value_rows.ROWS[state["row"]]
-    get_stream_writer()(row.make())
-    await get_store().aput(("values",), row.name, {"value": row.make()})
-    return {"value": row.make()}
+async def produce(state: State) -> State | Command[Any]:
+    get_stream_writer()(_made(state))
+    await get_store().aput(("values",), state["rows"][0], _stored(state))
+    return Command(update=_made(state)) if state.get("as_command") else _made(state)
 
 
-async def ask(state: Shown) -> Shown:
-    row = value_rows.ROWS[state["row"]]
-    interrupt("What no checkpoint holds is asked with by nobody" if row.is_refused else row.make())
-    return {"resumed": _compared(row, state["value"])}
+async def ask(state: State) -> State:
+    is_refused = any(value_rows.ROWS[name].is_refused for name in state["rows"])
+    interrupt("no checkpoint holds it" if is_refused else _made(state))
+    return {"resumed": _compared(state)}
 
 
 graph = (

@@ -1,0 +1,129 @@
+"""The one function that shows values: the same for a value alone, inside others and beside odd ones."""
+
+import logging
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+from unittest.mock import MagicMock
+
+import orjson
+import pytest
+from pydantic import BaseModel, field_serializer
+
+from platform_site.core import wire
+from platform_site.core.wire import encode, encode_shown
+from tests.live import ROOT
+from tests.values.project.value_rows import ROWS, Row
+from tests.values.test_values import strict
+
+# Each makes orjson refuse the whole.
+ODD: list[Any] = [{(1, 2): 0}, 2**70, "\ud800", {b"k": 1}]
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
+def test_value_alone(row: Row) -> None:
+    assert strict(orjson.loads(encode_shown(row.make()))) == strict(row.shown)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
+def test_odd_neighbours_change_nothing(row: Row) -> None:
+    members = orjson.loads(encode_shown({"value": row.make(), "odd": ODD, "deep": [{"value": row.make(), "odd": ODD}]}))
+    assert strict(members["value"]) == strict(members["deep"][0]["value"]) == strict(row.shown)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
+def test_value_in_a_model_beside_an_odd_one(row: Row) -> None:
+    class Holder(BaseModel):
+        value: Any
+        odd: Any
+
+    shown = orjson.loads(encode_shown(Holder.model_construct(value=row.make(), odd=ODD)))
+    assert shown["odd"] == [{"[1,2]": 0}, 1.1805916207174113e21, "?", {"aw==": 1}]
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("beside", [[], ODD], ids=["alone", "beside odd values"])
+def test_too_deep_is_an_error(beside: list[Any]) -> None:
+    with pytest.raises(RecursionError):
+        encode([*beside, nested(300)])
+
+
+@pytest.mark.parametrize("beside", [[], ODD], ids=["alone", "beside odd values"])
+def test_cycle_is_an_error(beside: list[Any]) -> None:
+    cycle: list[Any] = [*beside]
+    cycle.append(cycle)
+    with pytest.raises(RecursionError):
+        encode(cycle)
+
+
+def test_model_whose_method_fails_shows_its_fields() -> None:
+    class Failing(BaseModel):
+        good: Decimal
+        bad: int
+
+        @field_serializer("bad")
+        def refuse(self, bad: int) -> str:
+            raise ValueError("no")
+
+    assert encode(Failing(good=Decimal("1.5"), bad=2)) == b'{"good":1.5,"bad":2}'
+
+
+def test_failing_method_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def model_dump(self) -> Any:
+            raise ValueError("why it fails")
+
+    with caplog.at_level(logging.WARNING):
+        assert encode([Broken(), Broken(), 1]) == b"[null,null,1]"
+    assert [record.getMessage().endswith("ValueError: why it fails") for record in caplog.records] == [True]
+
+
+def test_object_that_answers_to_every_name_has_no_form() -> None:
+    assert encode([MagicMock(), 1]) == b"[null,1]"
+
+
+def test_long_range_does_not_fill_the_memory() -> None:
+    assert encode(range(10**15)) == b'"range(0, 1000000000000000)"'
+
+
+def test_keys_without_a_form_stay_apart() -> None:
+    assert orjson.loads(encode({int: 1, str: 2})) == {"<class 'int'>": 1, "<class 'str'>": 2}
+
+
+def test_sets_have_one_order_in_every_process() -> None:
+    """Python orders text in sets by a hash that differs between processes."""
+    code = "from platform_site.core.wire import encode; print(encode({'a', 'b', 'c', 'd', ('e', 1), frozenset('f')}))"
+    shown = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\0b", "a\ufffdb"),
+        ("\0\0", "\ufffd\ufffd"),
+        ("\\\0", "\\\ufffd"),
+        (r"\u0000", r"\u0000"),
+        (r"\\u0000\\", r"\\u0000\\"),
+    ],
+)
+def test_nul_is_replaced(text: str, shown: str) -> None:
+    assert orjson.loads(encode_shown({text: [text]})) == {shown: [shown]}
+    assert wire.has_nul(encode(text)) == (text != shown)
