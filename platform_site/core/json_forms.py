@@ -44,7 +44,7 @@ def plain(value: Any) -> Any:
     """
     kind = type(value)
     try:
-        return _form_of(kind)(value)
+        return _form_of(kind)(value)  # type: ignore[arg-type]
     except (RecursionError, MemoryError):
         raise
     except Exception as error:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, field_serializer
 from platform_site.core import wire
 from platform_site.core.wire import encode, encode_shown
 from tests.live import ROOT
-from tests.values.project.value_rows import ROWS, Row
+from tests.values.project.value_row import Row
+from tests.values.project.value_rows import ROWS
 from tests.values.test_values import strict
 
 # Each makes orjson refuse the whole.

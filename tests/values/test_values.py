@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.values.observing import PLACES, PLACES_OF_REFUSED, Seen
-from tests.values.project.value_rows import ROWS, Row
+from tests.values.observing import PLACES, PLACES_LATER, PLACES_OF_REFUSED, Seen
+from tests.values.project.value_row import Row
+from tests.values.project.value_rows import ROWS
 
 KEPT = [row for row in ROWS.values() if not row.is_refused]
 REFUSED = [row for row in ROWS.values() if row.is_refused]
+# Refused without the name of the key: the class's own exception comes through.
+UNNAMED = "class whose model_dump fails"
 
 
 def strict(value: Any) -> Any:
@@ -30,7 +33,10 @@ def places_of(row: Row) -> list[str]:
 @pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
 def test_is_shown_the_same_everywhere(row: Row, seen: dict[str, Seen]) -> None:
     assert seen[row.name].error is None
-    assert strict(seen[row.name].shown) == dict.fromkeys(places_of(row), strict(row.shown))
+    expected = dict.fromkeys(places_of(row), row.shown)
+    if row.shown_later is not None:
+        expected |= dict.fromkeys(PLACES_LATER, row.shown_later)
+    assert strict(seen[row.name].shown) == strict(expected)
 
 
 @pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
@@ -47,7 +53,11 @@ def test_has_its_type_after_an_answer(row: Row, seen: dict[str, Seen]) -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=pytest.mark.xfail(strict=True)) if row.name == UNNAMED else row for row in REFUSED],
+    ids=lambda row: row.name,
+)
 def test_what_no_checkpoint_holds_fails_the_run(row: Row, seen: dict[str, Seen]) -> None:
     error = seen[row.name].error
     assert error is not None

@@ -32,9 +32,11 @@ def _held(value: Any) -> str:
         return ", ".join(map(told, value.args))
     if hasattr(value, "to_dict") and hasattr(value, "dtypes"):
         return f"{value.dtypes!r} {value.to_dict()!r}"
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return f"{value.dtype!r} {value.tolist()!r}"
     members = {**getattr(value, "__dict__", {}), **(getattr(value, "__pydantic_extra__", None) or {})}
     if members:
-        return ", ".join(f"{name}: {told(member)}" for name, member in members.items())
+        return ", ".join(f"{name}: {told(member)}" for name, member in members.items() if name[:2] != "__")
     try:
         return ", ".join(map(told, value))
     except TypeError:

@@ -24,7 +24,7 @@ class Own(TypedDict, total=False):
 
 
 Shown = TypedDict("Shown", {**Own.__annotations__, **{f"slot{slot}": Any for slot in range(SLOTS)}}, total=False)  # type: ignore[misc]
-State = dict[str, Any]
+State = Any
 
 
 def _made(state: State) -> State:
