@@ -6,7 +6,6 @@ tried again one by one, so that a value that ends a run does not hide the others
 
 import asyncio
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import httpx
@@ -55,28 +54,28 @@ class Observer:
         self._receiver = receiver
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._rows_of_runs: dict[str, list[str]] = {}
-        self._commands = count()
 
     async def observe(self, batches: list[list[str]]) -> None:
         """Run every batch: up to its interrupt, once more from the start, and with an answer."""
-        await asyncio.gather(*map(self._observe, batches))
+        # Nodes return every other batch in a command.
+        await asyncio.gather(*(self._observe(rows, as_command=n % 2 == 1) for n, rows in enumerate(batches)))
         for received in await asyncio.to_thread(self._receiver.wait, len(self._rows_of_runs)):
             self._note("webhook", self._rows_of_runs[received.body["run_id"]], received.body["values"])
 
-    async def _observe(self, rows: list[str]) -> None:
+    async def _observe(self, rows: list[str], *, as_command: bool) -> None:
         async with self._slots:
-            error = await self._run(rows)
+            error = await self._run(rows, as_command=as_command)
         if error is not None and len(rows) > 1:
-            await asyncio.gather(*(self._observe([row]) for row in rows))
+            await asyncio.gather(*(self._observe([row], as_command=as_command) for row in rows))
 
-    async def _run(self, rows: list[str]) -> Answer | None:
+    async def _run(self, rows: list[str], *, as_command: bool) -> Answer | None:
         """Run the rows. Return the error of the run, or None."""
         for row in rows:
             self.seen[row] = Seen()
         http = self._http
-        thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+        thread_id = _read(await http.post("/threads", json={}))["thread_id"]
         thread = f"/threads/{thread_id}"
-        run: Answer = {"assistant_id": "values", "input": {"rows": rows, "as_command": next(self._commands) % 2 == 1}}
+        run: Answer = {"assistant_id": "values", "input": {"rows": rows, "as_command": as_command}}
         webhook = {"webhook": self._receiver.url}
         streamed = await http.post(f"{thread}/runs/stream", json={**run, **webhook, "stream_mode": MODES})
         run_id = streamed.headers["Content-Location"].rpartition("/")[2]
@@ -88,7 +87,7 @@ class Observer:
             elif (found := _value_of(event, data)) is not None:
                 self._note(found[0], rows, found[1])
         if error is None:
-            await self._read(rows, thread_id, run_id)
+            await self._look(rows, thread_id, run_id)
             error = await self._continue(rows, thread_id, run)
         if error is not None:
             for row in rows:
@@ -99,7 +98,7 @@ class Observer:
         """Run the rows once more, and answer the interrupt. Return the error of the first run that fails, or None."""
         answers = []
         for body in (run, {"assistant_id": "values", "command": {"resume": True}}):
-            answers.append((await self._http.post(f"/threads/{thread_id}/runs/wait", json=body)).json())
+            answers.append(_read(await self._http.post(f"/threads/{thread_id}/runs/wait", json=body)))
             if "__error__" in answers[-1]:
                 return dict(answers[-1]["__error__"])
         waited, answered = answers
@@ -109,16 +108,16 @@ class Observer:
             self.seen[row].again, self.seen[row].resumed = waited["again"][slot], answered["resumed"][slot]
         return None
 
-    async def _read(self, rows: list[str], thread_id: str, run_id: str) -> None:
+    async def _look(self, rows: list[str], thread_id: str, run_id: str) -> None:
         """Look at what is left of the run everywhere."""
 
         async def get(path: str, **params: Any) -> Any:
-            return (await self._http.get(path, params=params)).json()
+            return _read(await self._http.get(path, params=params))
 
         thread = f"/threads/{thread_id}"
         joined, state = await get(f"{thread}/runs/{run_id}/join"), await get(f"{thread}/state")
         history, row = await get(f"{thread}/history", limit=10), await get(thread)
-        [found] = (await self._http.post("/threads/search", json={"ids": [thread_id]})).json()
+        [found] = _read(await self._http.post("/threads/search", json={"ids": [thread_id]}))
         item = await get("/store/items", namespace="values", key=rows[0])
         [[asked]] = row["interrupts"].values()
         [task] = [task for past in history for task in past["tasks"] if task["name"] == "produce"]
@@ -141,6 +140,11 @@ class Observer:
         for slot, row in enumerate(rows):
             if isinstance(values, dict) and f"slot{slot}" in values:
                 self.seen[row].shown[place] = values[f"slot{slot}"]
+
+
+def _read(response: httpx.Response) -> Any:
+    """Read an answer as clients do: numbers beyond 64 bits as doubles, which PostgreSQL writes out in digits."""
+    return orjson.loads(response.content)
 
 
 def _events(text: str) -> list[tuple[str, Any]]:

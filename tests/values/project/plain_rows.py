@@ -71,7 +71,7 @@ _TEXT = [
     row("str subclass", lambda: kinds.Name("n"), "n", lambda: "n"),
     row("bytes", lambda: b"bytes", "Ynl0ZXM="),
     row("bytes no text", lambda: b"\xff\xfe", "//4="),
-    row("bytearray", lambda: bytearray(b"ab"), "YWI=", lambda: b"ab"),
+    row("bytearray in a list", lambda: [bytearray(b"ab")], ["YWI="], lambda: [b"ab"]),
     row("memoryview", lambda: memoryview(b"ab"), "YWI=", lambda: b"ab"),
     row("memoryview strided", lambda: memoryview(b"abcd")[::2], "YWM=", lambda: b"ac"),
     row("array.array", lambda: array.array("i", [1, 2]), [1, 2]),
