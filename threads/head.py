@@ -10,9 +10,9 @@ from django.utils import timezone
 from langgraph.types import StateSnapshot
 
 from platform_site.core.checkpoints import EditLease, LeaseLost, checkpoints
-from platform_site.core.database import moment_param, storable, uuid_param
+from platform_site.core.database import encode_shown, moment_param, storable, uuid_param
 from platform_site.core.hooks import state_updated
-from platform_site.core.wire import encode, encode_shown, keep
+from platform_site.core.wire import encode, keep
 from threads.editing import edit_over
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_not_found

@@ -17,7 +17,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
 from platform_site.core.checkpoints import DatabaseUnavailable, EditLease, checkpoints
-from platform_site.core.database import is_storable, json_contains, needle_text
+from platform_site.core.database import encode_shown, is_storable, json_contains, needle_text
 from platform_site.core.errors import NOT_STORABLE, ApiError, BadRequest, Unprocessable
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
@@ -25,7 +25,7 @@ from platform_site.core.paging import Answer
 from platform_site.core.quotas import require_free_disk
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, encode_shown
+from platform_site.core.wire import encode
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
 

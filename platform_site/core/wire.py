@@ -48,14 +48,6 @@ _MAY_BE_NUL = re.compile(rb"\\u0000")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-def encode_shown(value: Any) -> bytes:
-    """`encode` for what graphs make, in the streams, in states and in the thread's row: NUL is shown as U+FFFD.
-
-    PostgreSQL has no NUL. Every place shows the same, and so does every database.
-    """
-    return without_nul(encode(value))
-
-
 def without_nul(text: bytes) -> bytes:
     """JSON with U+FFFD in place of each NUL of its strings."""
     # Most texts have no backslash at all, which costs next to nothing to find out.

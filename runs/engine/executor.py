@@ -23,11 +23,11 @@ from platform_site.core import metrics
 from platform_site.core.checkpoint_packing import ValueNotStorable
 from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.database import in_db, storable
 from platform_site.core.events import event_log
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, error_body, without_nul
+from platform_site.core.wire import encode, error_body
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
@@ -196,7 +196,7 @@ class Attempt:
 
     def _emit(self, name: str, data: bytes) -> None:
         self._telemetry.event(len(data))
-        self._log.append(self._name, name, without_nul(data))
+        self._log.append(self._name, name, storable(data))
 
     async def _attempt(self, stopper: Stopper) -> Ending | None:
         """Open and stream the graph; how it ended. None: stopped without an end of the run."""
@@ -399,7 +399,7 @@ class Attempt:
             logger.warning("the end of the run was refused: its lease is lost")
             return finished.next_claims
         self._telemetry.run_ended(ending)
-        outcome = without_nul(self._outcome(ending))
+        outcome = storable(self._outcome(ending))
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             self._emit("error", encode(ending.error))
         self._log.close(self._name, outcome)
