@@ -146,9 +146,9 @@ def _git_files() -> list[str]:
     """The files of the repository; of an unpacked archive, all that a bare tree has."""
     import subprocess
 
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0 and listed.stdout:
-        return listed.stdout.splitlines()
+        return listed.stdout.rstrip("\0").split("\0")
     own = {".venv", ".switchyard", ".git", "staticfiles", "build"}
     return [path.name for path in ROOT.iterdir() if path.name not in own and "cache" not in path.name]
 

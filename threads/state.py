@@ -17,14 +17,13 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import EditLease
-from platform_site.core.database import json_contains, needle_text
+from platform_site.core.database import encode_shown, json_contains, needle_text
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode_shown
 from threads.lenient import lenient
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef

@@ -179,7 +179,7 @@ def _form_of_library(kind: type) -> Form | None:
         if issubclass(kind, np.ndarray):
             return _array
         if issubclass(kind, np.generic) and not issubclass(kind, (float, str, bytes, complex)):
-            return _scalar
+            return _form_of_scalar(np, kind)
     if (pd := sys.modules.get("pandas")) is not None:
         if issubclass(kind, pd.DataFrame):
             return lambda value: value.to_dict("records")
@@ -206,19 +206,24 @@ def _fragment(value: Any) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def _scalar(value: Any) -> Any:
-    import numpy as np
-
-    if isinstance(value, np.datetime64):
-        return value.astype("datetime64[us]").item()
-    if isinstance(value, np.timedelta64):
-        return value.astype("timedelta64[us]").item()
-    if isinstance(value, np.floating):
+def _form_of_scalar(np: Any, kind: type) -> Form:
+    if issubclass(kind, np.datetime64):
+        return lambda value: value.astype("datetime64[us]").item()
+    if issubclass(kind, np.timedelta64):
+        return lambda value: value.astype("timedelta64[us]").item()
+    if issubclass(kind, (np.float16, np.float32)):
         # A number of 32 bits has fewer digits than the double that it becomes.
-        return float(value) if value.itemsize > 8 else _fragment(value)
-    if isinstance(value, np.void) and value.dtype.names:
-        return {name: value[name] for name in value.dtype.names}
-    return value.item()
+        return _fragment
+    if issubclass(kind, np.floating):
+        return float
+    if issubclass(kind, np.void):
+        return _record
+    return lambda value: value.item()
+
+
+def _record(value: Any) -> Any:
+    names = value.dtype.names
+    return {name: value[name] for name in names} if names else value.item()
 
 
 # The first that fits counts: bytes before sequences, moments before dates.

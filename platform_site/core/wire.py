@@ -33,25 +33,21 @@ def _default(value: Any) -> Any:
 # Not numpy's kinds: orjson shows dates that are none (NaT) as 1970.
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 # A NUL in a JSON text, which is written as an escape. An even number of backslashes before it belongs to others.
+_MAY_BE_NUL = re.compile(rb"\\u0000")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-
-
-def encode_shown(value: Any) -> bytes:
-    """`encode` for what graphs make, in the streams, in states and in the thread's row: NUL is shown as U+FFFD.
-
-    PostgreSQL has no NUL. Every place shows the same, and so does every database.
-    """
-    return without_nul(encode(value))
 
 
 def without_nul(text: bytes) -> bytes:
     """JSON with U+FFFD in place of each NUL of its strings."""
-    return _NUL.sub(rb"\1\\ufffd", text) if b"\\u0000" in text else text
+    # Most texts have no backslash at all, which costs next to nothing to find out.
+    if b"\\" not in text or _MAY_BE_NUL.search(text) is None:
+        return text
+    return _NUL.sub(rb"\1\\ufffd", text)
 
 
 def has_nul(text: bytes) -> bool:
     """Whether a string of this JSON holds NUL, which PostgreSQL cannot keep."""
-    return b"\\u0000" in text and _NUL.search(text) is not None
+    return b"\\" in text and _NUL.search(text) is not None
 
 
 def encode(value: Any) -> bytes:

@@ -25,7 +25,7 @@ from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoint_packing import ValueNotStorable
 from platform_site.core.checkpoint_serializer import Losses, told_losses
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.database import in_db, storable
 from platform_site.core.error_texts import full_text, run_error
 from platform_site.core.events import event_log
 from platform_site.core.graph_context import node_context
@@ -33,7 +33,7 @@ from platform_site.core.graph_output import INTERRUPT, Output, questions_of
 from platform_site.core.graph_schemas import context_keys
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
-from platform_site.core.wire import encode, without_nul
+from platform_site.core.wire import encode
 from runs.configuration import without_mirror
 from runs.engine.attempt import attempt_config, chunks_of, confirmed, start_of, without_fork_point
 from runs.engine.caller import caller_of
@@ -218,7 +218,7 @@ class Attempt:
 
     def _emit(self, name: str, data: bytes) -> None:
         self._telemetry.event(len(data))
-        self._log.append(self._name, name, without_nul(data))
+        self._log.append(self._name, name, storable(data))
 
     async def _attempt(self, stopper: Stopper) -> Ending | None:
         """Open and stream the graph; how it ended. None: stopped without an end of the run."""
@@ -426,7 +426,7 @@ class Attempt:
             logger.warning("the end of the run was refused: its lease is lost")
             return finished.next_claims
         self._telemetry.run_ended(ending)
-        outcome = without_nul(self._outcome(ending))
+        outcome = storable(self._outcome(ending))
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             self._emit("error", encode(ending.error))
         self._log.close(self._name, outcome)

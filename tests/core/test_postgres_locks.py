@@ -80,14 +80,14 @@ async def test_a_write_locks_nothing_while_its_values_are_packed(
     own(postgres_url, lease)
     saver = checkpoints.saver_for_run(lease)
     saved = await save(saver, config, lease.run_id, colour={"red": 1})
-    packing, gate, dumps = threading.Event(), threading.Event(), saver.serde.dumps_typed
+    packing, gate, dumps = threading.Event(), threading.Event(), saver.serde.dumps_channel
 
-    def slowly(value: Any) -> Any:
+    def slowly(*what: Any) -> Any:
         packing.set()
         assert gate.wait(30)
-        return dumps(value)
+        return dumps(*what)
 
-    monkeypatch.setattr(saver, "serde", SimpleNamespace(dumps_typed=slowly))
+    monkeypatch.setattr(saver, "serde", SimpleNamespace(dumps_channel=slowly))
     write = (
         save(saver, saved, lease.run_id, colour={"blue": 1})
         if writes == "a checkpoint"

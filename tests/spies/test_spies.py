@@ -105,12 +105,12 @@ def test_without_a_caller_nothing_is_judged(db: None, spies: Reports) -> None:
 
 
 async def test_a_request_has_a_caller(api: ApiClient, spies: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A selector that has forgotten whose thread it is asked for.
-    monkeypatch.setattr(selectors, "threads_visible", lambda principal: Thread.objects.all())
+    # A service that has forgotten whose thread it is asked for.
+    monkeypatch.setattr(services, "threads_visible", lambda principal: Thread.objects.all())
     thread = (await api.post("/threads", json={})).json()["thread_id"]
-    await api.get(f"/threads/{thread}/state")
+    await api.patch(f"/threads/{thread}", json={"metadata": {}})
     [seen] = spies.new()
-    assert "threads/selectors.py:thread_for_state" in seen
+    assert "threads/services.py:thread_update" in seen
     # No caller is left behind for what a test does next.
     await in_db(Thread.objects.count)
     assert spies.new() == []

@@ -12,8 +12,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, field_serializer
 
-from platform_site.core import wire
-from platform_site.core.wire import encode, encode_shown
+from platform_site.core.wire import encode
 from tests.live import ROOT
 from tests.values.project.value_row import Row
 from tests.values.project.value_rows import ROWS
@@ -25,12 +24,12 @@ ODD: list[Any] = [{(1, 2): 0}, 2**70, "\ud800", {b"k": 1}]
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
 def test_value_alone(row: Row) -> None:
-    assert strict(orjson.loads(encode_shown(row.make()))) == strict(row.shown)
+    assert strict(orjson.loads(encode(row.make()))) == strict(row.shown)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
 def test_odd_neighbours_change_nothing(row: Row) -> None:
-    members = orjson.loads(encode_shown({"value": row.make(), "odd": ODD, "deep": [{"value": row.make(), "odd": ODD}]}))
+    members = orjson.loads(encode({"value": row.make(), "odd": ODD, "deep": [{"value": row.make(), "odd": ODD}]}))
     assert strict(members["value"]) == strict(members["deep"][0]["value"]) == strict(row.shown)
 
 
@@ -40,7 +39,7 @@ def test_value_in_a_model_beside_an_odd_one(row: Row) -> None:
         value: Any
         odd: Any
 
-    shown = orjson.loads(encode_shown(Holder.model_construct(value=row.make(), odd=ODD)))
+    shown = orjson.loads(encode(Holder.model_construct(value=row.make(), odd=ODD)))
     assert shown["odd"] == [{"[1,2]": 0}, 1.1805916207174113e21, "?", {"aw==": 1}]
 
 
@@ -113,18 +112,3 @@ def test_sets_have_one_order_in_every_process() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(shown) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\0b", "a\ufffdb"),
-        ("\0\0", "\ufffd\ufffd"),
-        ("\\\0", "\\\ufffd"),
-        (r"\u0000", r"\u0000"),
-        (r"\\u0000\\", r"\\u0000\\"),
-    ],
-)
-def test_nul_is_replaced(text: str, shown: str) -> None:
-    assert orjson.loads(encode_shown({text: [text]})) == {shown: [shown]}
-    assert wire.has_nul(encode(text)) == (text != shown)
