@@ -146,7 +146,9 @@ def _git_files() -> list[str]:
     """The files of the repository; of an unpacked archive, all that a bare tree has."""
     import subprocess
 
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    # Without quotes around names that are not ASCII.
+    command = ["git", "-c", "core.quotepath=off", "ls-files"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0 and listed.stdout:
         return listed.stdout.splitlines()
     own = {".venv", ".switchyard", ".git", "staticfiles", "build"}
