@@ -50,8 +50,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     projects = [item for item in PROJECTS if item.kind == metafunc.cls.kind and "refuses" not in item.expected]
     if "conversation" in metafunc.fixturenames:
-        pairs = [(project, name) for project in projects for name in project.conversations]
-        ids = [f"{project.name}-{name}" for project, name in pairs]
+        # Two projects have conversations of one name: pytest would bring them together, and start a server twice.
+        pairs = [(project, (project.name, name)) for project in projects for name in project.conversations]
+        ids = ["-".join(conversation) for _, conversation in pairs]
         metafunc.parametrize("served,conversation", pairs, ids=ids, indirect=["served"], scope="class")
     else:
         names = [project.name for project in projects]

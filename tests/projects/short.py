@@ -77,7 +77,8 @@ def events(stream: Iterator[Any]) -> list[Json]:
                 found[-1][key] += text(said["content"])
             else:
                 kind = said["type"].removesuffix("MessageChunk").lower()
-                found.append({key: message({**said, "type": kind})})
+                # An agent names its message after the stream has got it: which comes first is chance.
+                found.append({key: message({**said, "type": kind, "name": said["name"] if kind == "tool" else None})})
             spoken = said["id"]
             continue
         spoken = None

@@ -57,13 +57,13 @@ class EachProject:
         assert broken.keys() == expected.keys(), broken
         assert [reason for name, reason in broken.items() if not re.search(expected[name], reason)] == []
 
-    def test_conversation(self, served: Served, conversation: str) -> None:
+    def test_conversation(self, served: Served, conversation: tuple[str, str]) -> None:
         """Turns, the state after them, and what is kept for later."""
         talk = Conversation(served.server.url, served.http)
-        for number, step in enumerate(served.project.expected["conversations"][conversation], 1):
+        for number, step in enumerate(served.project.expected["conversations"][conversation[1]], 1):
             wanted, taken = talk.take(step)
             if wanted is not HAS_NO_ANSWER:
-                assert taken == wanted, f"step {number} of {conversation!r}"
+                assert taken == wanted, f"step {number} of {conversation[1]!r}"
 
     @ours_only
     def test_warnings(self, served: Served) -> None:

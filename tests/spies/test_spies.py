@@ -19,7 +19,7 @@ from tests.spies.raw_statements import is_bound
 from tests.spies.shapes import key_columns, shape, tenant_tables
 from tests.spies.statements import Caller, caller
 from tests.spies.violations import Reports, report
-from threads import selectors
+from threads import services
 from threads.models import Thread
 
 
@@ -110,7 +110,7 @@ async def test_a_request_has_a_caller(api: ApiClient, spies: Reports, monkeypatc
     thread = (await api.post("/threads", json={})).json()["thread_id"]
     await api.patch(f"/threads/{thread}", json={"metadata": {}})
     [seen] = spies.new()
-    assert "threads/services.py:thread_update" in seen
+    assert "threads/services.py:thread_patch" in seen
     # No caller is left behind for what a test does next.
     await in_db(Thread.objects.count)
     assert spies.new() == []
