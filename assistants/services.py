@@ -32,6 +32,7 @@ BOTH_GIVEN = (
     "0.6.0 and is the long term planned replacement for configurable."
 )
 NO_CONFIGS: Mapping[str, dict[str, Any]] = MappingProxyType({})
+NO_DESCRIPTIONS: Mapping[str, str | None] = MappingProxyType({})
 _VERSIONED = ("graph_id", "name", "description", "config", "context", "metadata")
 
 
@@ -309,11 +310,15 @@ def hold_assistant(workspace_id: int, assistant_id: UUID, *, exclusive: bool = F
             cursor.execute(f"SELECT {lock}(hashtextextended(%s, 0))", [f"assistant {workspace_id} {assistant_id}"])
 
 
-def ensure_default_assistants(graph_ids: Iterable[str], configs: Mapping[str, dict[str, Any]] = NO_CONFIGS) -> None:
+def ensure_default_assistants(
+    graph_ids: Iterable[str],
+    configs: Mapping[str, dict[str, Any]] = NO_CONFIGS,
+    descriptions: Mapping[str, str | None] = NO_DESCRIPTIONS,
+) -> None:
     """Make the system assistant of every graph that has none, and show it again where a workspace has deleted it.
 
-    Its config is what `configs` (LANGGRAPH_CONFIG) has for the graph. What a workspace has changed stays. The moments
-    at which they were made are in the order of the graphs.
+    Its config is what `configs` (LANGGRAPH_CONFIG) has for the graph, its description what `descriptions` has. What a
+    workspace has changed stays. The moments at which they were made are in the order of the graphs.
     """
     wanted = {default_assistant_id(graph_id): graph_id for graph_id in graph_ids}
     with transaction.atomic():
@@ -323,22 +328,20 @@ def ensure_default_assistants(graph_ids: Iterable[str], configs: Mapping[str, di
         now = timezone.now()
         for place, (assistant_id, graph_id) in enumerate(wanted.items()):
             config, context = mirrored(configs.get(graph_id, {}), {})
+            configured = {"config": config, "context": context, "description": descriptions.get(graph_id)}
             assistant = present.get(assistant_id)
             if assistant is None:
-                _system_create(assistant_id, graph_id, config, context, now + timedelta(microseconds=place))
-            elif (assistant.config, assistant.context) != (config, context):
-                _system_configure(assistant, config, context)
+                _system_create(assistant_id, graph_id, configured, now + timedelta(microseconds=place))
+            elif any(getattr(assistant, field) != value for field, value in configured.items()):
+                _system_configure(assistant, configured)
 
 
-def _system_create(
-    assistant_id: UUID, graph_id: str, config: dict[str, Any], context: dict[str, Any], now: datetime
-) -> None:
+def _system_create(assistant_id: UUID, graph_id: str, configured: dict[str, Any], now: datetime) -> None:
     assistant = Assistant.objects.create(
         assistant_id=assistant_id,
         graph_id=graph_id,
         name=graph_id,
-        config=config,
-        context=context,
+        **configured,
         metadata={"created_by": "system"},
         created_at=now,
         updated_at=now,
@@ -346,9 +349,10 @@ def _system_create(
     _save_version(assistant)
 
 
-def _system_configure(assistant: Assistant, config: dict[str, Any], context: dict[str, Any]) -> None:
-    """Give a system assistant another config, as its next version."""
-    assistant.config, assistant.context = config, context
+def _system_configure(assistant: Assistant, configured: dict[str, Any]) -> None:
+    """Give a system assistant another configuration, as its next version."""
+    for field, value in configured.items():
+        setattr(assistant, field, value)
     assistant.version, assistant.updated_at = assistant.version + 1, timezone.now()
     assistant.save()
     _save_version(assistant)

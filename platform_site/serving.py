@@ -88,7 +88,8 @@ def prepare() -> None:
         ensure_first_start()
         asyncio.run(checkpoints().setup())
         # Known before anything is imported; a graph that turns out to be broken says so when it is used.
-        ensure_default_assistants(registry().ids, config().assistant_configs)
+        descriptions = {graph_id: spec.description for graph_id, spec in config().graphs.items()}
+        ensure_default_assistants(registry().ids, config().assistant_configs, descriptions)
 
 
 @contextmanager

@@ -156,14 +156,25 @@ def _local(directory: Path, dependencies: list[str]) -> tuple[list[Path], list[s
 
 
 def _import_paths(directory: Path, dependencies: list[Path]) -> list[Path]:
-    """Return the directories that become importable: those named, each after its `src` folder, and the file's own."""
+    """Return the directories that become importable: those named, each after its `src` folder, and the file's own.
+
+    A dependency that is itself a package, with no project file that says how it is installed, is importable by its
+    name: the directory above it is on the path, too.
+    """
     paths: list[Path] = []
     for dependency in dependencies:
         source = dependency / "src"
         if source.is_dir() and not (source / "__init__.py").exists():
             paths.append(source)
         paths.append(dependency)
+        if _is_bare_package(dependency):
+            paths.append(dependency.parent)
     return list(dict.fromkeys([*paths, directory.resolve()]))
+
+
+def _is_bare_package(directory: Path) -> bool:
+    is_installable = any((directory / name).is_file() for name in ("pyproject.toml", "setup.py"))
+    return (directory / "__init__.py").is_file() and not is_installable
 
 
 def _graph_paths(graphs: dict[str, GraphSpec], import_paths: list[Path]) -> list[Path]:

@@ -110,7 +110,12 @@ def factory(function: Callable[..., Any]) -> Factory:
     arguments: dict[str, Literal["config", "runtime"]] = {}
     context_type = None
     unknown = []
-    for parameter in inspect.signature(function).parameters.values():
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        # A class of Python's own beneath it, as of a TypedDict.
+        raise GraphError(f"expected a graph or a function that makes one, not {function!r}") from None
+    for parameter in parameters:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             continue
         what = _wanted(parameter.name, hints.get(parameter.name, parameter.annotation))

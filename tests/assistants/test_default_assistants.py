@@ -130,3 +130,15 @@ async def test_a_config_of_langgraph_config_is_the_system_assistants_next_versio
     assert (second.config, second.context, versions) == ({"tags": ["x"]}, {}, [1, 2])
     third, versions = await in_db(configured, {})
     assert (third.config, versions) == ({}, [1, 2, 3])
+
+
+async def test_the_description_of_a_graph_is_the_system_assistants(api: ApiClient) -> None:
+    def described(descriptions: dict[str, str | None]) -> tuple[str | None, int]:
+        ensure_default_assistants(["echo"], descriptions=descriptions)
+        ensure_default_assistants(["echo"], descriptions=descriptions)
+        found = Assistant.objects.get(assistant_id=ECHO)
+        return found.description, found.versions.count()
+
+    assert await in_db(described, {"echo": "Says it again.", "other": "no"}) == ("Says it again.", 1)
+    assert await in_db(described, {"echo": "Says it twice."}) == ("Says it twice.", 2)
+    assert await in_db(described, {"echo": None}) == (None, 3)

@@ -25,6 +25,11 @@ BROKEN = {
     "import": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'", "bad.py:1"),
     "no such name": ("other = 1", "has no `graph`; it defines other", ""),
     "no graph": ("graph = 5", "expected a compiled graph, a StateGraph, an entrypoint, or a function", ""),
+    "a schema": (
+        "from typing import TypedDict\nclass graph(TypedDict):\n    words: list[str]",
+        "expected a graph or a function that makes one, not <class 'bad.graph'>",
+        "",
+    ),
     "strange parameters": ("def graph(a, b, c): ...", "nothing can be passed for: a, b, c", ""),
     "a group of exceptions": (
         "raise ExceptionGroup('two', [ExceptionGroup('inner', [ValueError('no key')]), KeyError('HOST')])",

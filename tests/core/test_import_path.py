@@ -41,6 +41,15 @@ LAYOUTS: dict[str, tuple[dict[str, str], str, list[str]]] = {
         "./pkg/agent.py:graph",
         ["./pkg"],
     ),
+    "a dependency that is a package without a project file": (
+        {
+            "libs/common/__init__.py": "",
+            "libs/common/words.py": "answer = 'right'",
+            "app/agent.py": f"from common.words import answer\n{GRAPH}",
+        },
+        "./app/agent.py:graph",
+        ["./libs/common"],
+    ),
     "a package below src, where the file's folder is no dependency": (
         {
             "src/pkg/__init__.py": "",
