@@ -25,7 +25,7 @@ PLACES = (
 )  # fmt: skip
 # The places that show what a checkpoint holds.
 PLACES_LATER = (
-    "join", "join interrupt", "webhook", "state", "state task", "state interrupt", "history", "thread",
+    "wait interrupt", "join", "join interrupt", "webhook", "state", "state task", "state interrupt", "history", "thread",
     "thread interrupt", "search",
 )  # fmt: skip
 # Of a value that no checkpoint holds, only what is streamed before.
