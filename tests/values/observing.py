@@ -25,8 +25,8 @@ PLACES = (
 )  # fmt: skip
 # The places that show what a checkpoint holds.
 PLACES_LATER = (
-    "wait interrupt", "join", "join interrupt", "webhook", "state", "state task", "state interrupt", "history", "thread",
-    "thread interrupt", "search",
+    "wait interrupt", "join", "join interrupt", "webhook", "state", "state task", "state interrupt", "history",
+    "thread", "thread interrupt", "search",
 )  # fmt: skip
 # Of a value that no checkpoint holds, only what is streamed before.
 PLACES_OF_REFUSED = ("stream updates", "stream custom")
