@@ -5,6 +5,7 @@ import itertools
 import operator
 import os
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -100,6 +101,9 @@ one_node = StateGraph(AskState).add_node("both", both).add_edge(START, "both").c
 
 async def poisoned(state: AskState, config: RunnableConfig) -> AskState:
     mark(config, "poisoned")
+    # Its three neighbours have been asked for, however slow the machine is.
+    while Path(os.environ["TRAIL"]).read_text().count(" n1 ") < 3:
+        await asyncio.sleep(0.05)
     await asyncio.sleep(1)
     os._exit(9)
 
