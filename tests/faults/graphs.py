@@ -102,7 +102,7 @@ one_node = StateGraph(AskState).add_node("both", both).add_edge(START, "both").c
 async def poisoned(state: AskState, config: RunnableConfig) -> AskState:
     mark(config, "poisoned")
     # Its three neighbours have been asked for, however slow the machine is.
-    while Path(os.environ["TRAIL"]).read_text().count(" n1 ") < 3:
+    while Path(os.environ["TRAIL"]).read_text().count(" n1 ") < 3:  # noqa: ASYNC110 - only the trail tells
         await asyncio.sleep(0.05)
     await asyncio.sleep(1)
     os._exit(9)
