@@ -14,8 +14,8 @@ def node_context(schema: Any, given: Mapping[str, Any]) -> dict[str, Any] | None
     """Return the mapping from which LangGraph builds `runtime.context`.
 
     A model, a dataclass or a typed dictionary gets the keys that it has, and the first two use their defaults for the
-    others. Any other schema, and a graph without one, gets the mapping as it was given. Where LangGraph builds no
-    object from the mapping, nodes see an empty one as None.
+    others. Any other schema, and a graph without one, gets the mapping as it was given: None without a schema if
+    nothing was given.
     """
     # LangGraph raises a `TypeError` for a mapping and a schema like `dict[str, Any]`, which is no class.
     if not isinstance(schema, type):

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import main as pregel
+from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot
 
 from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
@@ -30,6 +31,8 @@ from threads.state import AnyPregel
 RESUME_CHANNEL = "__resume__"
 # By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
 _STRICT_RESUME = "__pregel_strict_resume"
+# Where LangGraph finds the runtime of a graph's caller (`CONFIG_KEY_RUNTIME`).
+_CALLERS_RUNTIME = "__pregel_runtime"
 # Stream modes in which checkpoints are seen.
 _SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
 
@@ -198,6 +201,10 @@ async def chunks_of(
     `values` and `updates` hold the graph's output channels only. With `events`, which shows the whole state anyway,
     they hold everything.
     """
+    if context == {}:
+        # LangGraph takes an empty context for none and uses the caller's, and with a caller always the caller's store.
+        caller: Runtime[Any] = Runtime(context=context, store=graph.store)
+        config = {**config, "configurable": {**config["configurable"], _CALLERS_RUNTIME: caller}}
     asked = kwargs["stream_mode"]
     durability = kwargs["durability"]
     if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):

@@ -57,6 +57,13 @@ async def look(state: Seen, runtime: Runtime[Any]) -> Seen:
     return {"seen": told(runtime.context)}
 
 
+async def remember(state: Seen, runtime: Runtime[Any]) -> Seen:
+    assert runtime.store is not None
+    await runtime.store.aput(("context",), "seen", {"context": runtime.context})
+    found = await runtime.store.aget(("context",), "seen")
+    return {"seen": found.value if found else None}
+
+
 async def look_below(state: Seen, runtime: Runtime[Any]) -> Seen:
     return {"below": told(runtime.context)}
 
@@ -73,6 +80,7 @@ def of(schema: Any, node: Any = look) -> Any:
 data = of(Data).compile()
 model = of(Model).compile()
 typed = of(Typed).compile()
+remembering = of(Typed, remember).compile()
 without = of(None).compile()
 required = of(Required).compile()
 required_model = of(RequiredModel).compile()

@@ -25,7 +25,6 @@ MISSING = "missing 1 required positional argument: 'user'"
         ("context_model", ["Model", DEFAULTS]),
         ("context_made", ["Data", DEFAULTS]),
         ("context_made_for", ["Data", DEFAULTS]),
-        ("context_typed", None),
         ("context_without", None),
         ("context_made_without", None),
     ],
@@ -33,6 +32,16 @@ MISSING = "missing 1 required positional argument: 'user'"
 async def test_without_a_context_the_defaults_of_the_schema_apply(other: Client, graph: str, seen: Any) -> None:
     assert (await other.runs.wait(None, graph, input={}))["seen"] == seen
     assert (await other.runs.wait(None, graph, input={}, context={}))["seen"] == seen
+
+
+@pytest.mark.usefixtures("not_the_reference")
+async def test_a_typed_dictionary_is_an_empty_mapping_without_a_context(other: Client) -> None:
+    assert (await other.runs.wait(None, "context_typed", input={}))["seen"] == {}
+
+
+@pytest.mark.usefixtures("not_the_reference")
+async def test_a_graph_without_a_context_has_its_store(other: Client) -> None:
+    assert (await other.runs.wait(None, "context_remembering", input={}))["seen"] == {"context": {}}
 
 
 @pytest.mark.parametrize(
