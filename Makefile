@@ -20,7 +20,7 @@ install: $(VENV)/.installed
 
 serve: $(VENV)/.installed$(if $(SCALED),-scaled)
 	@python=$(BIN)/python; $(if $(CONFIG),python=$$($(PROJECT_PYTHON) "$(CONFIG)") || exit 1;) \
-	exec "$$python" manage.py serve $(if $(SCALED),--scaled) $(if $(CONFIG),--config "$(CONFIG)")
+	exec "$$python" manage.py serve $(if $(SCALED),--scaled) $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)

@@ -149,16 +149,22 @@ def overview(request: PageRequest) -> HttpResponse:
     return render_page(request, "console/overview.html", context)
 
 
+def _rate(per_minute: float) -> str:
+    """A rate with as many digits as it takes to be told from none."""
+    if 0 < per_minute < 0.005:
+        return "<0.01"
+    return f"{per_minute:.1f}" if per_minute >= 0.1 or not per_minute else f"{per_minute:.2f}"
+
+
 def _charts(found: Figures, name: str) -> dict[str, Any]:
     rate = found.rates
     waits, times = ([[getattr(point, what)(share) for point in found.points] for share in (0.95, 0.5)]
                     for what in ("wait", "time"))  # fmt: skip
     tokens, unit = compact(found.total.tokens)
     wait_top, time_top = charts.shared_top(*waits), charts.shared_top(*times)
-    rate_now = found.per_minute
     return {
         "axis": charts.axis(found.begin, found.begin + len(found.points) * found.step),
-        "rate": f"{rate_now:.1f}" if rate_now >= 0.1 or not rate_now else f"{rate_now:.2f}",
+        "rate": _rate(found.per_minute),
         "rate_top": f"{max(rate):.1f}",
         "rate_line": charts.line(rate),
         "rate_area": charts.area(rate),

@@ -29,6 +29,8 @@ def text_of(path: Path, expected: str) -> tuple[str, list[str]]:
         text = data.decode(encoding or "utf-8")
     except NotADirectoryError:
         raise FileNotFoundError(path) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a directory; expected {expected}") from None
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

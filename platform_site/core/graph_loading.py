@@ -5,6 +5,7 @@ was reached. Only where that name is taken (a file `calendar.py`) it gets one ma
 every start, so types in checkpoints are found again.
 """
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -12,7 +13,7 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from platform_site.core.config import Config, GraphSpec
@@ -37,10 +38,21 @@ def import_object(spec: GraphSpec, config: Config) -> Any:
     try:
         return getattr(module, spec.name)
     except AttributeError:
-        known = [name for name in vars(module) if not name.startswith("_")]
-        raise GraphError(
-            f"{module.__file__} has no `{spec.name}`; it defines {', '.join(known) or 'nothing'}"
-        ) from None
+        known = ", ".join(_names_to_choose_from(module, spec.name)) or "nothing"
+        raise GraphError(f"{module.__file__} has no `{spec.name}`; it defines {known}") from None
+
+
+def _names_to_choose_from(module: ModuleType, wanted: str) -> list[str]:
+    """Return what the module makes itself, and what else has a name like the wanted one: not all that it imports."""
+    names = [name for name in vars(module) if not name.startswith("_")]
+    alike = difflib.get_close_matches(wanted, names)
+    return [name for name in names if name in alike or _is_made_in(module, vars(module)[name])]
+
+
+def _is_made_in(module: ModuleType, value: Any) -> bool:
+    if isinstance(value, (type, FunctionType)):
+        return value.__module__ == module.__name__
+    return not isinstance(value, ModuleType)
 
 
 def describe(error: BaseException, spec: GraphSpec, config: Config) -> str:
@@ -66,6 +78,14 @@ def place_of(error: BaseException, config: Config) -> str | None:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(frame.filename, config)]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def own_traceback(error: BaseException, config: Config) -> TracebackType | None:
+    """Return the traceback from the first line of the user's own code on, the whole one if there is none."""
+    part = error.__traceback__
+    while part is not None and not _is_users(part.tb_frame.f_code.co_filename, config):
+        part = part.tb_next
+    return part or error.__traceback__
 
 
 def _is_users(filename: str, config: Config) -> bool:

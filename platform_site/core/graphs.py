@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 from platform_site.core.config import Config, GraphSpec, config
 from platform_site.core.errors import NotFound, ServiceUnavailable
-from platform_site.core.graph_loading import GraphError, describe, import_object
+from platform_site.core.graph_loading import GraphError, describe, import_object, own_traceback
 from platform_site.core.loops import graph_loop
 
 if TYPE_CHECKING:
@@ -260,7 +260,9 @@ class GraphRegistry:
         cause = reason.removeprefix(spec.path)
         is_told = isinstance(error, GraphError) or any(told.endswith(cause) for told in self.failures.values())
         self.failures[graph_id] = reason
-        logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=None if is_told else error)
+        # What the server and the import system did before is the same for every graph, and helps nobody.
+        raised = None if is_told else (type(error), error, own_traceback(error, self._config))
+        logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=raised)
 
     def _load_one(self, graph_id: str, spec: GraphSpec) -> None:
         from langgraph.graph import StateGraph

@@ -59,5 +59,7 @@ def _finder_of(entry: str) -> _OursOnly:
 def _keep_ours_apart() -> None:
     if _finder_of not in sys.path_hooks:
         sys.path_hooks.insert(0, _finder_of)
-        for entry in [entry for entry in sys.path_importer_cache if Path(entry).resolve() == ROOT]:
-            del sys.path_importer_cache[entry]
+        # A copy, because other threads import meanwhile: the reloader does.
+        for entry in list(sys.path_importer_cache):
+            if Path(entry).resolve() == ROOT:
+                sys.path_importer_cache.pop(entry, None)

@@ -25,6 +25,14 @@ def test_its_page_says_before_which_nodes_it_was_stopped(yard, member):
     assert "A breakpoint stopped it before <code>two</code>, <code>&lt;three&gt;</code>." in page
 
 
+def test_the_page_of_its_thread_says_the_same_while_it_waits(yard, member):
+    thread = yard.thread("Stopped")
+    yard.stopped(yard.run(thread), "two")
+    assert "stopped it before <code>two</code>." in member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+    yard.run(thread)
+    assert "stopped it before" not in member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+
+
 def test_its_thread_waits(yard, member):
     thread = yard.thread("Stopped")
     yard.stopped(yard.run(thread), "two")

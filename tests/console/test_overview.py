@@ -65,6 +65,12 @@ def test_each_range_has_its_figures(yard, member, name):
     assert "12 in" in page
 
 
+def test_a_few_runs_in_a_day_are_not_shown_as_none_a_minute(yard, member):
+    statistic(yard, yard.assistant(), runs=6)
+    page = member.get("/dashboard/", {"range": "24h"}).content.decode()
+    assert '<div class="stat-fig">&lt;0.01</div>' in page
+
+
 def test_figures_are_counted_in_their_time(yard):
     helper = yard.assistant()
     for minutes, runs in ((1, 3), (45, 5), (70, 100)):

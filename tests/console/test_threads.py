@@ -88,6 +88,14 @@ def test_a_thread_whose_state_could_not_be_read_says_why(yard, member):
     assert "no run has written" not in page
 
 
+def test_a_thread_with_an_error_leads_to_the_run_that_has_the_whole_of_it(yard, member):
+    thread = yard.thread(status="error", error={"error": "OSError", "message": "An internal error occurred"})
+    run = yard.run(thread, RunStatus.ERROR, error_class="OSError")
+    link = f'<a href="/dashboard/runs/{run.run_id}">The run\'s page</a>'
+    assert link in member.get(f"/dashboard/threads/{thread.pk}").content.decode()
+    assert link not in member.get(f"/dashboard/threads/{yard.thread().pk}").content.decode()
+
+
 def test_the_configuration_of_the_last_run_is_not_shown(yard, member):
     thread = yard.thread(run_config={"configurable": {"token": "secret-token"}})
     for path in (f"threads/{thread.pk}", "threads"):

@@ -1,5 +1,6 @@
 """Graphs that cannot be served: what is said of them, and that the others are not affected."""
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,6 +138,29 @@ def test_the_log_has_the_traceback_of_a_graph_that_fails(tmp_path: Path, caplog:
     [record] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "graph agent could not be loaded: ./agent.py:graph: ValueError: no key (" in record.getMessage()
     assert record.exc_info is not None
+
+
+def test_the_logged_traceback_begins_in_the_projects_own_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one(tmp_path, "import json\njson.loads('{')")
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+    assert record.exc_info[2]
+    files = [Path(frame.filename).name for frame in traceback.extract_tb(record.exc_info[2])]
+    assert files[0] == "agent.py"
+    assert files[1:] == ["__init__.py", "decoder.py", "decoder.py"]
+
+
+def test_a_missing_name_is_answered_with_what_the_file_makes_and_not_what_it_imports(tmp_path: Path) -> None:
+    registry = registry_of(
+        tmp_path,
+        {
+            "elsewhere.py": "def make_grapf(): ...\ndef helper(): ...",
+            "agent.py": "import os\nfrom typing import TypedDict\nfrom elsewhere import helper, make_grapf\n"
+            "class State(TypedDict): ...\nagent = 1",
+        },
+        graphs={"bad": "./agent.py:make_graph"},
+    )
+    assert registry.failures["bad"].endswith("agent.py has no `make_graph`; it defines make_grapf, State, agent")
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,11 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         load_config(tmp_path / "langgraph.json")
 
 
+def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a directory; expected a JSON file"):
+        load_config(tmp_path)
+
+
 def test_broken_json_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text('{\n  "graphs": {,}\n}')
     with pytest.raises(ConfigError, match="line 2: expected valid JSON"):

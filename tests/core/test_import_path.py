@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from platform_site.core import import_path
 from platform_site.core.import_path import OUR_MODULES
 from platform_site.core.name_clashes import clash
 from tests.core.projects import GRAPH, clean_imports, loaded, read, registry_of, write
@@ -191,3 +192,21 @@ def test_a_graph_with_such_an_import_is_broken_and_the_others_serve(tmp_path: Pa
 def test_every_package_of_the_server_is_known() -> None:
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert ours == set(OUR_MODULES)
+
+
+def test_other_threads_may_import_while_ours_is_kept_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As under `serve --reload`, whose reloader imports on the main thread."""
+    cache: dict[str, Any] = {str(tmp_path): None, str(ROOT): None}
+
+    def path_while_somebody_imports(entry: str) -> Path:
+        cache[f"{entry}/new"] = None
+        return Path(entry)
+
+    hooks = [hook for hook in sys.path_hooks if hook is not import_path._finder_of]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path_hooks", hooks)
+        patch.setattr(sys, "path_importer_cache", cache)
+        patch.setattr(import_path, "Path", path_while_somebody_imports)
+        import_path._keep_ours_apart()
+    assert str(ROOT) not in cache
+    assert str(tmp_path) in cache

@@ -38,6 +38,7 @@ def thread_detail(request: PageRequest, thread_id: UUID) -> HttpResponse:
         raise Http404
     thread, shown = seen
     runs = runs_of_thread(request.principal, thread_id, RUNS_SHOWN + 1)
+    stopped = [row.run for row in runs if row.run.stopped_before and row.run.waits]  # type: ignore[attr-defined]
     context = {
         "nav": "threads",
         "thread": thread,
@@ -47,5 +48,7 @@ def thread_detail(request: PageRequest, thread_id: UUID) -> HttpResponse:
         "more_runs": len(runs) > RUNS_SHOWN,
         "crons": crons_of_thread(request.principal, thread_id),
         "questions": questions_of_thread(request.principal, thread_id),
+        "stopped_before": stopped[0].stopped_before if stopped else None,
+        "failed": next((row.run for row in runs if row.run.error_class), None) if thread.error else None,
     }
     return render_page(request, "threads/thread.html", context)
