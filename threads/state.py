@@ -98,7 +98,7 @@ def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfi
 
 
 async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool) -> dict[str, Any]:
-    """The state at a checkpoint. One that does not exist reads as an empty state that echoes its id.
+    """Return the state at a checkpoint. A checkpoint that does not exist gives an empty state with its id.
 
     Raises `BadRequest` for a state that its graph refuses.
     """

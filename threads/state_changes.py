@@ -1,4 +1,4 @@
-"""Changes of a thread's state by hand. Everything here runs on the state loop, under an edit lease.
+"""Changes of a thread's state by hand. Everything here runs on the loop of the graphs, under an edit lease.
 
 A change is staged: it is written once the graph was seen to read the state that it makes.
 """
@@ -29,7 +29,7 @@ from threads.state import AnyPregel, config_at, graph_of, head_state, require_gr
 async def state_update(
     edit: EditLease, thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
 ) -> tuple[dict[str, Any], StateSnapshot]:
-    """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
+    """Write a checkpoint as if `as_node` had returned `values`. Return its configuration and the new head state.
 
     LangGraph knows three more names: `__input__` takes the values as an input, `__copy__` forks the checkpoint, and
     `__end__` without values drops the tasks that wait, with their questions.
@@ -102,7 +102,7 @@ async def _is_readable(graph: AnyPregel, config: RunnableConfig) -> bool:
 
 
 async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
-    """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
+    """Write a checkpoint for each superstep, as if its nodes had returned its values. Return the new head state.
 
     Raises as `state_update` does.
     """
@@ -118,7 +118,7 @@ async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps:
 
 
 def _returned(update: SuperstepUpdate) -> Any:
-    """What the node of the update is taken to have returned."""
+    """Return what the node of the update is taken to have returned."""
     command = update.command
     if command is None:
         return update.values
@@ -128,7 +128,7 @@ def _returned(update: SuperstepUpdate) -> Any:
 
 
 async def messages_append(edit: EditLease, thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
-    """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
+    """Add messages to the state and return the new head state. A thread that had ended begins anew with them.
 
     Raises as `state_update` does, and `BadRequest` where the graph's state has no messages.
     """

@@ -76,6 +76,6 @@ def assistant_configs(place: str, text: str, graph_ids: Iterable[str]) -> tuple[
 
 def _check(place: str, config: dict[str, Any]) -> None:
     try:
-        sections.RunDefaults.model_validate(config)
+        sections.AssistantConfig.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{place}: {line}" for line in complaints(error))) from None

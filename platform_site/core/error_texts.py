@@ -23,8 +23,8 @@ _SHOWN_OF_LANGGRAPH = {
 }
 # HTTP errors that a graph raises in order to be read.
 _SHOWN_OF_STARLETTE = {"HTTPException"}
-# More causes than anybody reads.
-_MOST_CAUSES = 10
+# Innermost errors of a group that are told one by one: more than anybody reads.
+MOST_CAUSES = 10
 
 
 def error_body(error: BaseException) -> dict[str, str]:
@@ -57,9 +57,9 @@ def full_text(error: BaseException) -> str:
     if not isinstance(error, BaseExceptionGroup):
         return text_of(error)
     causes = innermost(error)
-    told = [f"{type(cause).__name__}: {text_of(cause)}" for cause in causes[:_MOST_CAUSES]]
-    if len(causes) > _MOST_CAUSES:
-        told.append(f"and {len(causes) - _MOST_CAUSES} more")
+    told = [f"{type(cause).__name__}: {text_of(cause)}" for cause in causes[:MOST_CAUSES]]
+    if len(causes) > MOST_CAUSES:
+        told.append(f"and {len(causes) - MOST_CAUSES} more")
     return f"{text_of(error)}: {'; '.join(told)}"
 
 

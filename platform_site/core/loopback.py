@@ -137,7 +137,7 @@ class _Exchange:
     # --- on the caller's loop ----------------------------------------------------------------------
 
     async def begin(self) -> Message:
-        """Start the application; its head of the answer."""
+        """Start the application and return the head of its answer."""
         # Not in the caller's context: LangGraph's variables would make of what is served a part of the caller's run.
         self._servers.call_soon_threadsafe(self._start, context=Context())
         head = await self._next()

@@ -191,7 +191,7 @@ def _headline(used: Config, graphs: GraphRegistry) -> str:
 
 
 def about_graphs(graphs: GraphRegistry) -> list[str]:
-    """The graphs that can be used, then a line for each that is broken: the reason with file and line."""
+    """Return a line with the graphs that can be used, then one for each broken graph: the reason with file and line."""
     failures = dict(graphs.failures)
     served = []
     for graph_id in graphs.ids:
