@@ -29,7 +29,7 @@ class Head:
     nodes: dict[str, str]
     has_next: bool
     next_nodes: tuple[str, ...] = ()
-    # What clients see of the values in the answers of runs; None leaves what the thread's row says of that.
+    # The part of the values that the answers of runs show. None keeps the part that the thread's row names.
     output: Output | None = None
 
     @property

@@ -1,6 +1,6 @@
-"""What clients are told of an exception; the log, the dashboard and the state's tasks have all of it.
+"""What clients are told of an exception. The log, the dashboard and the state's tasks have the whole text.
 
-Which messages are masked follows the reference, observed class by class: `tests/runs/test_error_messages.py` is the
+Which messages are masked follows the reference, observed class by class: `tests/core/test_error_texts.py` is the
 table. A message is shown if a base class of the exception is listed here. Others are masked, because they may hold
 connection strings, addresses or keys.
 """

@@ -113,7 +113,7 @@ def factory(function: Callable[..., Any]) -> Factory:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        # A class of Python's own beneath it, as of a TypedDict.
+        # A class without a signature, such as a TypedDict.
         raise GraphError(f"expected a graph or a function that makes one, not {function!r}") from None
     for parameter in parameters:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 JSONSchema = dict[str, Any]
 
 
-# What has been warned of already: graph and schema. Factories are described again and again.
+# (graph, sentence) of the warnings that the log has. Factories are described again and again.
 _warned: set[tuple[str, str]] = set()
 
 

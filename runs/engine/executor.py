@@ -376,7 +376,7 @@ class Attempt:
         if isinstance(error, ValueNotStorable):
             error.returned_by(self._recorder.node_of(error.task_id))
         shown, text, told = run_error(error), full_text(error), told_losses(error, self._losses)
-        # All of it: clients may have been told no more than the exception's class.
+        # The whole text, because clients may have been told no more than the exception's class.
         logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
         return Ending(
             RunStatus.ERROR,
