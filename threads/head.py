@@ -37,8 +37,8 @@ class Head:
         return "interrupted" if self.has_next else "idle"
 
 
-def head_of(snapshot: StateSnapshot, output: Output | None = None) -> Head:
-    """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
+def head_of(snapshot: StateSnapshot, output: Output) -> Head:
+    """Return the head as `snapshot` shows it. `nodes` maps the tasks that wait to their nodes."""
     interrupts = interrupts_by_task(snapshot)
     return Head(
         values=keep(encode_shown(snapshot.values)) if snapshot.created_at else b"null",

@@ -186,7 +186,7 @@ def _headline(used: Config, graphs: GraphRegistry) -> str:
     if set(graphs.failures) != set(graphs.ids):
         return "Switchyard is ready."
     if all(spec.file and spec.file.suffix in SCRIPTS for spec in used.graphs.values()):
-        return "Switchyard is running, but it serves Python graphs only: all of this project are JavaScript."
+        return "Switchyard is running, but it serves Python graphs only, and this project has none."
     return "Switchyard is running, but none of its graphs can be served."
 
 
