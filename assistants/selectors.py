@@ -28,7 +28,7 @@ def assistants_visible(principal: Principal) -> "QuerySet[Assistant]":
 
 
 def assistants_listed(principal: Principal) -> "QuerySet[Assistant]":
-    """Those that lists show: not a default assistant whose graph is not configured any more, changed or not."""
+    """Return the assistants that lists show: all but default ones, changed or not, whose graph has left the file."""
     defaults = Assistant.objects.filter(assistant_id=OuterRef("assistant_id"), workspace=None)
     return assistants_visible(principal).filter(Q(graph_id__in=registry().ids) | ~Exists(defaults))
 
@@ -108,7 +108,7 @@ def _named(text: str) -> Q:
 
 
 def assistant_search(principal: Principal, query: AssistantSearch) -> Page:
-    """The page of assistants that match, newest first unless asked otherwise.
+    """Return the page of assistants that match, newest first unless asked otherwise.
 
     Raises `NotFound` for an unknown graph.
     """
@@ -127,7 +127,7 @@ def _on_wire(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def assistant_count(principal: Principal, query: AssistantCount) -> bytes:
-    """How many assistants match, as JSON. Raises `NotFound` for an unknown graph."""
+    """Return how many assistants match, as JSON. Raises `NotFound` for an unknown graph."""
     return orjson.dumps(_matching(principal, query).count())
 
 

@@ -46,7 +46,7 @@ logger = logging.getLogger("switchyard.worker")
 
 # At every lost connection Celery tells of a change of how it treats long tasks. Ours take milliseconds.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-# Root is as root does: the warning is for workers that unpickle what they are sent, and ours take JSON only.
+# Celery warns of workers that run as root, because workers may unpickle messages. Ours take JSON only.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 

@@ -121,7 +121,7 @@ class LocalPostgres:
 
 
 def _may_pass(user: pwd.struct_passwd, directory: Path) -> bool:
-    """Whether the user can reach what is in the directory; its binaries may be in the data directory, in a `venv`."""
+    """Return whether the user can reach what is in the directory, by the rights of its group or of others."""
     status = directory.stat()
     return bool(status.st_mode & (0o011 if status.st_gid == user.pw_gid else 0o001))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from platform_site.core.config import Config, ConfigError
 from platform_site.core.config_notes import is_local
-from platform_site.core.config_reading import text_of
+from platform_site.core.config_reading import read_text
 
 # The reference server and what belongs to it. Switchyard takes its place, and its pins would meet ours.
 REFERENCE_PACKAGES = (
@@ -86,7 +86,7 @@ def _read_project(found: Requirements, directory: Path, extras: str, place: str)
     data: dict[str, object] = {}
     if pyproject.is_file():
         try:
-            data = tomllib.loads(text_of(pyproject, "TOML")[0])
+            data = tomllib.loads(read_text(pyproject, "TOML")[0])
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{pyproject}: expected valid TOML ({error})") from None
     project = data.get("project")
@@ -136,7 +136,7 @@ def _read_other(found: Requirements, file: Path, name: str, place: str) -> None:
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that says something: without comments, continued lines joined."""
-    text, _ = text_of(file, "requirements")
+    text, _ = read_text(file, "requirements")
     begun, number = "", 0
     for index, line in enumerate(text.splitlines(), start=1):
         number = number if begun else index

@@ -80,7 +80,7 @@ def _programs(
             orphan_signal=signal.SIGINT,
             identity={"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {},
         ),
-        # It saves nothing in the background, for which it wants memory to be overcommitted.
+        # Valkey warns that background saves need overcommitted memory, and this one saves nothing.
         Program("valkey", valkey.command, bare, _VALKEY, is_ready=valkey.is_ready, noise="overcommit"),
         *(
             Program(

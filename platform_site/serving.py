@@ -277,7 +277,7 @@ def _name_default_assistants(names: dict[str, str]) -> None:
     try:
         asyncio.run(in_db(name_default_assistants, names))
     except DatabaseError:
-        # The next start does it. Until then they have the names that they had.
+        # The next start names them. Until then they keep their old names.
         logger.exception("the default assistants could not be named")
 
 

@@ -52,7 +52,7 @@ class Program:
     orphan_signal: int = signal.SIGKILL
     # `user`, `group`, `extra_groups` of subprocess.Popen.
     identity: dict[str, Any] = field(default_factory=dict)
-    # Lines with this in them tell nobody anything and are not passed on.
+    # Lines that contain this text are not passed on. Empty passes on every line.
     noise: str = ""
 
     # --- its state --------------------------------------------------------------------------------

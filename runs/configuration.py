@@ -133,7 +133,8 @@ def plan_run(
         "durability": durability,
     }
     if principal.identity or principal.role is not Role.ADMIN:
-        # For what the SDK may do inside the graph (`engine/caller.py`). The superuser of open mode is known without it.
+        # The role under which the SDK acts in the graph (`engine/caller.py`). A run without a name and a role acts for
+        # the superuser of open mode.
         kwargs["role"] = principal.role.value
     if body.strict_resume:
         kwargs["strict_resume"] = True

@@ -73,7 +73,7 @@ class Run(models.Model):
     error_traceback = models.TextField(blank=True)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
-    # The nodes that were next when a breakpoint stopped the run; null where none did.
+    # The nodes that were next when a breakpoint stopped the run. Null if no breakpoint did.
     stopped_before = JSONField(null=True, blank=True)
 
     class Meta:

@@ -207,9 +207,9 @@ async def update_state(request: ApiRequest, thread_id: str, body: schemas.StateU
         ref = CheckpointRef(checkpoint_id=body.checkpoint_id, checkpoint_ns=ref.checkpoint_ns if ref else None)
     async with editing(thread.workspace_id, thread.thread_id) as edit:
         changing = state_update(edit, thread, ref, body.values, body.as_node)
-        configurable, snapshot = await graph_loop().run(changing)
-        await in_db(thread_state_changed, edit, head_of(snapshot))
-    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
+        configurable, head = await graph_loop().run(changing)
+        await in_db(thread_state_changed, edit, head_of(head.snapshot, head.output))
+    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(head.snapshot))
     checkpoint = {key: configurable.get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
     answer = {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
     return json_response(encode(answer))

@@ -21,7 +21,7 @@ from threads.head import head_of, thread_state_changed
 from threads.models import ThreadStatus, ThreadTombstone
 from threads.selectors import thread_for_state, thread_get, threads_visible
 from threads.services import finish_deletes, require_thread_quota
-from threads.state import snapshot_of
+from threads.state import head_of_thread
 from threads.time_to_live import default_time_to_live, ttl_params
 
 logger = logging.getLogger("switchyard.threads")
@@ -110,9 +110,9 @@ async def _show_own_state(principal: Principal, target: UUID) -> None:
     thread = await read_db(thread_for_state, principal, target)
     try:
         async with editing(principal.workspace_id, target) as edit:
-            snapshot = await state_loop().run(snapshot_of(thread))
-            if snapshot is not None:
-                await in_db(thread_state_changed, edit, head_of(snapshot))
+            head = await state_loop().run(head_of_thread(thread))
+            if head is not None:
+                await in_db(thread_state_changed, edit, head_of(head.snapshot, head.output))
     except Conflict:
         # Somebody uses it already: what they do is shown.
         return

@@ -29,7 +29,7 @@ class Head:
     nodes: dict[str, str]
     has_next: bool
     next_nodes: tuple[str, ...] = ()
-    # What clients see of the values in the answers of runs; None leaves what the thread's row says of that.
+    # The part of the values that the answers of runs show. None keeps the part that the thread's row names.
     output: Output | None = None
 
     @property
@@ -37,8 +37,8 @@ class Head:
         return "interrupted" if self.has_next else "idle"
 
 
-def head_of(snapshot: StateSnapshot, output: Output | None = None) -> Head:
-    """The head as `snapshot` shows it; `nodes` maps the tasks that wait to their nodes."""
+def head_of(snapshot: StateSnapshot, output: Output) -> Head:
+    """Return the head as `snapshot` shows it. `nodes` maps the tasks that wait to their nodes."""
     interrupts = interrupts_by_task(snapshot)
     return Head(
         values=keep(encode_shown(snapshot.values)) if snapshot.created_at else b"null",

@@ -8,6 +8,8 @@ from typing import Any
 
 from langgraph.pregel import Pregel
 
+from platform_site.core.graphs import graph_copy
+
 AnyPregel = Pregel[Any, Any, Any, Any]
 
 
@@ -20,10 +22,7 @@ def lenient(graph: AnyPregel) -> AnyPregel:
         name: node.copy({"mapper": None, "subgraphs": [_lenient_child(child) for child in node.subgraphs]})
         for name, node in graph.nodes.items()
     }
-    copy = graph.copy(update={"nodes": nodes})
-    for kept in ("_serde_allowlist", "_output_mapper", "_state_mapper"):
-        setattr(copy, kept, getattr(graph, kept))
-    return copy
+    return graph_copy(graph, nodes=nodes)
 
 
 def _lenient_child(child: Any) -> Any:

@@ -93,9 +93,9 @@ def _keep(principal: Principal, thread_id: UUID, message: Message) -> bool:
 
 async def _append(principal: Principal, thread: ThreadForState, message: Message) -> None:
     async with editing(thread.workspace_id, thread.thread_id) as edit:
-        snapshot = await graph_loop().run(messages_append(edit, thread, [message]))
-        await in_db(thread_state_changed, edit, head_of(snapshot))
-    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(snapshot))
+        head = await graph_loop().run(messages_append(edit, thread, [message]))
+        await in_db(thread_state_changed, edit, head_of(head.snapshot, head.output))
+    state_posted.send(thread.workspace_id, thread.thread_id, lambda: state_wire(head.snapshot))
 
 
 def _wire(message: Any) -> Message:

@@ -38,7 +38,7 @@ class Thread(models.Model):
     # What LangGraph was configured with in the last run, without what only the server sets (`runs.configuration`).
     run_config = JSONField(null=True, blank=True)
     values = JSONField(null=True, blank=True)
-    # The keys of `values` that the answers of runs show; null: all.
+    # The keys of `values` that the answers of runs show. Null means that they show all.
     output_keys = JSONField(null=True, blank=True)
     interrupts = JSONField(null=True, blank=True, help_text="Task id to its open interrupts; null before any run.")
     error = JSONField(null=True, blank=True)

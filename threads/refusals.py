@@ -10,13 +10,12 @@ from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost
 from platform_site.core.error_texts import error_body
 from platform_site.core.errors import ApiError, BadRequest
 from platform_site.core.graph_loading import GraphError
-from platform_site.core.graphs import BrokenGraph, UnknownGraph
 from platform_site.core.scope import OutOfScope
 
 logger = logging.getLogger("switchyard.threads")
 
 # The server raises these itself, and they have answers of their own.
-_SERVERS = (ApiError, BrokenGraph, DatabaseError, DatabaseUnavailable, LeaseLost, OutOfScope, UnknownGraph)
+_SERVERS = (ApiError, DatabaseError, DatabaseUnavailable, LeaseLost, OutOfScope)
 _DRIVERS = ("psycopg", "psycopg_pool", "sqlite3")
 
 

@@ -171,7 +171,7 @@ class ThreadForState:
     run_config: dict[str, Any] | None
     # The keys of `configurable` that say who reads or changes it.
     caller: dict[str, Any]
-    # Whoever that is: for this caller the SDK acts in a factory.
+    # The caller for whom the SDK acts in a factory.
     principal: Principal
 
 

@@ -19,6 +19,7 @@ from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import encode_shown, json_contains, needle_text
 from platform_site.core.errors import BadRequest
+from platform_site.core.graph_output import Output
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
@@ -98,7 +99,7 @@ def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfi
 
 
 async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool) -> dict[str, Any]:
-    """The state at a checkpoint. One that does not exist reads as an empty state that echoes its id.
+    """Return the state at a checkpoint. A checkpoint that does not exist gives an empty state with its id.
 
     Raises `BadRequest` for a state that its graph refuses.
     """
@@ -126,6 +127,8 @@ class HeadState:
 
     snapshot: StateSnapshot
     config: RunnableConfig
+    # The part of the values that the answers of runs show.
+    output: Output
     # The graph refuses what its tasks have returned: the snapshot has these writes in its tasks, not in its values.
     refuses_writes: bool = False
 
@@ -138,13 +141,13 @@ async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = Fal
     """
     live = config_at(thread_id)
     try:
-        return HeadState(await graph.aget_state(live, subgraphs=subgraphs), live)
+        return HeadState(await graph.aget_state(live, subgraphs=subgraphs), live, Output.of(graph))
     except Exception as error:
         settled = await settled_config(graph, thread_id) if is_the_graphs(error) else None
         if settled is None:
             raise
         logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, error)
-        return HeadState(await graph.aget_state(settled), settled, refuses_writes=True)
+        return HeadState(await graph.aget_state(settled), settled, Output.of(graph), refuses_writes=True)
 
 
 async def settled_config(graph: AnyPregel, thread_id: UUID) -> RunnableConfig | None:
@@ -163,12 +166,6 @@ async def head_of_thread(thread: ThreadForState) -> HeadState | None:
     async with graph_of(thread, thread.graph_id) as graph:
         with refusals():
             return await head_state(graph, thread.thread_id)
-
-
-async def snapshot_of(thread: ThreadForState) -> StateSnapshot | None:
-    """Return the head state as LangGraph gives it, or None for a thread without a graph."""
-    head = await head_of_thread(thread)
-    return None if head is None else head.snapshot
 
 
 def _absent(thread: ThreadForState, ref: CheckpointRef | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Changes of a thread's state by hand. Everything here runs on the state loop, under an edit lease.
+"""Changes of a thread's state by hand. Everything here runs on the loop of the graphs, under an edit lease.
 
 A change is staged: it is written once the graph was seen to read the state that it makes.
 """
@@ -10,7 +10,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.last_value import LastValue
 from langgraph.constants import START
-from langgraph.types import Command, Send, StateSnapshot, StateUpdate
+from langgraph.types import Command, Send, StateUpdate
 
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import is_storable
@@ -23,13 +23,13 @@ from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate
 from threads.selectors import ThreadForState
 from threads.staging import StagedSaver
-from threads.state import AnyPregel, config_at, graph_of, head_state, require_graph, settled_config
+from threads.state import AnyPregel, HeadState, config_at, graph_of, head_state, require_graph, settled_config
 
 
 async def state_update(
     edit: EditLease, thread: ThreadForState, ref: CheckpointRef | None, values: Any, as_node: str | None
-) -> tuple[dict[str, Any], StateSnapshot]:
-    """Write a checkpoint as if `as_node` had returned `values`; its configuration and the new head state.
+) -> tuple[dict[str, Any], HeadState]:
+    """Write a checkpoint as if `as_node` had returned `values`. Return its configuration and the new head state.
 
     LangGraph knows three more names: `__input__` takes the values as an input, `__copy__` forks the checkpoint, and
     `__end__` without values drops the tasks that wait, with their questions.
@@ -43,8 +43,8 @@ async def state_update(
     config["metadata"] = {"graph_id": graph_id}
     async with graph_of(thread, graph_id, edit) as graph, _staged(graph):
         updated = await _updated(graph, thread, config, values, as_node)
-        snapshot = (await head_state(graph, thread.thread_id)).snapshot
-    return dict(updated["configurable"]), snapshot
+        changed = await head_state(graph, thread.thread_id)
+    return dict(updated["configurable"]), changed
 
 
 @asynccontextmanager
@@ -101,8 +101,8 @@ async def _is_readable(graph: AnyPregel, config: RunnableConfig) -> bool:
     return True
 
 
-async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps: Sequence[Superstep]) -> StateSnapshot:
-    """Write a checkpoint for each superstep, as if its nodes had returned its values; the new head state.
+async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps: Sequence[Superstep]) -> HeadState:
+    """Write a checkpoint for each superstep, as if its nodes had returned its values. Return the new head state.
 
     Raises as `state_update` does.
     """
@@ -113,12 +113,12 @@ async def state_bulk_update(edit: EditLease, thread: ThreadForState, supersteps:
     async with graph_of(thread, graph_id, edit) as graph, _staged(graph):
         steps = [[StateUpdate(_returned(update), update.as_node) for update in step.updates] for step in supersteps]
         await graph.abulk_update_state(config, steps)
-        snapshot = (await head_state(graph, thread.thread_id)).snapshot
-    return snapshot
+        changed = await head_state(graph, thread.thread_id)
+    return changed
 
 
 def _returned(update: SuperstepUpdate) -> Any:
-    """What the node of the update is taken to have returned."""
+    """Return what the node of the update is taken to have returned."""
     command = update.command
     if command is None:
         return update.values
@@ -127,8 +127,8 @@ def _returned(update: SuperstepUpdate) -> Any:
     return Command(update=command.update, resume=command.resume, goto=goto)
 
 
-async def messages_append(edit: EditLease, thread: ThreadForState, messages: list[dict[str, Any]]) -> StateSnapshot:
-    """Add messages to the state; the new head state. A thread that had come to its end begins anew with them.
+async def messages_append(edit: EditLease, thread: ThreadForState, messages: list[dict[str, Any]]) -> HeadState:
+    """Add messages to the state and return the new head state. A thread that had ended begins anew with them.
 
     Raises as `state_update` does, and `BadRequest` where the graph's state has no messages.
     """
@@ -150,8 +150,8 @@ async def messages_append(edit: EditLease, thread: ThreadForState, messages: lis
         if begins:
             config["metadata"]["as_node"] = START
         await graph.aupdate_state(config, {"messages": messages}, as_node=START if begins else None)
-        snapshot = (await head_state(graph, thread.thread_id)).snapshot
-    return snapshot
+        changed = await head_state(graph, thread.thread_id)
+    return changed
 
 
 def _require_storable(values: Any) -> None:

@@ -31,8 +31,8 @@ async def thread_create(principal: Principal, body: ThreadCreate) -> tuple[int, 
         return 201, encode({"detail": problem})
     try:
         async with editing(principal.workspace_id, made.thread_id) as edit:
-            snapshot = await graph_loop().run(state_bulk_update(edit, thread, body.supersteps))
-            await in_db(thread_state_changed, edit, head_of(snapshot))
+            head = await graph_loop().run(state_bulk_update(edit, thread, body.supersteps))
+            await in_db(thread_state_changed, edit, head_of(head.snapshot, head.output))
     except BaseException:
         await in_db(delete_threads, [made.thread_id], workspace_id=principal.workspace_id)
         raise

@@ -26,7 +26,7 @@ class AssistantRow:
 
 
 def _assistants(principal: Principal) -> QuerySet[Assistant]:
-    """Those that lists show to the workspace, with `last_run`; `is_default` also where the workspace has changed it."""
+    """Return the assistants that lists show, with `last_run`. `is_default` holds for changed ones as well."""
     newest = Run.objects.filter(assistant_id=OuterRef("assistant_id"), workspace_id=principal.workspace_id)
     system = Assistant.objects.filter(assistant_id=OuterRef("assistant_id"), workspace=None)
     return (

@@ -1,4 +1,4 @@
-"""For whom the server runs code of the project: a run's caller, or whoever reads a graph.
+"""The caller for whom the server runs code of the project: whoever asked for a run, or reads a graph.
 
 The SDK inside a graph acts for that caller and nobody else (`core/loopback.py`). The caller travels in a context
 variable, so no header, body or configuration of a request can choose it.

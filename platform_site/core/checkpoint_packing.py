@@ -30,7 +30,7 @@ class Packer:
     def form(self, value: Any) -> Any:
         """Return what stands for a value that msgpack has no form for."""
         if type(value) is tuple:
-            # The most frequent of them, without the detour.
+            # Tuples are the most frequent of these values, so they skip `form_of`.
             return ormsgpack.Ext(SINGLE_ARGUMENT, TUPLE + self.pack(list(value)))
         cls: Any = type(value)
         return form_of(cls)(self, value)
@@ -122,7 +122,7 @@ class CarefulPacker(Packer):
             raise ValueNotStorable(self._path[:3], value, f"it is nested too deeply: {error}") from None
 
     def parts(self, parts: list[Any]) -> bytes:
-        # The content of one value: no step of the path.
+        # The content of an extension adds no step to the path.
         trees = [self._tree(part) for part in parts]
         return ormsgpack.packb(trees, option=_OPTIONS | ormsgpack.OPT_NON_STR_KEYS)
 
@@ -130,7 +130,7 @@ class CarefulPacker(Packer):
         try:
             return _packer.form(value)
         except Exception:
-            # Something in it is odd: look for it.
+            # A part of the value is odd: the careful way below finds it.
             pass
         try:
             return super().form(value)
@@ -175,7 +175,7 @@ class CarefulPacker(Packer):
     def _step(self, step: Any, value: Any) -> Any:
         self._path.append(step)
         tree = self._tree(value)
-        # Not in a `finally`: an error is told with the path on which it happened.
+        # Not in a `finally`: an error keeps the path on which it happened.
         self._path.pop()
         return tree
 

@@ -19,7 +19,7 @@ from platform_site.core.checkpoint_unpacking import Degraded, Unpacker
 
 logger = logging.getLogger("switchyard.runs")
 
-# Types that are told of in the log: each once in the life of the process, and not more than these.
+# The most types that the log names. It names each once in the life of the process.
 _MOST_TOLD = 1000
 _LOSSES_IN_ERROR = 5
 _ADVICE = " More types are allowed in `checkpointer.serde.allowed_msgpack_modules` of langgraph.json."
@@ -83,11 +83,11 @@ class CheckpointSerializer(JsonPlusSerializer):
         super().__init__(
             pickle_fallback=types.rules.pickles,
             allowed_json_modules=json_types or None,
-            # None: strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
+            # None means strict, whether or not LANGGRAPH_STRICT_MSGPACK was set before LangGraph was imported.
             allowed_msgpack_modules=None,
         )
         self.types = types
-        # Told of by whoever reads for itself; the serializer that all share tells the log only.
+        # Where an attempt collects what it lost (`noting`). None for the shared serializer, which only writes the log.
         self.losses: Losses | None = None
 
     def noting(self, losses: Losses) -> "CheckpointSerializer":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SINGLE_ARGUMENT, ARRAY = 0, 6
 # Kinds of NumPy's dtypes whose bytes are the value, and whose name says which they are.
 _BYTES = "biufcmMSU"
-# Of these a buffer can be taken without a copy.
+# Kinds whose buffer can be packed without a copy.
 _BUFFERS = "biufc"
 
 
@@ -65,7 +65,7 @@ def _array(packer: "Packer", array: Any) -> Any:
     if dtype.kind == "V" and not dtype.names:
         # A number type of another library, such as bfloat16.
         return array.astype("float32") if dtype.type.__module__ != "numpy" else _void(packer, array, shape)
-    # Objects, and text of any length: each for itself.
+    # Objects and text of any length are packed one by one.
     facts = {"dtype": dtype.kind if dtype.kind in "OT" else "O", "shape": shape}
     return packer.ext(SINGLE_ARGUMENT, "numpy", "ndarray", array.ravel().tolist(), facts)
 

@@ -28,7 +28,7 @@ TypeName = tuple[str, ...]
 
 # Directories that hold what others wrote, wherever they are in a project.
 _INSTALLED = frozenset({"site-packages", "dist-packages", "__pypackages__"})
-# Bases that say nothing of a class: a schema that names one of them does not allow all that derives from it.
+# Modules of bases that are too general: a schema that names such a base does not allow its subclasses.
 _ROOTS = frozenset({"builtins", "enum", "pydantic", "typing"})
 
 
@@ -64,7 +64,7 @@ class TypeRules:
     directories: tuple[Path, ...] = ()
     # (module, name) of further types.
     names: frozenset[TypeName] = frozenset()
-    # The same for what old versions of LangGraph have written as JSON.
+    # (module, name) of types in checkpoints that old versions of LangGraph have written as JSON.
     json_names: frozenset[TypeName] = frozenset()
     # Data classes of every module, installed ones included.
     every_data_class: bool = False
@@ -177,7 +177,7 @@ class AllowedTypes:
         self._task_types: tuple[int, frozenset[TypeName]] = (0, frozenset())
 
     def widened(self, names: Collection[TypeName]) -> "AllowedTypes":
-        """Return the same with more names, or this object if they are allowed by name already."""
+        """Return these rules with more names, or this object if all the names are allowed already."""
         return self if self.names.issuperset(names) else AllowedTypes(self.names.union(names), self.rules)
 
     def find(self, module_name: str, qualified_name: str) -> type:

@@ -50,7 +50,7 @@ class Config:
     dependencies: list[str] = field(default_factory=list)
     # Directories that become importable, in order: the dependencies, each after its `src`, and that of the file.
     import_paths: list[Path] = field(default_factory=list)
-    # Those that come after them: where each graph's file is, and where the package that it is in begins.
+    # Directories after these on the path: that of each graph's file, and the one in which its package begins.
     graph_paths: list[Path] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     auth: sections.Auth | None = None
@@ -126,7 +126,7 @@ _current: Config | None = None
 
 
 def config() -> Config:
-    """The configuration this process serves, from `settings.LANGGRAPH_CONFIG`, read and applied once."""
+    """Return the configuration that this process serves. `settings.LANGGRAPH_CONFIG` is read and applied once."""
     global _current
     if _current is None:
         with _lock:
@@ -193,7 +193,7 @@ def _beginning(directory: Path, import_paths: list[Path]) -> Path:
 
 
 def spec_of(path: Path, graph_id: str, entry: str | sections.Graph) -> GraphSpec:
-    """Where the configuration at `path` finds what `entry` names. Raises `ConfigError` for a blank id."""
+    """Return where the configuration at `path` finds what `entry` names. Raises `ConfigError` for a blank id."""
     if not graph_id.strip():
         raise ConfigError(f"{path}: `graphs`: expected a name for every graph, not {graph_id!r}")
     reference = entry if isinstance(entry, str) else entry.path

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from platform_site.core import config_sections as sections
 
-# Editors on Windows write one of these in front of a text. UTF-32 has none here: nothing writes it.
+# Byte order marks that editors on Windows write in front of a text. No editor writes UTF-32.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -18,7 +18,7 @@ class ConfigError(Exception):
     """`langgraph.json` cannot be served. The message names the file, the key and what was expected."""
 
 
-def text_of(path: Path, expected: str) -> tuple[str, list[str]]:
+def read_text(path: Path, expected: str) -> tuple[str, list[str]]:
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, and a warning of such a mark.
 
     Raises ConfigError that says what was `expected`, and FileNotFoundError.
@@ -43,7 +43,7 @@ def text_of(path: Path, expected: str) -> tuple[str, list[str]]:
 def parse(path: Path) -> tuple[sections.File, list[str]]:
     """Return a `langgraph.json` as it was written, with warnings. Raises ConfigError."""
     try:
-        text, warnings = text_of(path, "a JSON file")
+        text, warnings = read_text(path, "a JSON file")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; expected the path of a langgraph.json") from None
     try:

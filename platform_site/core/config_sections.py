@@ -237,8 +237,8 @@ class Webhooks(Section):
         return self
 
 
-class RunDefaults(Section):
-    """The configuration that `LANGGRAPH_CONFIG` may hold for a graph. Other keys have no effect."""
+class AssistantConfig(Section):
+    """The config of a system assistant: what `LANGGRAPH_CONFIG` may hold for a graph. Other keys have no effect."""
 
     tags: list[str] = []
     recursion_limit: RecursionLimit = 25

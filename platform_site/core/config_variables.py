@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from platform_site.core import config_sections as sections
-from platform_site.core.config_reading import ConfigError, complaints, json_object, kind, text_of
+from platform_site.core.config_reading import ConfigError, complaints, json_object, kind, read_text
 
 # How projects name the file that shows which variables they need; `{}` is the name that `env` gives.
 _EXAMPLES = ("{}.example", "{}.sample", "{}.template", "{}.dist", "example{}", "env.example")
@@ -38,7 +38,7 @@ def _from_file(directory: Path, name: str) -> tuple[dict[str, str], list[str]]:
 
     file = directory / name
     try:
-        text, warnings = text_of(file, "lines like NAME=value")
+        text, warnings = read_text(file, "lines like NAME=value")
     except FileNotFoundError:
         return {}, [f"`env`: there is no file {name!r}, so no variable is set{_hint(file)}"]
     found = dotenv_values(stream=io.StringIO(text))
@@ -76,6 +76,6 @@ def assistant_configs(place: str, text: str, graph_ids: Iterable[str]) -> tuple[
 
 def _check(place: str, config: dict[str, Any]) -> None:
     try:
-        sections.RunDefaults.model_validate(config)
+        sections.AssistantConfig.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{place}: {line}" for line in complaints(error))) from None

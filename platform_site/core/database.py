@@ -191,12 +191,12 @@ def json_param(value: Any) -> Any:
 
 
 def storable(text: bytes) -> bytes:
-    """JSON as the database can keep it: PostgreSQL has no NUL. It is replaced there."""
+    """Return the JSON as the database can keep it. PostgreSQL has no NUL, so U+FFFD takes its place there."""
     return without_nul(text) if IS_POSTGRES else text
 
 
 def encode_shown(value: Any) -> bytes:
-    """`encode` for what graphs make, in streams, in states and in the thread's row: what one place shows, all show."""
+    """Return what `encode` makes, in the form that the database keeps: streams, states and rows show the same."""
     return storable(encode(value))
 
 

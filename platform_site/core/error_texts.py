@@ -1,6 +1,6 @@
-"""What clients are told of an exception; the log, the dashboard and the state's tasks have all of it.
+"""What clients are told of an exception. The log, the dashboard and the state's tasks have the whole text.
 
-Which messages are masked follows the reference, observed class by class: `tests/runs/test_error_messages.py` is the
+Which messages are masked follows the reference, observed class by class: `tests/core/test_error_texts.py` is the
 table. A message is shown if a base class of the exception is listed here. Others are masked, because they may hold
 connection strings, addresses or keys.
 """
@@ -23,8 +23,8 @@ _SHOWN_OF_LANGGRAPH = {
 }
 # HTTP errors that a graph raises in order to be read.
 _SHOWN_OF_STARLETTE = {"HTTPException"}
-# More causes than anybody reads.
-_MOST_CAUSES = 10
+# Innermost errors of a group that are told one by one: more than anybody reads.
+MOST_CAUSES = 10
 
 
 def error_body(error: BaseException) -> dict[str, str]:
@@ -57,9 +57,9 @@ def full_text(error: BaseException) -> str:
     if not isinstance(error, BaseExceptionGroup):
         return text_of(error)
     causes = innermost(error)
-    told = [f"{type(cause).__name__}: {text_of(cause)}" for cause in causes[:_MOST_CAUSES]]
-    if len(causes) > _MOST_CAUSES:
-        told.append(f"and {len(causes) - _MOST_CAUSES} more")
+    told = [f"{type(cause).__name__}: {text_of(cause)}" for cause in causes[:MOST_CAUSES]]
+    if len(causes) > MOST_CAUSES:
+        told.append(f"and {len(causes) - MOST_CAUSES} more")
     return f"{text_of(error)}: {'; '.join(told)}"
 
 

@@ -20,7 +20,7 @@ def node_context(schema: Any, given: Mapping[str, Any]) -> dict[str, Any] | None
     # LangGraph raises a `TypeError` for a mapping and a schema like `dict[str, Any]`, which is no class.
     if not isinstance(schema, type):
         return dict(given) or None
-    taken = _taken_keys(schema)
+    taken = context_keys(schema)
     return {key: value for key, value in given.items() if taken is None or key in taken}
 
 
@@ -34,14 +34,16 @@ def factory_context(schema: Any, given: Mapping[str, Any]) -> Any:
     return node_context(schema, given) or {}
 
 
-def _taken_keys(schema: Any) -> set[str] | None:
-    """Return the keys that the schema has, or None if it takes all."""
+def context_keys(schema: Any) -> set[str] | None:
+    """Return the keys that a context schema takes. None if it takes every key, or if there is no schema."""
+    if is_typeddict(schema):
+        return set(schema.__required_keys__ | schema.__optional_keys__)
+    if not isinstance(schema, type):
+        return None
     if issubclass(schema, BaseModel):
         by_name = schema.model_config.get("populate_by_name") or schema.model_config.get("validate_by_name")
         return {key for name, field in schema.model_fields.items() for key in _names(name, field, bool(by_name))}
-    if is_typeddict(schema):
-        return set(schema.__required_keys__ | schema.__optional_keys__)
-    if isinstance(schema, type) and dataclasses.is_dataclass(schema):
+    if dataclasses.is_dataclass(schema):
         # Unlike `dataclasses.fields`, the signature knows `InitVar` and leaves out fields with `init=False`.
         return set(inspect.signature(schema).parameters)
     return None

@@ -54,10 +54,10 @@ class Factory:
         context: Any,
         loop: BackgroundLoop | None = None,
     ) -> AsyncIterator[Any]:
-        """What the function gives, context managers entered: left again at the end of the block.
+        """Yield what the function gives. A context manager is entered, and left at the end of the block.
 
-        Whatever is asynchronous is called on `loop`, or on the current one if it is None. What is not is called in a
-        thread of the current loop, so that it waits for no other.
+        Asynchronous code is called on `loop`, or on the current loop if `loop` is None. Synchronous code is called in a
+        thread of the current loop, so it waits for no other loop.
         """
         given = {"config": config, "runtime": None}
         if "runtime" in self.arguments.values():
@@ -113,7 +113,7 @@ def factory(function: Callable[..., Any]) -> Factory:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        # A class of Python's own beneath it, as of a TypedDict.
+        # A class without a signature, such as a TypedDict.
         raise GraphError(f"expected a graph or a function that makes one, not {function!r}") from None
     for parameter in parameters:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):

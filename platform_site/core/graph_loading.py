@@ -17,13 +17,11 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from platform_site.core.config import Config, GraphSpec
-from platform_site.core.error_texts import innermost, text_of
+from platform_site.core.error_texts import MOST_CAUSES, innermost, text_of
 from platform_site.core.name_clashes import clash
 
 # Endings of JavaScript and TypeScript files.
 SCRIPTS = (".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx")
-# Exceptions of a group that are told one by one.
-_MOST_CAUSES = 10
 
 
 class GraphError(Exception):
@@ -63,7 +61,7 @@ def describe(error: BaseException, spec: GraphSpec, config: Config) -> str:
     if isinstance(error, GraphError):
         return f"{spec.path}: {error}"
     told = []
-    for cause in innermost(error)[:_MOST_CAUSES]:
+    for cause in innermost(error)[:MOST_CAUSES]:
         # An exception that was made and never raised has no line of its own.
         place = place_of(cause, config) or place_of(error, config)
         message = text_of(cause).strip() or "no message"
@@ -138,7 +136,7 @@ def _dotted_name(file: Path, config: Config) -> str | None:
 
 
 def _beginning(file: Path, config: Config) -> Path | None:
-    """The directory at which imports of `file` begin: the deepest that is not inside a package, if there is one."""
+    """Return the directory at which imports of `file` begin: the deepest outside of packages. None if none holds it."""
     for places in (config.import_paths, config.graph_paths):
         above = [place for place in places if file.is_relative_to(place) and not (place / "__init__.py").exists()]
         if above:

@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.pregel import Pregel
 from pydantic import BaseModel, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticForbiddenQualifier
-from typing_extensions import get_type_hints, is_typeddict
+from typing_extensions import get_type_hints
 
 from platform_site.core.typed_dicts import readable_by_pydantic
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 JSONSchema = dict[str, Any]
 
 
-# What has been warned of already: graph and schema. Factories are described again and again.
+# (graph, sentence) of the warnings that the log has. Factories are described again and again.
 _warned: set[tuple[str, str]] = set()
 
 
@@ -38,20 +38,6 @@ def graph_schemas(graph: Pregel[Any, Any, Any, Any]) -> dict[str, JSONSchema | N
         "config_schema": context or {},
         "context_schema": context,
     }
-
-
-def context_keys(graph: Pregel[Any, Any, Any, Any]) -> set[str] | None:
-    """The keys of the graph's context schema, None without one."""
-    schema = graph.context_schema
-    if schema is None:
-        return None
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return set(schema.model_fields)
-    if dataclasses.is_dataclass(schema):
-        return {item.name for item in dataclasses.fields(schema)}
-    if is_typeddict(schema):
-        return set(schema.__required_keys__ | schema.__optional_keys__)
-    return None
 
 
 def _attempt(what: str, graph: Pregel[Any, Any, Any, Any], make: Callable[[], JSONSchema | None]) -> JSONSchema | None:

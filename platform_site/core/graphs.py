@@ -79,7 +79,6 @@ class GraphRegistry:
         self._graphs: dict[str, AnyPregel] = {}
         self._factories: dict[str, Factory] = {}
         self._allowlists: dict[str, frozenset[TypeName]] = {}
-        self._context_keys: dict[str, set[str] | None] = {}
         self._schemas: dict[str, dict[str, Any]] = {}
         self._warned: set[str] = set()
         self._done = {graph_id: threading.Event() for graph_id in self.ids}
@@ -174,11 +173,6 @@ class GraphRegistry:
         `open` adds the graph's own to the saver it is given.
         """
         return self._allowlists.get(graph_id, self._config.allowed_types)
-
-    def context_keys(self, graph_id: str) -> set[str] | None:
-        """The keys of the graph's context schema; None without one, or of a factory that was not called yet."""
-        self._known(graph_id)
-        return self._context_keys.get(graph_id)
 
     async def schemas(self, graph_id: str, config: "RunnableConfig") -> dict[str, Any]:
         """The graph's id and its five JSON schemas."""
@@ -292,25 +286,30 @@ class GraphRegistry:
             logger.warning("%s: graph %s: %s", self.spec(graph_id).path, graph_id, sentence)
 
     def _remember(self, graph_id: str, graph: "AnyPregel") -> frozenset[TypeName]:
-        from platform_site.core.graph_schemas import context_keys
-
         own = getattr(graph, "_serde_allowlist", None) or set()
         nested: set[TypeName] = set()
         for _, child in graph.get_subgraphs(recurse=True):
             nested |= getattr(child, "_serde_allowlist", None) or set()
         allowlist = frozenset(own | nested | self._config.allowed_types)
         self._allowlists[graph_id] = allowlist
-        self._context_keys[graph_id] = context_keys(graph)
         return allowlist
 
     @staticmethod
     def _copy(graph: "AnyPregel", checkpointer: Any, store: Any, allowlist: frozenset[TypeName]) -> "AnyPregel":
-        copy = graph.copy(update={"checkpointer": checkpointer, "store": store})
-        # What compiling computes and `copy` leaves behind: without it user types come back as dictionaries.
+        copy = graph_copy(graph, checkpointer=checkpointer, store=store)
         copy._serde_allowlist = set(allowlist)
-        copy._output_mapper = graph._output_mapper
-        copy._state_mapper = graph._state_mapper
         return copy
+
+
+def graph_copy(graph: "AnyPregel", **changes: Any) -> "AnyPregel":
+    """Return a copy with other attributes. It keeps what compiling has computed, which `Pregel.copy` leaves behind.
+
+    Without these attributes, types of the project would come back from checkpoints as dictionaries.
+    """
+    copy = graph.copy(update=changes)
+    for kept in ("_serde_allowlist", "_output_mapper", "_state_mapper"):
+        setattr(copy, kept, getattr(graph, kept))
+    return copy
 
 
 def _compiled(found: Any, graph_id: str) -> "AnyPregel":
@@ -324,10 +323,7 @@ def _compiled(found: Any, graph_id: str) -> "AnyPregel":
         raise _no_graph(found)
     if found.name != _UNNAMED:
         return found
-    named = found.copy(update={"name": graph_id})
-    for kept in ("_serde_allowlist", "_output_mapper", "_state_mapper"):
-        setattr(named, kept, getattr(found, kept))
-    return named
+    return graph_copy(found, name=graph_id)
 
 
 def _has_remote(graph: "AnyPregel") -> bool:

@@ -18,7 +18,7 @@ OUR_MODULES = ("platform_site", "assistants", "threads", "runs", "crons", "store
 
 
 def extend(directories: Iterable[Path]) -> None:
-    """Make the directories importable, in this order. Those that are importable already are moved to their place.
+    """Make the directories importable, in this order. Directories that are importable already move to their place.
 
     Python itself puts the working directory before everything, which may be the project's.
     """

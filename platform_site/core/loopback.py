@@ -28,7 +28,7 @@ Application = Callable[
 
 # The key of the ASGI scope under which the application finds the `Actor`. No server of the network sets it.
 ACTOR = "switchyard.actor"
-# What may wait for a slow reader, as a socket would hold it.
+# The most bytes of an answer that wait for a slow reader, as in a socket's buffer.
 BUFFER_BYTES = 256 * 1024
 # The SDK sends a key of LangSmith that it finds in the environment. It means nothing here, and runs must not see it.
 _DROPPED_HEADERS = frozenset({b"x-api-key", b"transfer-encoding"})
@@ -137,7 +137,7 @@ class _Exchange:
     # --- on the caller's loop ----------------------------------------------------------------------
 
     async def begin(self) -> Message:
-        """Start the application; its head of the answer."""
+        """Start the application and return the head of its answer."""
         # Not in the caller's context: LangGraph's variables would make of what is served a part of the caller's run.
         self._servers.call_soon_threadsafe(self._start, context=Context())
         head = await self._next()
@@ -204,7 +204,7 @@ class _Exchange:
         try:
             self._callers.call_soon_threadsafe(self._sent.put_nowait, message)
         except RuntimeError:
-            # Its loop was closed, as by the end of `asyncio.run`.
+            # The caller's loop was closed, as by the end of `asyncio.run`.
             self._leave()
             return
         self._waiting += len(message.get("body") or b"")
@@ -221,7 +221,7 @@ class _Exchange:
         self._has_room.set()
 
 
-# Tasks that nobody else holds.
+# References to running tasks: the loop itself holds tasks weakly.
 _serving: set[asyncio.Task[None]] = set()
 
 

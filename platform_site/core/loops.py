@@ -64,7 +64,7 @@ class BackgroundLoop:
 
 @cache
 def state_loop() -> BackgroundLoop:
-    """The loop for reading thread state, where no node of a run can block it."""
+    """Return the loop on which thread states are read, where no node of a run can block the reading."""
     loop = BackgroundLoop("state")
     loop.start()
     return loop
@@ -74,7 +74,7 @@ _graphs: BackgroundLoop | None = None
 
 
 def graph_loop() -> BackgroundLoop:
-    """The one loop of this process on which asynchronous code of the project is called.
+    """Return the one loop of this process on which asynchronous code of the project is called.
 
     What such code keeps in its modules (clients, pools, locks) belongs to the loop on which it was first used. The one
     loop is that of the runs; in a process that executes none it is the state loop.

@@ -114,7 +114,7 @@ def _is_inline(value: Any) -> bool:
     if cls is str:
         return "\0" not in value and (value.isascii() or _is_unicode(value))
     if cls is float:
-        # The database writes a large one without a point: it would come back as an integer.
+        # PostgreSQL writes a large float without a point, so it would come back as an integer.
         return abs(value) < 1e15
     return value is None or cls is bool or (cls is int and abs(value) < 2**63)
 

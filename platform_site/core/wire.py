@@ -38,7 +38,7 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def without_nul(text: bytes) -> bytes:
-    """JSON with U+FFFD in place of each NUL of its strings."""
+    """Return the JSON with U+FFFD in place of each NUL of its strings."""
     # Most texts have no backslash at all, which costs next to nothing to find out.
     if b"\\" not in text or _MAY_BE_NUL.search(text) is None:
         return text
@@ -46,12 +46,12 @@ def without_nul(text: bytes) -> bytes:
 
 
 def has_nul(text: bytes) -> bool:
-    """Whether a string of this JSON holds NUL, which PostgreSQL cannot keep."""
+    """Return whether a string of this JSON holds NUL, which PostgreSQL cannot keep."""
     return b"\\" in text and _NUL.search(text) is not None
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON of anything a graph may hold: the one form in which clients see it, wherever they look.
+    """Return compact UTF-8 JSON of anything a graph may hold: the one form in which clients see it, wherever they look.
 
     `core.json_forms` says what objects look like; what has no form is null. Numbers that are infinite or no numbers are
     null, integers beyond 64 bits are doubles, keys are text. Raises `RecursionError` for what is nested deeper than 254
@@ -76,7 +76,7 @@ def _in_parts(value: Any) -> bytes:
 
 
 def _key(key: Any) -> str:
-    """A key as text: its JSON, strings without quotes. Keys that have no JSON must not all become one."""
+    """Return a key as text: its JSON, strings without quotes. Keys that have no JSON must not all become one."""
     if isinstance(key, int) and not isinstance(key, bool):
         return str(int(key))
     text = encode(key)

@@ -22,6 +22,6 @@ def caller_of(claim: Claim) -> Principal:
         identity=identity,
         display_name=(user or {}).get("display_name") or "",
         permissions=tuple(configurable.get("langgraph_auth_permissions") or ()),
-        # The graph is given the stored object.
+        # A copy, because the graph is given the stored object and may change it.
         user=deepcopy(user),
     )

@@ -133,7 +133,7 @@ class Engine:
         if self._peers is not None:
             # The next runs of threads whose run has just ended here.
             self._peers.offer(None)
-        # Requests still come in.
+        # Requests that still come in may call code of the project, and the loop of the runs is over.
         call_graphs_on(None)
         await close_storage()
 
@@ -290,7 +290,7 @@ class Engine:
         self._room_again()
 
     def _slot_lent(self) -> None:
-        # Only who was full has left something waiting.
+        # A run may wait for a slot only if every slot was taken.
         if self._started and not self._draining and self._taken >= self.capacity - 1:
             self._loop.loop.call_soon_threadsafe(self._room_again)
 

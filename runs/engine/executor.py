@@ -28,9 +28,8 @@ from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, check
 from platform_site.core.database import in_db, storable
 from platform_site.core.error_texts import full_text, run_error
 from platform_site.core.events import event_log
-from platform_site.core.graph_context import node_context
+from platform_site.core.graph_context import context_keys, node_context
 from platform_site.core.graph_output import INTERRUPT, Output, questions_of
-from platform_site.core.graph_schemas import context_keys
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
@@ -133,7 +132,7 @@ class Attempt:
         )
 
     def _actor(self) -> Actor:
-        """For whom the SDK acts inside the graph."""
+        """Return for whom the SDK acts inside the graph."""
         claim = self.claim
         principal = caller_of(claim)
         return Actor(principal, thread_id=claim.thread_id, run_id=claim.run_id, waiting=self.slot.waiting)
@@ -323,7 +322,7 @@ class Attempt:
         ) as graph:
             self._context = node_context(graph.context_schema, given)
             self._encoder.output = Output.of(graph)
-            known = without_mirror(config, claim.kwargs, context_keys(graph))
+            known = without_mirror(config, claim.kwargs, context_keys(graph.context_schema))
             yield graph, confirmed(graph, known, scope)
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
@@ -377,7 +376,7 @@ class Attempt:
         if isinstance(error, ValueNotStorable):
             error.returned_by(self._recorder.node_of(error.task_id))
         shown, text, told = run_error(error), full_text(error), told_losses(error, self._losses)
-        # All of it: clients may have been told no more than the exception's class.
+        # The whole text, because clients may have been told no more than the exception's class.
         logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
         return Ending(
             RunStatus.ERROR,

@@ -16,7 +16,7 @@ from django.conf import settings
 from platform_site.core.errors import TooManyRequests
 from runs.engine.threads import Work
 
-# So many runs may wait for others where CONCURRENCY is smaller.
+# The smallest bound on runs that wait for others, also if CONCURRENCY is smaller.
 LEAST = 100
 TOO_MANY = (
     "{} runs of this process wait for other runs, as many as may (CONCURRENCY, and at least {}). Does a graph start "
@@ -34,7 +34,7 @@ class Lending:
         self.lent = 0
 
     def lend(self) -> None:
-        """Raise `TooManyRequests` if as many slots are lent as may be."""
+        """Count one more lent slot. Raises `TooManyRequests` if as many slots are lent as may be."""
         most = max(settings.CONCURRENCY, LEAST)
         with self._lock:
             if self.lent >= most:
@@ -62,7 +62,7 @@ class LentSlot:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Lend the slot for the block; blocks of one attempt may overlap. Raise `TooManyRequests`."""
+        """Lend the slot for the block; blocks of one attempt may overlap. Raises `TooManyRequests` as `lend` does."""
         with self._lock:
             if self._waits == 0 and not self._is_over:
                 self._lending.lend()

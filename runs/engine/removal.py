@@ -31,7 +31,7 @@ from runs.webhooks.services import deliveries_settled
 from threads.head import Head, head_of, thread_mirror
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_for_state
-from threads.state import snapshot_of
+from threads.state import head_of_thread
 
 logger = logging.getLogger("switchyard.runs")
 
@@ -55,12 +55,12 @@ async def remove_run(workspace_id: int, thread_id: UUID, run_id: UUID) -> None:
         # Deleted meanwhile, and the run with it.
         return
     try:
-        snapshot = await state_loop().run(snapshot_of(thread))
+        head = await state_loop().run(head_of_thread(thread))
     except Exception:
         # Its graph may be broken, or gone.
         logger.exception("the state of thread %s after the delete of run %s cannot be read", thread_id, run_id)
-        snapshot = None
-    await in_db(_removed, thread_id, run_id, head_of(snapshot) if snapshot is not None else None)
+        head = None
+    await in_db(_removed, thread_id, run_id, head_of(head.snapshot, head.output) if head is not None else None)
 
 
 def _removed(thread_id: UUID, run_id: UUID, head: Head | None) -> None:

@@ -73,7 +73,7 @@ def _run_context(request: PageRequest, run: Run) -> dict[str, Any]:
     attempts = browse.attempts_of(run)
     spans, more = browse.spans_of(run)
     live = run.status not in FINISHED or run.lease_owner is not None
-    # Why a graph could not be loaded is for admins, as everywhere: it may hold connection strings and keys.
+    # Only admins see why a graph could not be loaded: the reason may hold connection strings and keys.
     is_told = run.error_class != BrokenGraph.__name__ or request.principal.role is Role.ADMIN
     found = frames(run.error_traceback) if is_told else []
     waits: bool = run.waits  # type: ignore[attr-defined]

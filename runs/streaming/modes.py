@@ -76,7 +76,7 @@ class EventEncoder:
             self._questions += chunk[INTERRUPT]
             chunk, encoded = {key: value for key, value in chunk.items() if key != INTERRUPT}, None
         elif encoded is not None and "events" in self._asked and self.output.keys is not None:
-            # These are whole.
+            # The stream has shown the whole state, and the outcome shows the output only.
             encoded = None
         self.has_values, self._values = True, chunk
         self._encoded_values = None if encoded is None else keep(encoded)

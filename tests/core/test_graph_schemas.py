@@ -82,11 +82,6 @@ async def test_deeper_subgraphs_are_listed_when_asked_for() -> None:
     }
 
 
-async def test_context_keys_are_those_of_the_context_schema(graphs: GraphRegistry) -> None:
-    assert graphs.context_keys("ctx") == {"tone", "level"}
-    assert graphs.context_keys("echo") is None
-
-
 STATES = """
     from dataclasses import dataclass
     from typing import Annotated, Literal, Optional, TypedDict
@@ -159,9 +154,7 @@ async def test_a_schema_without_a_json_form_is_null(states: GraphRegistry) -> No
 
 
 async def test_the_graph_of_a_factory_is_made_to_be_described(states: GraphRegistry) -> None:
-    assert states.context_keys("made") is None
     assert (await states.schemas("made", {}))["context_schema"]["title"] == "Data"
-    assert states.context_keys("made") == {"number"}
     assert [node["id"] for node in (await states.drawing("made", {}))["nodes"]] == ["__start__", "node", "__end__"]
 
 

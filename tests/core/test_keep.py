@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from platform_site.core.events import Event
+from platform_site.core.graph_output import Output
 from platform_site.core.memory_events import MemoryEventLog
 from platform_site.core.redis_scripts import CLOSE
 from platform_site.core.redis_writer import Lines, RedisWriter
@@ -98,6 +99,6 @@ def test_mirror_of_a_head() -> None:
     from threads.head import head_of
 
     def head(number: int) -> Head:
-        return head_of(StateSnapshot({"n": number}, (), {}, None, "now", None, (), ()))
+        return head_of(StateSnapshot({"n": number}, (), {}, None, "now", None, (), ()), Output())
 
     assert each(head) < SMALL

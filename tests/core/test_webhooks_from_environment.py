@@ -16,7 +16,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> It
     monkeypatch.setattr(config_module, "_current", None)
     (tmp_path / "a.py").write_text("")
     settings.LANGGRAPH_CONFIG = str(write(tmp_path, graphs={"a": "./a.py:graph"}, webhooks={"headers": {"X": "file"}}))
-    settings.RUN_DEFAULTS = ""
+    settings.ASSISTANT_CONFIGS = ""
     with clean_imports(tmp_path):
         yield settings
 

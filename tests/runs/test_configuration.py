@@ -4,10 +4,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel, Field
 
 from platform_site.access.principal import Principal
 from platform_site.core.errors import BadRequest, Unprocessable
-from runs.configuration import Configured, RunPlan, plan_run
+from platform_site.core.graph_context import context_keys
+from runs.configuration import Configured, RunPlan, plan_run, without_mirror
 from runs.engine.attempt import attempt_config
 from runs.engine.queue import Claim
 from runs.schemas import RunCreate
@@ -131,6 +133,15 @@ def test_context_goes_before_the_assistants_key_by_key() -> None:
 def test_context_alone_stands_for_configurable_too_and_the_reverse() -> None:
     assert configurable(plan({"context": {"a": 1}})) == {"a": 1}
     assert plan({"config": {"configurable": {"a": 1}}}).kwargs["context"] == {"a": 1}
+
+
+def test_a_mirrored_key_stays_under_the_name_that_the_context_schema_takes() -> None:
+    class Schema(BaseModel):
+        user: str = Field(alias="userId")
+
+    given = {"userId": "ada", "user": "bob", "other": 1}
+    kept = without_mirror({"configurable": given}, {"mirrored": sorted(given)}, context_keys(Schema))
+    assert kept == {"configurable": {"userId": "ada"}}
 
 
 def test_both_are_refused() -> None:

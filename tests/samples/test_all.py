@@ -41,4 +41,4 @@ async def test_they_have_schemas_and_drawings() -> None:
         assert schemas["output_schema"]
         assert schemas["state_schema"]
         assert len((await registry.drawing(graph_id, {}, True))["nodes"]) > 2
-    assert registry.context_keys("slow") == {"steps", "delay"}
+    assert (await registry.schemas("slow", {}))["context_schema"]["properties"].keys() == {"steps", "delay"}

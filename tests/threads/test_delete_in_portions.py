@@ -24,7 +24,7 @@ from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread, ThreadTombstone
 from threads.selectors import thread_for_state
-from threads.state import snapshot_of
+from threads.state import head_of_thread
 
 RUNS = 30
 PORTION = 20
@@ -227,9 +227,9 @@ async def test_a_portion_costs_the_same_statements_however_large_the_thread(
 
 async def test_a_change_of_state_that_comes_too_late_is_not_found(api: ApiClient, principal: Principal) -> None:
     run = await large_thread(principal)
-    snapshot = await state_loop().run(snapshot_of(await in_db(thread_for_state, principal, run.thread_id)))
-    assert snapshot is not None
-    head = head_of(snapshot)
+    read = await state_loop().run(head_of_thread(await in_db(thread_for_state, principal, run.thread_id)))
+    assert read is not None
+    head = head_of(read.snapshot, read.output)
     async with editing(principal.workspace_id, run.thread_id) as edit:
         await api.delete(f"/threads/{run.thread_id}")
         with pytest.raises(NotFound):

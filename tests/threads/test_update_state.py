@@ -1,7 +1,7 @@
 """POST /threads/{thread_id}/state"""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -138,3 +138,15 @@ async def test_unknown_thread(api: ApiClient) -> None:
 async def test_unknown_subgraph(api: ApiClient, run: Run, namespace: str) -> None:
     answer = await update(api, run.thread_id, values={}, checkpoint={"checkpoint_ns": namespace})
     assert answer.status_code == 400, answer.text
+
+
+async def test_what_the_graph_keeps_to_itself_stays_out_of_answers_before_any_run_has_ended(
+    api: ApiClient, principal: Principal
+) -> None:
+    thread_id = (await api.post("/threads", json={"metadata": {"graph_id": "noting"}})).json()["thread_id"]
+    changed = await update(api, thread_id, values={"log": ["by hand"], "note": "secret"}, as_node="note")
+    assert changed.status_code == 200, changed.text
+    run = await in_db(create, principal, "noting", UUID(thread_id))
+    assert (await api.post(f"/threads/{thread_id}/runs/{run.run_id}/cancel")).status_code == 202
+    assert (await api.get(f"/threads/{thread_id}/runs/{run.run_id}/join")).json() == {"log": ["by hand"]}
+    assert (await api.get(f"/threads/{thread_id}")).json()["values"]["note"] == "secret"

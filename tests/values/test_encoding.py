@@ -20,6 +20,16 @@ from tests.values.test_values import strict
 
 # Each makes orjson refuse the whole.
 ODD: list[Any] = [{(1, 2): 0}, 2**70, "\ud800", {b"k": 1}]
+# What a model's own `model_dump` makes of a value in it, before `encode` sees the value.
+DUMPED: dict[str, Any] = {
+    "fraction": "1/4",
+    "namedtuple": [1, [2]],
+    "NamedTuple": [1, 2.5],
+    "list of NamedTuple": [[1, 2]],
+    "key namedtuple": {"[1,2]": "a"},
+    "dataclass with a private field": {"name": "n", "_token": "t"},
+    "odd key beside a dataclass": {"[1]": 0, "d": {"name": "n", "_token": "hidden"}},
+}
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
@@ -40,6 +50,7 @@ def test_value_in_a_model_beside_an_odd_one(row: Row) -> None:
         odd: Any
 
     shown = orjson.loads(encode(Holder.model_construct(value=row.make(), odd=ODD)))
+    assert strict(shown["value"]) == strict(DUMPED.get(row.name, row.shown))
     assert shown["odd"] == [{"[1,2]": 0}, 1.1805916207174113e21, "?", {"aw==": 1}]
 
 

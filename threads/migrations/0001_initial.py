@@ -33,7 +33,6 @@ class Migration(migrations.Migration):
                 ('metadata', platform_site.core.database.JSONField(blank=True, default=dict)),
                 ('config', platform_site.core.database.JSONField(blank=True, default=dict)),
                 ('values', platform_site.core.database.JSONField(blank=True, null=True)),
-                ('output_keys', platform_site.core.database.JSONField(blank=True, null=True)),
                 ('interrupts', platform_site.core.database.JSONField(blank=True, help_text='Task id to its open interrupts; null before any run.', null=True)),
                 ('error', platform_site.core.database.JSONField(blank=True, null=True)),
                 ('ephemeral', models.BooleanField(default=False)),

@@ -1,4 +1,4 @@
-"""A thread keeps the configuration of its last run: its state is read with it."""
+"""A thread keeps two facts of its last run: the configuration, and the keys of its values that clients see."""
 
 from django.db import migrations
 
@@ -8,4 +8,7 @@ from platform_site.core.database import JSONField
 class Migration(migrations.Migration):
     dependencies = [("threads", "0008_deleted")]
 
-    operations = [migrations.AddField("thread", "run_config", JSONField(blank=True, null=True))]
+    operations = [
+        migrations.AddField("thread", "run_config", JSONField(blank=True, null=True)),
+        migrations.AddField("thread", "output_keys", JSONField(blank=True, null=True)),
+    ]

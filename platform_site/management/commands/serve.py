@@ -186,12 +186,12 @@ def _headline(used: Config, graphs: GraphRegistry) -> str:
     if set(graphs.failures) != set(graphs.ids):
         return "Switchyard is ready."
     if all(spec.file and spec.file.suffix in SCRIPTS for spec in used.graphs.values()):
-        return "Switchyard is running, but it serves Python graphs only: all of this project are JavaScript."
+        return "Switchyard is running, but it serves Python graphs only, and this project has none."
     return "Switchyard is running, but none of its graphs can be served."
 
 
 def about_graphs(graphs: GraphRegistry) -> list[str]:
-    """The graphs that can be used, then a line for each that is broken: the reason with file and line."""
+    """Return a line with the graphs that can be used, then one for each broken graph: the reason with file and line."""
     failures = dict(graphs.failures)
     served = []
     for graph_id in graphs.ids:

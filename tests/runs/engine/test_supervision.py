@@ -197,8 +197,8 @@ async def write_checkpoint(principal: Principal, thread: Thread) -> None:
     found = await in_db(thread_for_state, principal, thread.pk)
     lease = EditLease(thread.pk, "somebody")
     await in_db(Thread.objects.filter(pk=thread.pk).update, editor=lease.lease_owner)
-    _, snapshot = await state_update(lease, found, None, {"log": ["left behind"]}, None)
-    await in_db(thread_state_changed, lease, head_of(snapshot))
+    _, head = await state_update(lease, found, None, {"log": ["left behind"]}, None)
+    await in_db(thread_state_changed, lease, head_of(head.snapshot, head.output))
 
 
 async def test_hidden_thread_without_a_run_is_deleted_with_its_checkpoints(principal: Principal) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def _held(value: Any) -> str:
     if isinstance(value, Enum):
         return value.name or repr(value)
     if isinstance(value, (str, bytes, bytearray, int, float)):
-        return repr(value)[:_MORE]
+        text = repr(value)
+        # A long text is told by its beginning and a checksum: an assertion shows it.
+        return text if len(text) <= _MORE else f"{text[:_MORE]}... {crc32(text.encode('utf-8', 'replace'))}"
     if isinstance(value, BaseException):
         return ", ".join(map(told, value.args))
     if hasattr(value, "to_dict") and hasattr(value, "dtypes"):
