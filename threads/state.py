@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
@@ -24,6 +25,7 @@ from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
+from platform_site.core.wire import encode
 from threads.lenient import lenient
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef
@@ -292,7 +294,7 @@ def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
     checkpoint = _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {
-        "values": snapshot.values,
+        "values": _part(snapshot.values),
         "next": snapshot.next,
         "tasks": [_task_wire(task) for task in snapshot.tasks],
         "metadata": _metadata(snapshot),
@@ -322,7 +324,7 @@ def _task_wire(task: PregelTask) -> dict[str, Any]:
         "interrupts": [interrupt_wire(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested is None or isinstance(nested, StateSnapshot) else _checkpoint(nested),
         "state": state_wire(nested) if isinstance(nested, StateSnapshot) else None,
-        "result": task.result,
+        "result": _part(task.result),
     }
 
 
@@ -335,7 +337,12 @@ def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
 
 def interrupt_wire(interrupt: Interrupt) -> dict[str, Any]:
     """An open interrupt as threads and states show it."""
-    return {"id": interrupt.id, "value": interrupt.value}
+    return {"id": interrupt.id, "value": _part(interrupt.value)}
+
+
+def _part(value: Any) -> orjson.Fragment:
+    """Encode a part for itself: what is as deep as JSON may be can be read in whatever it is a part of."""
+    return orjson.Fragment(encode(value))
 
 
 def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:

@@ -138,3 +138,15 @@ async def test_unknown_thread(api: ApiClient) -> None:
 async def test_unknown_subgraph(api: ApiClient, run: Run, namespace: str) -> None:
     answer = await update(api, run.thread_id, values={}, checkpoint={"checkpoint_ns": namespace})
     assert answer.status_code == 400, answer.text
+
+
+async def test_state_as_deep_as_it_may_be_can_be_read(api: ApiClient, run: Run) -> None:
+    deep: Any = 1
+    for _ in range(252):
+        deep = [deep]
+    answer = await update(api, run.thread_id, values={"log": [deep]}, as_node="two")
+    assert answer.status_code == 200
+    state = await api.get(f"/threads/{run.thread_id}/state")
+    assert (state.status_code, state.json()["values"]["log"][-1]) == (200, deep)
+    assert (await api.get(f"/threads/{run.thread_id}/history")).status_code == 200
+    assert (await thread_of(run)).values["log"][-1] == deep

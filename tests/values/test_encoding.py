@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 
 import orjson
 import pytest
-from pydantic import BaseModel, field_serializer
+from pydantic import BaseModel, Field, field_serializer, model_serializer
 
 from platform_site.core.wire import encode
 from tests.live import ROOT
@@ -112,3 +112,54 @@ def test_sets_have_one_order_in_every_process() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(shown) == 1
+
+
+def test_sets_in_sets_take_no_longer_with_each_level_than_the_last() -> None:
+    """Each level encoded twice would be 2 ** 60 encodings."""
+    value: Any = frozenset({1})
+    for _ in range(60):
+        value = frozenset({value})
+    assert encode(value) == b"[" * 61 + b"1" + b"]" * 61
+
+
+def test_sets_that_are_too_deep_are_an_error() -> None:
+    value: Any = frozenset({1})
+    for _ in range(900):
+        value = frozenset({value})
+    with pytest.raises(RecursionError):
+        encode(value)
+
+
+def test_integer_key_of_any_length_has_a_text() -> None:
+    assert orjson.loads(encode({10**400: 1, 2**20_000: 2})) == {str(10**400): 1, hex(2**20_000): 2}
+
+
+class Half(BaseModel):
+    """One field fails; another is masked, a third is never shown."""
+
+    bad: int = 1
+    masked: str = "secret"
+    hidden: str = Field(default="secret", exclude=True)
+
+    @field_serializer("bad")
+    def refuse(self, bad: int) -> str:
+        raise ValueError("no")
+
+    @field_serializer("masked")
+    def mask(self, masked: str) -> str:
+        return "***"
+
+
+def test_model_whose_method_fails_keeps_its_secrets() -> None:
+    assert encode(Half()) == b'{"bad":1,"masked":"***"}'
+
+
+def test_model_whose_own_form_fails_is_not_shown_without_it() -> None:
+    class Refusing(BaseModel):
+        password: str = "secret"
+
+        @model_serializer
+        def refuse(self) -> dict[str, str]:
+            raise ValueError("no")
+
+    assert encode(Refusing()) == b"null"
