@@ -19,6 +19,7 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import encode_shown, json_contains, needle_text
+from platform_site.core.error_texts import repr_of, text_of
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
@@ -145,7 +146,7 @@ async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = Fal
         settled = await settled_config(graph, thread_id) if is_the_graphs(error) else None
         if settled is None:
             raise
-        logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, error)
+        logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, text_of(error))
         return HeadState(await graph.aget_state(settled), settled, refuses_writes=True)
 
 
@@ -320,7 +321,7 @@ def _task_wire(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else task.error if isinstance(task.error, str) else repr(task.error),
+        "error": None if task.error is None else task.error if isinstance(task.error, str) else repr_of(task.error),
         "interrupts": [interrupt_wire(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested is None or isinstance(nested, StateSnapshot) else _checkpoint(nested),
         "state": state_wire(nested) if isinstance(nested, StateSnapshot) else None,

@@ -205,6 +205,8 @@ def _form_of_library(kind: type) -> Form | None:
     if (pd := sys.modules.get("pandas")) is not None:
         if issubclass(kind, pd.DataFrame):
             return lambda value: value.to_dict("records")
+        if issubclass(kind, pd.RangeIndex):
+            return lambda value: range(value.start, value.stop, value.step)
         if issubclass(kind, (pd.Interval, pd.Period)):
             return str
     return None

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import orjson
+import pandas as pd
 import pytest
 from pydantic import BaseModel, Field, field_serializer, model_serializer
 
@@ -92,6 +93,8 @@ def test_object_that_answers_to_every_name_has_no_form() -> None:
 
 def test_long_range_does_not_fill_the_memory() -> None:
     assert encode(range(10**15)) == b'"range(0, 1000000000000000)"'
+    assert encode(pd.RangeIndex(10**15)) == b'"range(0, 1000000000000000)"'
+    assert encode(pd.RangeIndex(3)) == b"[0,1,2]"
 
 
 def test_keys_without_a_form_stay_apart() -> None:
