@@ -82,6 +82,8 @@ async def _require_an_end(actor: Actor | None, path: str, body: bytes) -> None:
 
 
 def _is_queued(actor: Actor, run_id: UUID | None) -> bool:
+    if run_id is None or actor.thread_id is None:
+        return False
     own = Run.objects.filter(thread_id=actor.thread_id, thread__workspace_id=actor.principal.workspace_id)
     return own.filter(run_id=run_id, status=RunStatus.PENDING).exists()
 

@@ -295,7 +295,7 @@ def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
     checkpoint = _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {
-        "values": _part(snapshot.values),
+        "values": _values(snapshot.values),
         "next": snapshot.next,
         "tasks": [_task_wire(task) for task in snapshot.tasks],
         "metadata": _metadata(snapshot),
@@ -344,6 +344,11 @@ def interrupt_wire(interrupt: Interrupt) -> dict[str, Any]:
 def _part(value: Any) -> orjson.Fragment:
     """Encode a part for itself: what is as deep as JSON may be can be read in whatever it is a part of."""
     return orjson.Fragment(encode(value))
+
+
+def _values(values: Any) -> Any:
+    """Return the values with each key encoded for itself: a request may select keys."""
+    return {key: _part(value) for key, value in values.items()} if isinstance(values, dict) else _part(values)
 
 
 def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:

@@ -149,4 +149,6 @@ async def test_state_as_deep_as_it_may_be_can_be_read(api: ApiClient, run: Run) 
     state = await api.get(f"/threads/{run.thread_id}/state")
     assert (state.status_code, state.json()["values"]["log"][-1]) == (200, deep)
     assert (await api.get(f"/threads/{run.thread_id}/history")).status_code == 200
+    selected = await api.get(f"/threads/{run.thread_id}/state?select=values.log")
+    assert selected.json()["values"] == state.json()["values"]
     assert (await thread_of(run)).values["log"][-1] == deep
