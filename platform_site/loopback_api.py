@@ -6,6 +6,7 @@ way, and nothing that a request contains takes part in that.
 
 import re
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -18,10 +19,12 @@ from platform_site.access.principal import Principal
 from platform_site.core.acting import Actor
 from platform_site.core.config import config
 from platform_site.core.cors import OriginPolicy
+from platform_site.core.database import read_db
 from platform_site.core.errors import ApiError, Conflict, Forbidden
 from platform_site.core.handler import ApiHandler, ApiRequest, Receive, Send, error_response
 from platform_site.core.ids import parse_uuid
 from platform_site.core.loopback import ACTOR
+from runs.models import Run, RunStatus
 
 OUTSIDE = (
     "This request of the SDK was made outside of any run (while a module was imported, in a thread that a node did "
@@ -36,7 +39,7 @@ OWN_THREAD = (
 # Operations that answer when a run has ended.
 _WAITS = re.compile(r"/(wait|join|stream)$")
 _CREATES_AND_WAITS = re.compile(r"/threads/([^/]+)/runs/(?:wait|stream)")
-_JOINS = re.compile(r"/threads/[^/]+/runs/([^/]+)/join")
+_JOINS = re.compile(r"/threads/([^/]+)/runs/([^/]+)/join")
 
 
 class LoopbackHandler(ApiHandler):
@@ -61,19 +64,28 @@ class LoopbackHandler(ApiHandler):
 
     async def _read_body(self, request: ApiRequest, receive: Receive, is_public: bool) -> bytes:
         body = await super()._read_body(request, receive, is_public)
-        _require_an_end(request.scope[ACTOR], str(request.path), body)
+        await _require_an_end(request.scope[ACTOR], str(request.path), body)
         return body
 
 
-def _require_an_end(actor: Actor | None, path: str, body: bytes) -> None:
+async def _require_an_end(actor: Actor | None, path: str, body: bytes) -> None:
     """Raise `Conflict` for a request of a run that is answered after the end of this run only."""
     if actor is None or actor.run_id is None:
         return
     joined, created = _JOINS.fullmatch(path), _CREATES_AND_WAITS.fullmatch(path)
-    if joined and parse_uuid(joined[1]) == actor.run_id:
+    if joined and parse_uuid(joined[2]) == actor.run_id:
         raise Conflict(OWN_RUN)
+    if joined and parse_uuid(joined[1]) == actor.thread_id and await read_db(_is_queued, actor, parse_uuid(joined[2])):
+        raise Conflict(OWN_THREAD)
     if created and parse_uuid(created[1]) == actor.thread_id and _strategy(body) == "enqueue":
         raise Conflict(OWN_THREAD)
+
+
+def _is_queued(actor: Actor, run_id: UUID | None) -> bool:
+    if run_id is None or actor.thread_id is None:
+        return False
+    own = Run.objects.filter(thread_id=actor.thread_id, thread__workspace_id=actor.principal.workspace_id)
+    return own.filter(run_id=run_id, status=RunStatus.PENDING).exists()
 
 
 def _strategy(body: bytes) -> Any:

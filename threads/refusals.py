@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from django.db import Error as DatabaseError
 
 from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost
-from platform_site.core.error_texts import error_body
+from platform_site.core.error_texts import error_body, repr_of, text_of
 from platform_site.core.errors import ApiError, BadRequest
 from platform_site.core.graph_loading import GraphError
 from platform_site.core.scope import OutOfScope
@@ -38,11 +38,11 @@ def refusals(what: str = "") -> Iterator[None]:
         if not is_the_graphs(error):
             raise
         if not what and _is_sentence(error):
-            logger.info("a graph refused its state: %s", error)
-            raise BadRequest(str(error)) from error
+            logger.info("a graph refused its state: %s", text_of(error))
+            raise BadRequest(text_of(error)) from error
         what = what or "The graph refuses this"
         # The place in the project's code matters as well.
-        logger.warning("%s: %r", what, error, exc_info=error)
+        logger.warning("%s: %s", what, repr_of(error), exc_info=error)
         raise BadRequest(f"{what}: {_reason(error)}") from error
 
 

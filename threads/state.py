@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
@@ -18,6 +19,7 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from platform_site.core.acting import Actor, acting_for
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import encode_shown, json_contains, needle_text
+from platform_site.core.error_texts import repr_of, text_of
 from platform_site.core.errors import BadRequest
 from platform_site.core.graph_output import Output
 from platform_site.core.graphs import registry
@@ -25,6 +27,7 @@ from platform_site.core.ids import parse_uuid
 from platform_site.core.paging import Answer
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
+from platform_site.core.wire import encode
 from threads.lenient import lenient
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef
@@ -146,7 +149,7 @@ async def head_state(graph: AnyPregel, thread_id: UUID, *, subgraphs: bool = Fal
         settled = await settled_config(graph, thread_id) if is_the_graphs(error) else None
         if settled is None:
             raise
-        logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, error)
+        logger.info("thread %s: its graph refuses what was written last (%s)", thread_id, text_of(error))
         return HeadState(await graph.aget_state(settled), settled, Output.of(graph), refuses_writes=True)
 
 
@@ -289,7 +292,7 @@ def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
     checkpoint = _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {
-        "values": snapshot.values,
+        "values": _values(snapshot.values),
         "next": snapshot.next,
         "tasks": [_task_wire(task) for task in snapshot.tasks],
         "metadata": _metadata(snapshot),
@@ -315,11 +318,11 @@ def _task_wire(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else task.error if isinstance(task.error, str) else repr(task.error),
+        "error": None if task.error is None else task.error if isinstance(task.error, str) else repr_of(task.error),
         "interrupts": [interrupt_wire(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested is None or isinstance(nested, StateSnapshot) else _checkpoint(nested),
         "state": state_wire(nested) if isinstance(nested, StateSnapshot) else None,
-        "result": task.result,
+        "result": _part(task.result),
     }
 
 
@@ -332,7 +335,17 @@ def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
 
 def interrupt_wire(interrupt: Interrupt) -> dict[str, Any]:
     """An open interrupt as threads and states show it."""
-    return {"id": interrupt.id, "value": interrupt.value}
+    return {"id": interrupt.id, "value": _part(interrupt.value)}
+
+
+def _part(value: Any) -> orjson.Fragment:
+    """Encode a part for itself: what is as deep as JSON may be can be read in whatever it is a part of."""
+    return orjson.Fragment(encode(value))
+
+
+def _values(values: Any) -> Any:
+    """Return the values with each key encoded for itself: a request may select keys."""
+    return {key: _part(value) for key, value in values.items()} if isinstance(values, dict) else _part(values)
 
 
 def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:

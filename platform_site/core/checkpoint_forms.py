@@ -30,6 +30,7 @@ from pydantic import BaseModel
 
 from platform_site.core.checkpoint_tables import table_form
 from platform_site.core.checkpoint_types import kind_of
+from platform_site.core.error_texts import repr_of
 
 if TYPE_CHECKING:
     from platform_site.core.checkpoint_packing import Packer
@@ -314,7 +315,7 @@ _FORMS: list[tuple[type | tuple[type, ...], Form]] = [
     (array, _several("array", "array", lambda value: [value.typecode, value.tolist()])),
     (memoryview, lambda packer, value: value.tobytes()),
     (type(...), lambda packer, value: packer.ext(SINGLE_ARGUMENT, "builtins", "Ellipsis", None)),
-    (BaseException, lambda packer, value: repr(value)),
+    (BaseException, lambda packer, value: repr_of(value)),
     (int, _integer),
     # Not `str(value)`, which may call what the subclass overrides.
     (str, lambda packer, value: str.__str__(value)),

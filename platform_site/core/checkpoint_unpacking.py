@@ -76,6 +76,9 @@ class Unpacker:
         if not isinstance(parts, list) or len(parts) < 3:
             return parts
         module, name, value = parts[:3]
+        if not isinstance(module, str) or not isinstance(name, str):
+            # Not of a serializer's making.
+            return parts
         plain = _PLAIN.get((module, name))
         if plain is None and module in URL_MODULES and name.endswith(("Url", "Dsn")):
             plain = _safe(module, name)
@@ -139,7 +142,13 @@ class Unpacker:
         if not self.types.rules.pickles:
             self.degraded.append(Degraded("pickle", "object", "pickles are not read"))
             return None
-        return pickle.loads(data)
+        try:
+            return pickle.loads(data)
+        except Exception as error:
+            # Its class may be gone since: that must not make the thread unreadable.
+            reason = f"it could not be rebuilt ({type(error).__name__}: {error})"
+            self.degraded.append(Degraded("pickle", "object", reason))
+            return None
 
 
 def _facts(code: int, parts: list[Any]) -> dict[str, Any] | None:

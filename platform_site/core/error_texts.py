@@ -39,9 +39,14 @@ def run_error(error: BaseException) -> dict[str, str]:
 
 def innermost(error: BaseException) -> list[BaseException]:
     """Return the exceptions in an exception group, however deep the groups are nested; else the exception itself."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for inner in error.exceptions for leaf in innermost(inner)]
+    leaves, waiting = [], [error]
+    while waiting:
+        next_one = waiting.pop()
+        if isinstance(next_one, BaseExceptionGroup):
+            waiting.extend(reversed(next_one.exceptions))
+        else:
+            leaves.append(next_one)
+    return leaves
 
 
 def text_of(error: BaseException) -> str:
@@ -50,6 +55,14 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as failure:
         return f"The text of this exception cannot be made: its __str__ raised {type(failure).__name__}"
+
+
+def repr_of(error: BaseException) -> str:
+    """Return the exception as code, or its class and text if its `__repr__` fails."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"{type(error).__name__}({text_of(error)!r})"
 
 
 def full_text(error: BaseException) -> str:

@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
     """Return the JSON form of an object, or None where it has none.
 
     An object whose own method fails is named in the log: it must not make a thread unreadable. A Pydantic model whose
-    `model_dump` fails is shown by its bare fields, another object as null. Only `RecursionError` and `MemoryError` are
+    `model_dump` fails is shown field by field, another object as null. Only `RecursionError` and `MemoryError` are
     passed on.
     """
     kind = type(value)
@@ -49,7 +49,28 @@ def plain(value: Any) -> Any:
         raise
     except Exception as error:
         _tell_once(kind, error)
-        return dict(vars(value)) if issubclass(kind, BaseModel) else None
+        return _by_fields(value) if issubclass(kind, BaseModel) else None
+
+
+def _by_fields(value: BaseModel) -> dict[str, Any] | None:
+    """Return the fields one by one: in the form that the class gives them, and bare where that form fails.
+
+    Null where the class gives the model as a whole a form: it may be there to hide a field.
+    """
+    kind = type(value)
+    if kind.__pydantic_decorators__.model_serializers:
+        return None
+    shown = dict(value.__pydantic_extra__ or {})
+    for name, field in kind.model_fields.items():
+        if field.exclude or name not in value.__dict__:
+            continue
+        try:
+            shown |= value.model_dump(include={name}, exclude=set(shown) - {name})
+        except (RecursionError, MemoryError):
+            raise
+        except Exception:
+            shown[name] = value.__dict__[name]
+    return shown
 
 
 _told: set[type] = set()
@@ -144,7 +165,8 @@ def _set(value: set[Any] | frozenset[Any]) -> list[Any]:
         return sorted(value)
     from platform_site.core.wire import encode
 
-    return sorted(value, key=encode)
+    # Each is encoded once: encoded again for the answer, sets in sets would take twice as long with each level.
+    return [orjson.Fragment(text) for text in sorted(map(encode, value))]
 
 
 def _dataclass(value: Any) -> dict[str, Any]:
@@ -183,6 +205,8 @@ def _form_of_library(kind: type) -> Form | None:
     if (pd := sys.modules.get("pandas")) is not None:
         if issubclass(kind, pd.DataFrame):
             return lambda value: value.to_dict("records")
+        if issubclass(kind, pd.RangeIndex):
+            return lambda value: range(value.start, value.stop, value.step)
         if issubclass(kind, (pd.Interval, pd.Period)):
             return str
     return None

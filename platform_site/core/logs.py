@@ -63,7 +63,14 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:
-        return f"{record.msg!r} {record.args!r}"
+        return f"{record.msg!r} {_repr(record.args)}"
+
+
+def _repr(arguments: object) -> str:
+    try:
+        return repr(arguments)
+    except Exception as error:
+        return f"with arguments whose repr fails: {type(error).__name__}"
 
 
 def identify(*, role: str, worker: str = "") -> None:

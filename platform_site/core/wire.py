@@ -32,6 +32,8 @@ def _default(value: Any) -> Any:
 
 # Not numpy's kinds: orjson shows dates that are none (NaT) as 1970.
 _OPTIONS = orjson.OPT_NON_STR_KEYS
+# Bits of an integer key that is shown in decimal.
+_LONGEST_KEY = 10_000
 # A NUL in a JSON text, which is written as an escape. An even number of backslashes before it belongs to others.
 _MAY_BE_NUL = re.compile(rb"\\u0000")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
@@ -62,6 +64,9 @@ def encode(value: Any) -> bytes:
     except TypeError as error:
         if "recursion limit" in str(error).lower():
             raise RecursionError(str(error)) from None
+        if isinstance(error.__cause__, (RecursionError, MemoryError)):
+            # Of a form, which orjson takes for an object that it does not know. Each level would try it again.
+            raise error.__cause__ from None
         return _in_parts(value)
 
 
@@ -78,7 +83,8 @@ def _in_parts(value: Any) -> bytes:
 def _key(key: Any) -> str:
     """Return a key as text: its JSON, strings without quotes. Keys that have no JSON must not all become one."""
     if isinstance(key, int) and not isinstance(key, bool):
-        return str(int(key))
+        # Python refuses to write the longest ones in decimal.
+        return str(int(key)) if key.bit_length() < _LONGEST_KEY else hex(key)
     text = encode(key)
     if text == b"null" and key is not None:
         return str(key)

@@ -19,6 +19,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import ormsgpack
 import pandas as pd
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -381,6 +382,13 @@ def test_pickles_are_used_only_where_they_are_allowed() -> None:
     assert serializer((), RULES).loads_typed(data) == {"a": None, "b": (1,)}
 
 
+def test_a_pickle_whose_class_is_gone_loses_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    serde = serializer((), TypeRules(directories=RULES.directories, pickles=True))
+    data = serde.dumps_typed({"a": Ordinary(), "b": 1})
+    monkeypatch.delattr(sys.modules[__name__], "Ordinary")
+    assert serde.loads_typed(data) == {"a": None, "b": 1}
+
+
 def test_a_pickle_of_langgraph_s_is_not_read_where_pickles_are_not_allowed() -> None:
     with pytest.raises(NotImplementedError):
         serializer((), RULES).loads_typed(("pickle", pickle.dumps(1)))
@@ -389,3 +397,10 @@ def test_a_pickle_of_langgraph_s_is_not_read_where_pickles_are_not_allowed() -> 
 def test_what_cannot_be_pickled_either_is_named() -> None:
     with pytest.raises(ValueNotStorable, match=r"`a`.*cannot pickle"):
         serializer((), TypeRules(pickles=True)).dumps_typed({"a": threading.Lock()})
+
+
+@pytest.mark.parametrize("named", [(["a"], "b"), ("pydantic.networks", 5), (None, None)])
+def test_what_no_serializer_has_written_loses_only_itself(named: tuple[Any, Any]) -> None:
+    odd = ormsgpack.Ext(0, ormsgpack.packb([*named, 1]))
+    found = serializer((), RULES).loads_typed(("msgpack", ormsgpack.packb({"a": odd, "b": 1})))
+    assert found["b"] == 1

@@ -33,9 +33,10 @@ from langgraph.store.base import InvalidNamespaceError
 from langgraph_sdk import Auth
 from langgraph_sdk.errors import LangGraphError
 
-from platform_site.core.error_texts import MASKED_MESSAGE, error_body, full_text, run_error, text_of
+from platform_site.core.error_texts import MASKED_MESSAGE, error_body, full_text, repr_of, run_error, text_of
 from platform_site.core.errors import BadRequest
 from platform_site.core.graphs import BrokenGraph
+from threads.refusals import refusals
 
 TEXT = "the text"
 REQUEST = httpx.Request("GET", "http://model.example/v1")
@@ -258,6 +259,33 @@ def test_operators_read_all_innermost_errors() -> None:
 def test_a_large_group_is_told_by_its_first_errors() -> None:
     text = full_text(ExceptionGroup("group", [ValueError(number) for number in range(500)]))
     assert "ValueError: 9; and 490 more" in text
+
+
+def test_a_group_of_any_depth_is_told_by_its_innermost_error() -> None:
+    error: Exception = ValueError("leaf")
+    for _ in range(3000):
+        error = ExceptionGroup("group", [error])
+    assert run_error(error) == {"error": "ValueError", "message": "leaf"}
+
+
+class Mute(ValueError):
+    """Neither `str` nor `repr` can be made of it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def test_an_error_whose_repr_fails_is_told_by_its_class() -> None:
+    assert repr_of(Mute()).startswith("Mute('The text of this exception cannot be made")
+
+
+def test_a_state_refused_with_an_error_that_has_no_text_is_a_bad_request() -> None:
+    with pytest.raises(BadRequest, match="cannot be made"), refusals():
+        raise Mute
+    with pytest.raises(BadRequest, match=r"Opening: Mute: .*cannot be made"), refusals("Opening"):
+        raise Mute
 
 
 # --- errors of the server --------------------------------------------------------------------------

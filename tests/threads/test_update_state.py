@@ -150,3 +150,17 @@ async def test_what_the_graph_keeps_to_itself_stays_out_of_answers_before_any_ru
     assert (await api.post(f"/threads/{thread_id}/runs/{run.run_id}/cancel")).status_code == 202
     assert (await api.get(f"/threads/{thread_id}/runs/{run.run_id}/join")).json() == {"log": ["by hand"]}
     assert (await api.get(f"/threads/{thread_id}")).json()["values"]["note"] == "secret"
+
+
+async def test_state_as_deep_as_it_may_be_can_be_read(api: ApiClient, run: Run) -> None:
+    deep: Any = 1
+    for _ in range(252):
+        deep = [deep]
+    answer = await update(api, run.thread_id, values={"log": [deep]}, as_node="two")
+    assert answer.status_code == 200
+    state = await api.get(f"/threads/{run.thread_id}/state")
+    assert (state.status_code, state.json()["values"]["log"][-1]) == (200, deep)
+    assert (await api.get(f"/threads/{run.thread_id}/history")).status_code == 200
+    selected = await api.get(f"/threads/{run.thread_id}/state?select=values.log")
+    assert selected.json()["values"] == state.json()["values"]
+    assert (await thread_of(run)).values["log"][-1] == deep

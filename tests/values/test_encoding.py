@@ -9,8 +9,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import orjson
+import pandas as pd
 import pytest
-from pydantic import BaseModel, field_serializer
+from pydantic import BaseModel, Field, field_serializer, model_serializer
 
 from platform_site.core.wire import encode
 from tests.live import ROOT
@@ -103,6 +104,8 @@ def test_object_that_answers_to_every_name_has_no_form() -> None:
 
 def test_long_range_does_not_fill_the_memory() -> None:
     assert encode(range(10**15)) == b'"range(0, 1000000000000000)"'
+    assert encode(pd.RangeIndex(10**15)) == b'"range(0, 1000000000000000)"'
+    assert encode(pd.RangeIndex(3)) == b"[0,1,2]"
 
 
 def test_keys_without_a_form_stay_apart() -> None:
@@ -123,3 +126,54 @@ def test_sets_have_one_order_in_every_process() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(shown) == 1
+
+
+def test_sets_in_sets_take_no_longer_with_each_level_than_the_last() -> None:
+    """Each level encoded twice would be 2 ** 60 encodings."""
+    value: Any = frozenset({1})
+    for _ in range(60):
+        value = frozenset({value})
+    assert encode(value) == b"[" * 61 + b"1" + b"]" * 61
+
+
+def test_sets_that_are_too_deep_are_an_error() -> None:
+    value: Any = frozenset({1})
+    for _ in range(900):
+        value = frozenset({value})
+    with pytest.raises(RecursionError):
+        encode(value)
+
+
+def test_integer_key_of_any_length_has_a_text() -> None:
+    assert orjson.loads(encode({10**400: 1, 2**20_000: 2})) == {str(10**400): 1, hex(2**20_000): 2}
+
+
+class Half(BaseModel):
+    """One field fails; another is masked, a third is never shown."""
+
+    bad: int = 1
+    masked: str = "secret"
+    hidden: str = Field(default="secret", exclude=True)
+
+    @field_serializer("bad")
+    def refuse(self, bad: int) -> str:
+        raise ValueError("no")
+
+    @field_serializer("masked")
+    def mask(self, masked: str) -> str:
+        return "***"
+
+
+def test_model_whose_method_fails_keeps_its_secrets() -> None:
+    assert encode(Half()) == b'{"bad":1,"masked":"***"}'
+
+
+def test_model_whose_own_form_fails_is_not_shown_without_it() -> None:
+    class Refusing(BaseModel):
+        password: str = "secret"
+
+        @model_serializer
+        def refuse(self) -> dict[str, str]:
+            raise ValueError("no")
+
+    assert encode(Refusing()) == b"null"

@@ -157,16 +157,17 @@ async def _ask_below(given: Any) -> Any:
 
 async def _own_thread(given: Any, thread: str = "", run: str = "") -> Any:
     client, refusals = client_inside(), []
+    # What does not wait is allowed.
+    later = await client.runs.create(thread, "child", input={"given": "after"})
     for waiting in (
         client.runs.wait(thread, "child", input={}),
         client.runs.join(thread, run),
+        client.runs.join(thread, later["run_id"]),
     ):
         try:
             await waiting
         except Exception as error:
             refusals.append("\n".join([str(error), *getattr(error, "__notes__", ())]))
-    # What does not wait is allowed.
-    await client.runs.create(thread, "child", input={"given": "after"})
     return refusals
 
 

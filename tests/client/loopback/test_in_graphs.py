@@ -101,11 +101,13 @@ async def test_runs_that_wait_for_runs_let_them_have_their_slots(outer: live.Cli
 @IN_NODES
 async def test_run_is_refused_to_wait_for_what_waits_for_it(outer: live.Client, kind: str) -> None:
     thread = (await outer.threads.create())["thread_id"]
-    queued, joined = (await outer.runs.wait(thread, kind, input={"do": "own_thread"}))["got"]
+    queued, joined, later = (await outer.runs.wait(thread, kind, input={"do": "own_thread"}))["got"]
     assert "409 Conflict" in queued
     assert "queued behind it on the same thread" in queued
     assert "409 Conflict" in joined
     assert "its own end" in joined
+    assert "409 Conflict" in later
+    assert "queued behind it on the same thread" in later
 
 
 @IN_NODES
