@@ -65,5 +65,5 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"KEY=\xe4\n")
     with pytest.raises(ConfigError, match=r"\.env: cannot be read .* expected lines like NAME=value in UTF-8"):
         read(tmp_path, env=".env")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="is a directory; expected lines"):
         read(tmp_path, env=".")
