@@ -40,6 +40,7 @@ def look(state: State, config: RunnableConfig) -> State:
 graph = StateGraph(State).add_node("look", look).add_edge(START, "look").add_edge("look", END).compile()
 """
 DEFAULTS = {"tags": ["default"], "recursion_limit": 9, "configurable": {"model": "small", "tone": "flat"}}
+CONFIGS = json.dumps({"agent": DEFAULTS})
 CORS = {
     "allow_origins": ["https://app.example.com"],
     "allow_origin_regex": r"https://[a-z]+\.example\.org",
@@ -55,7 +56,7 @@ CORS = {
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.LiveServer]:
     path = write(
         tmp_path_factory.mktemp("project"),
-        {"agent.py": AGENT, ".env": f"GREETING=hello\nLANGGRAPH_CONFIG='{json.dumps(DEFAULTS)}'\n"},
+        {"agent.py": AGENT, ".env": f"GREETING=hello\nLANGGRAPH_CONFIG='{CONFIGS}'\n"},
         graphs={"agent": "./agent.py:graph"},
         env=".env",
         http={
@@ -91,22 +92,22 @@ async def test_chosen_headers_reach_the_run(prefixed: Client) -> None:
     assert not {"x-team-secret", "user-agent", "x-api-key"} & found.keys()
 
 
-async def test_default_config_is_below_the_assistants_and_the_requests(prefixed: Client) -> None:
-    assistant = await prefixed.assistants.create("agent", config={"configurable": {"tone": "warm"}, "tags": ["mine"]})
+async def test_default_config_of_a_graph_is_below_the_requests(prefixed: Client) -> None:
     plain = await seen(prefixed)
     assert (plain["seen"]["model"], plain["seen"]["tone"], plain["tags"]) == ("small", "flat", ["default"])
-    own = await prefixed.runs.wait(
-        None, assistant["assistant_id"], input={}, config={"configurable": {"model": "large"}}
-    )
-    assert (own["seen"]["model"], own["seen"]["tone"], own["tags"]) == ("large", "warm", ["mine"])
+    asked = await seen(prefixed, config={"configurable": {"model": "large"}, "tags": ["mine"]})
+    assert (asked["seen"]["model"], asked["seen"]["tone"], asked["tags"]) == ("large", "flat", ["mine"])
 
 
-async def test_default_config_is_part_of_the_run_but_not_of_the_assistant(prefixed: Client) -> None:
+async def test_default_config_is_that_of_the_system_assistant_and_of_no_other(prefixed: Client) -> None:
     thread = (await prefixed.threads.create())["thread_id"]
     run = await prefixed.runs.create(thread, "agent", input={})
     assert run["kwargs"]["config"]["recursion_limit"] == 9
-    assistant = await prefixed.assistants.get(run["assistant_id"])
-    assert assistant["config"] == {}
+    assert (await prefixed.assistants.get(run["assistant_id"]))["config"] == DEFAULTS
+
+    made = await prefixed.assistants.create("agent", config={"tags": ["mine"]})
+    own = await prefixed.runs.wait(None, made["assistant_id"], input={})
+    assert (made["config"], own["tags"], "model" in own["seen"]) == ({"tags": ["mine"]}, ["mine"], False)
 
 
 async def test_a_stream_under_the_prefix_can_be_joined_again(prefixed: Client, configured: live.LiveServer) -> None:
