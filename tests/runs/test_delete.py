@@ -81,6 +81,7 @@ async def test_unknown_run(api: ApiClient) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (404, "Run not found")
 
 
+@pytest.mark.usefixtures("unloaded")
 async def test_run_whose_graph_is_broken_can_be_deleted(api: ApiClient, principal: Principal) -> None:
     run = await run_to_end(principal, "broken", input={})
     assert (await delete(api, run)).status_code == 204
