@@ -114,11 +114,40 @@ def server_mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
+def servers_of_modes() -> dict[tuple[str, Path], live.LiveServer]:
+    """The servers that run, by mode and configuration.
+
+    Pytest makes the fixtures of a mode anew each time it comes back to the mode. A server more each time took all the
+    memory of the machine.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
 def start_in_mode(
-    server_mode: str, start_server: Callable[..., live.LiveServer], scaled_stacks: Callable[..., ScaledStack]
-) -> Callable[[Path], live.LiveServer]:
-    """Start a server with these graphs in this test's mode."""
-    return start_server if server_mode == "embedded" else lambda config: scaled_stacks(config).start().web
+    server_mode: str,
+    servers_of_modes: dict[tuple[str, Path], live.LiveServer],
+    start_server: Callable[..., live.LiveServer],
+    scaled_stacks: Callable[..., ScaledStack],
+) -> Callable[..., live.LiveServer]:
+    """Give the server with these graphs in this test's mode, started when it is asked for first.
+
+    The tests that get it leave it running. With `shared=False` it is a new one.
+    """
+
+    def start(config: Path, *, shared: bool = True, **environment: str) -> live.LiveServer:
+        place = (server_mode, config)
+        if shared and place in servers_of_modes:
+            return servers_of_modes[place]
+        if server_mode == "embedded":
+            made = start_server(config, **environment)
+        else:
+            made = scaled_stacks(config, **environment).start().web
+        if shared:
+            servers_of_modes[place] = made
+        return made
+
+    return start
 
 
 @pytest.fixture(scope="session")

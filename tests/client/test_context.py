@@ -132,7 +132,7 @@ async def test_a_crons_run_sees_it(other: Client) -> None:
 @pytest.fixture
 async def fresh(start_in_mode: Callable[..., live.LiveServer]) -> AsyncIterator[Client]:
     """A client of a server that has called no factory yet."""
-    server = start_in_mode(OTHER_CONFIG)
+    server = start_in_mode(OTHER_CONFIG, shared=False)
     async with get_client(url=server.url) as client:
         yield client
 

@@ -7,7 +7,6 @@ import pytest
 
 from tests.live import LiveServer
 from tests.runs.webhooks.receiving import receiving
-from tests.scaled_stack import ScaledStack
 
 PROJECT = Path(__file__).resolve().parent / "project"
 # The table imports the file beside it, as files of a project do.
@@ -18,14 +17,9 @@ from tests.values.project.value_rows import ROWS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def values_server(
-    server_mode: str, start_server: Callable[..., LiveServer], scaled_stacks: Callable[..., ScaledStack]
-) -> LiveServer:
+def values_server(start_in_mode: Callable[..., LiveServer]) -> LiveServer:
     """A server with the graph that returns the values."""
-    config, environment = PROJECT / "langgraph.json", {"WEBHOOK_PRIVATE_ALLOWED": "127.0.0.1"}
-    if server_mode == "embedded":
-        return start_server(config, **environment)
-    return scaled_stacks(config, **environment).start().web
+    return start_in_mode(PROJECT / "langgraph.json", WEBHOOK_PRIVATE_ALLOWED="127.0.0.1")
 
 
 @pytest.fixture(scope="session")
