@@ -4,16 +4,17 @@ from django.conf import settings
 
 from platform_site import alive
 from platform_site.core.background import Task
+from platform_site.core.collector import collector_tasks
 
 
 def web_tasks() -> list[Task]:
     """The tasks of a web process of scale mode: what only concerns its own clients."""
-    return [*_alive(), *_events()]
+    return [*_alive(), *collector_tasks(), *_events()]
 
 
 def background_tasks() -> list[Task]:
     """The tasks of a process that executes runs."""
-    return [*_alive(), *_engine(), *_events(), *_threads(), *_crons(), *_webhooks(), *_store()]
+    return [*_alive(), *collector_tasks(), *_engine(), *_events(), *_threads(), *_crons(), *_webhooks(), *_store()]
 
 
 def _alive() -> list[Task]:

@@ -25,6 +25,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from platform_site import __version__
 from platform_site.core import data_directory, logs, tracing
+from platform_site.core.collector import settle
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -266,6 +267,7 @@ def _load_graphs() -> None:
 
     graphs = registry()
     graphs.load()
+    settle()
     _name_default_assistants(graphs.names())
 
 

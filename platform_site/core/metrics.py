@@ -48,6 +48,10 @@ THREADS_SWEPT = Counter(
     "Threads that the sweep looked at: deleted, pruned, used (since), skipped or failed.",
     ["outcome"],
 )
+FULL_COLLECTIONS = Counter("switchyard_full_collections", "Full garbage collections of this process.")
+FULL_COLLECTION_SECONDS = Counter(
+    "switchyard_full_collection_seconds", "Time for which full garbage collections have stopped this process."
+)
 EVENT_LOGS = Gauge("switchyard_event_logs", "Event logs that this process keeps in memory.")
 DATABASE_UP = Gauge("switchyard_database_up", "Whether the database told its figures in time; without it they are NaN.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
