@@ -123,8 +123,8 @@ async def test_a_broken_stream_goes_on_after_its_last_event(client: Client, thre
 async def test_a_failure_is_heard(client: Client, thread: str) -> None:
     async with listening(client, thread) as heard:
         await client.runs.wait(thread, "failing", input={}, raise_error=False)
-        events = await heard_in_all(heard, 3)
-    assert [part.event for part in events][-2:] == ["error", "metadata"]
+        events = await heard_in_all(heard, 4)
+    assert [part.event for part in events] == ["metadata", "values", "error", "metadata"]
     assert events[-1].data["status"] == "run_done"
 
 

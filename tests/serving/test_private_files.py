@@ -22,7 +22,9 @@ def open_umask() -> Iterator[None]:
 
 
 def modes(directory: Path) -> dict[str, str]:
-    return {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in directory.iterdir() if file.is_file()}
+    # All but `.gitignore`, which tells nothing.
+    files = [file for file in directory.iterdir() if file.is_file() and file.name != ".gitignore"]
+    return {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in files}
 
 
 def assert_private(directory: Path, *names: str) -> None:
