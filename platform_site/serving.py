@@ -25,7 +25,6 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from platform_site import __version__
 from platform_site.core import data_directory, logs, tracing
-from platform_site.core.collector import settle
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -263,6 +262,7 @@ def wake_all() -> None:
 
 
 def _load_graphs() -> None:
+    from platform_site.core.collector import settle
     from platform_site.core.graphs import registry
 
     graphs = registry()
