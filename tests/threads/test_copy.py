@@ -12,6 +12,7 @@ from platform_site.core.database import in_db
 from platform_site.core.errors import Conflict
 from runs.engine.embedded import Engine
 from tests.api_client import ApiClient
+from tests.client.waiting import until
 from tests.runs.conftest import Gate, create, eventually, run_to_end
 from tests.runs.conftest import engine as engine
 from tests.runs.conftest import gate as gate
@@ -74,6 +75,12 @@ async def test_busy_thread_is_copied_as_it_is(api: ApiClient, principal: Princip
     with script("wait", gate.wait):
         run = await in_db(create, principal, "scripted_thread", input={"do": "wait"})
         assert await asyncio.to_thread(gate.reached.wait, 10)
+
+        async def has_begun() -> bool:
+            # Checkpoints are written beside the next step.
+            return bool((await get(api, f"/threads/{run.thread_id}/state"))["values"].get("log"))
+
+        await until(has_begun)
         made = await copy(api, run.thread_id)
         gate.open.set()
         await asyncio.to_thread(eventually, lambda: engine.active == 0)
