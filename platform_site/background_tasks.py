@@ -33,12 +33,14 @@ def _engine() -> list[Task]:
 def _events() -> list[Task]:
     from platform_site.core.events import event_log
     from platform_site.core.memory_events import MemoryEventLog, event_tasks
-    from platform_site.core.redis_events import RedisEventLog
-    from runs.streaming.lost_ends import INTERVAL, LostEnds
 
     log = event_log()
     if isinstance(log, MemoryEventLog):
         return event_tasks(log)
+    # Only here: a process without Redis neither waits for the import of its client nor keeps the client in memory.
+    from platform_site.core.redis_events import RedisEventLog
+    from runs.streaming.lost_ends import INTERVAL, LostEnds
+
     assert isinstance(log, RedisEventLog)
     # Redis lets go of what has expired by itself. Nodes of a worker wait for runs as clients of a web process do.
     return [Task("lost-ends", LostEnds(log).round, INTERVAL)]

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from platform_site.core.config import Config, ConfigError
 from platform_site.core.config_notes import is_local
 from platform_site.core.config_reading import read_text
@@ -58,7 +60,7 @@ def name_of(line: str) -> str:
     found = _NAME.match(line)
     if found is None or "://" in line.partition(" ")[0]:
         return ""
-    return re.sub(r"[-_.]+", "-", found[0]).lower()
+    return canonicalize_name(found[0])
 
 
 def requirements_of(config: Config) -> Requirements:

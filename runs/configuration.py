@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from platform_site.access.principal import Principal, Role
 from platform_site.core import tracing
 from platform_site.core.errors import BadRequest, Unprocessable
+from platform_site.core.graph_context import context_keys
 from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
 from runs.schemas import RunCreate
 from runs.webhooks.policy import webhook_check
@@ -160,16 +161,16 @@ def _given(configurable: Mapping[str, Any] | None, context: Mapping[str, Any] | 
     return {key: value for key, value in (configurable or context or {}).items() if not key.startswith("__")}
 
 
-def without_mirror(config: RunnableConfig, kwargs: Mapping[str, Any], context_keys: set[str] | None) -> RunnableConfig:
+def without_mirror(config: RunnableConfig, kwargs: Mapping[str, Any], context_schema: Any) -> RunnableConfig:
     """Return a run's configuration without the `configurable` that the context schema of its graph does not know.
 
     A `context` in the request is mirrored there (`mirrored` names the keys): a factory may read any of it, and what
-    the schema is like may be known only when the factory has made the graph. `context_keys` are the schema's, None
-    without one. What was given as `configurable` stays.
+    the schema is like may be known only when the factory has made the graph. What was given as `configurable` stays.
     """
-    if context_keys is None:
+    mirrored = kwargs.get("mirrored")
+    if not mirrored or (known := context_keys(context_schema)) is None:
         return config
-    unknown = set(kwargs.get("mirrored", ())) - context_keys
+    unknown = set(mirrored) - known
     configurable = {key: value for key, value in config["configurable"].items() if key not in unknown}
     return {**config, "configurable": configurable}
 

@@ -14,9 +14,11 @@ from platform_site.core.errors import BadRequest, NotFound, Unprocessable
 from platform_site.core.graph_output import Output, questions_of
 from platform_site.core.paging import Answer
 from runs.models import CancelAction, Run
-from threads.models import Thread, ThreadStatus
+from threads.models import LARGE_COLUMNS_OF_THREAD, Thread, ThreadStatus
 from threads.selectors import thread_not_found
 
+# Columns of any size of a thread that the outcome of a run does not show.
+_NOT_IN_OUTCOMES = sorted({*LARGE_COLUMNS_OF_THREAD} - {"thread__values", "thread__interrupts"})
 COLUMNS = (
     "run_id",
     "thread_id",
@@ -143,7 +145,7 @@ def run_outcome(principal: Principal, thread_id: UUID, run_id: UUID) -> RunOutco
         runs_visible(principal)
         .filter(run_id=run_id, thread_id=thread_id)
         .select_related("thread")
-        .defer("metadata", "error_traceback", "thread__metadata", "thread__config")
+        .defer("metadata", "error_traceback", *_NOT_IN_OUTCOMES)
         .first()
     )
     if run is None:
@@ -162,7 +164,7 @@ def outcomes_of_ended(run_ids: list[str]) -> dict[str, bytes | None]:
         str(run.run_id): run
         for run in Run.objects.filter(run_id__in=run_ids)
         .select_related("thread")
-        .defer("metadata", "error_traceback", "thread__metadata", "thread__config")
+        .defer("metadata", "error_traceback", *_NOT_IN_OUTCOMES)
     }
     ended: dict[str, bytes | None] = {run_id: None for run_id in run_ids if run_id not in found}
     for run_id, run in found.items():

@@ -14,13 +14,11 @@ from django.utils.safestring import SafeString
 from platform_site.console.admin import ReadOnly, on_dashboard
 from platform_site.core.checkpoints import checkpoints
 from platform_site.core.loops import state_loop
-from threads.models import Thread, ThreadTombstone
+from threads.models import LARGE_COLUMNS, Thread, ThreadTombstone
 from threads.services import delete_threads
 from threads.time_to_live import ttl_end, ttl_of
 
 CHECKPOINTS_SHOWN = 50
-# Columns of any size that the list does not show.
-_NOT_LISTED = ("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
 # A page does not wait longer than this for checkpoints.
 PATIENCE_SECONDS = 10
 
@@ -36,7 +34,7 @@ class ThreadAdmin(ReadOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Thread]:
         threads: QuerySet[Thread] = super().get_queryset(request)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == "threads_thread_changelist"
-        return threads.defer(*_NOT_LISTED) if is_list else threads
+        return threads.defer(*LARGE_COLUMNS) if is_list else threads
 
     @admin.display(description="thread", ordering="title")
     def name(self, thread: Thread) -> str:

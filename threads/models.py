@@ -21,6 +21,11 @@ class TTLStrategy(models.TextChoices):
     KEEP_LATEST = "keep_latest"
 
 
+# Columns of any size. Lists of threads, and of what belongs to threads, leave them out.
+LARGE_COLUMNS = ("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
+LARGE_COLUMNS_OF_THREAD = tuple(f"thread__{column}" for column in LARGE_COLUMNS)
+
+
 class Thread(models.Model):
     """`values`, `interrupts`, `error` and `status` mirror the head checkpoint as of the last run or update."""
 

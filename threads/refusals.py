@@ -47,7 +47,7 @@ def refusals(what: str = "") -> Iterator[None]:
 
 
 def _is_sentence(error: Exception) -> bool:
-    return isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("langgraph.")
+    return isinstance(error, (ValueError, TypeError)) or type(error).__module__ == "langgraph.errors"
 
 
 def _reason(error: Exception) -> str:

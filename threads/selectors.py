@@ -169,9 +169,7 @@ class ThreadForState:
     assistant_id: str | None
     # The configuration that the thread was last run with; None before any run.
     run_config: dict[str, Any] | None
-    # The keys of `configurable` that say who reads or changes it.
-    caller: dict[str, Any]
-    # The caller for whom the SDK acts in a factory.
+    # Who reads or changes it, and for whom the SDK acts in a factory.
     principal: Principal
 
 
@@ -195,7 +193,6 @@ def thread_for_state(principal: Principal, thread_id: UUID) -> ThreadForState:
         graph_id=graph_id if isinstance(graph_id, str) else None,
         assistant_id=assistant_id if isinstance(assistant_id, str) else None,
         run_config=run_config,
-        caller=principal.configurable,
         principal=principal,
     )
 

@@ -67,7 +67,7 @@ async def graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None
     graphs = registry()
     scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
     identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
-    config = langgraph_config([thread.run_config], thread.caller | identity)
+    config = langgraph_config([thread.run_config], thread.principal.configurable | identity)
     opened = graphs.open(
         graph_id,
         cast(RunnableConfig, config),

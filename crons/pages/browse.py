@@ -21,6 +21,7 @@ from platform_site.console.finding import as_uuid, id_contains
 from platform_site.console.wording import local_time, took
 from runs.models import Run, RunStatus
 from runs.status import Shown, run_shown
+from threads.models import LARGE_COLUMNS_OF_THREAD
 
 PER_PAGE = 50
 TICKS_IN_STRIP = 16
@@ -99,7 +100,7 @@ def _crons(principal: Principal) -> QuerySet[Cron]:
         crons_visible(principal)
         .annotate(assistant_name=assistant_column(principal, "name"))
         .select_related("thread")
-        .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
+        .defer(*LARGE_COLUMNS_OF_THREAD)
     )
 
 

@@ -28,7 +28,7 @@ from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost, check
 from platform_site.core.database import in_db, storable
 from platform_site.core.error_texts import full_text, run_error
 from platform_site.core.events import event_log
-from platform_site.core.graph_context import context_keys, node_context
+from platform_site.core.graph_context import node_context
 from platform_site.core.graph_output import INTERRUPT, Output, questions_of
 from platform_site.core.graphs import registry
 from platform_site.core.scope import Scope
@@ -322,7 +322,7 @@ class Attempt:
         ) as graph:
             self._context = node_context(graph.context_schema, given)
             self._encoder.output = Output.of(graph)
-            known = without_mirror(config, claim.kwargs, context_keys(graph.context_schema))
+            known = without_mirror(config, claim.kwargs, graph.context_schema)
             yield graph, confirmed(graph, known, scope)
 
     async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:

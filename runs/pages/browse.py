@@ -15,7 +15,7 @@ from platform_site.console.finding import as_uuid, id_contains
 from runs import status
 from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
 from runs.selectors import runs_at_breakpoints, runs_visible
-from threads.models import Thread, ThreadStatus
+from threads.models import LARGE_COLUMNS_OF_THREAD, Thread, ThreadStatus
 
 PER_PAGE = 50
 MAX_SPANS = 400
@@ -63,7 +63,7 @@ def _runs(principal: Principal) -> QuerySet[Run]:
         .annotate(waits=waits, assistant_name=assistant_column(principal, "name"))
         .select_related("thread")
         .defer("kwargs", "metadata", "baseline", "error_text", "error_traceback")
-        .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
+        .defer(*LARGE_COLUMNS_OF_THREAD)
     )
 
 
@@ -198,6 +198,6 @@ def questions_waiting(principal: Principal, count: int) -> list[PendingInterrupt
         PendingInterrupt.objects.filter(workspace_id=principal.workspace_id, answered_at__isnull=True)
         .annotate(assistant_name=assistant_column(principal, "name"))
         .select_related("thread")
-        .defer("thread__values", "thread__metadata", "thread__config", "thread__interrupts", "thread__error")
+        .defer(*LARGE_COLUMNS_OF_THREAD)
         .order_by("created_at", "pk")[:count]
     )

@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 
 from platform_site.access.principal import Principal
 from platform_site.core.errors import BadRequest, Unprocessable
-from platform_site.core.graph_context import context_keys
 from runs.configuration import Configured, RunPlan, plan_run, without_mirror
 from runs.engine.attempt import attempt_config
 from runs.engine.queue import Claim
@@ -140,7 +139,7 @@ def test_a_mirrored_key_stays_under_the_name_that_the_context_schema_takes() -> 
         user: str = Field(alias="userId")
 
     given = {"userId": "ada", "user": "bob", "other": 1}
-    kept = without_mirror({"configurable": given}, {"mirrored": sorted(given)}, context_keys(Schema))
+    kept = without_mirror({"configurable": given}, {"mirrored": sorted(given)}, Schema)
     assert kept == {"configurable": {"userId": "ada"}}
 
 

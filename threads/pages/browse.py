@@ -11,7 +11,7 @@ from platform_site.console.finding import id_contains
 from runs.models import PendingInterrupt, Run
 from runs.selectors import runs_at_breakpoints
 from runs.status import FAILED, WAITING, Shown, thread_shown
-from threads.models import Thread, ThreadStatus
+from threads.models import LARGE_COLUMNS, Thread, ThreadStatus
 
 PER_PAGE = 50
 
@@ -30,7 +30,7 @@ def _threads(principal: Principal) -> QuerySet[Thread]:
     return (
         Thread.objects.filter(workspace_id=principal.workspace_id)
         .annotate(waits=Exists(asked) | Exists(runs_at_breakpoints().filter(thread_id=OuterRef("thread_id"))))
-        .defer("values", "metadata", "config", "run_config", "interrupts", "error", "messages")
+        .defer(*LARGE_COLUMNS)
     )
 
 
