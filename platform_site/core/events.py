@@ -28,6 +28,16 @@ class Event(NamedTuple):
     data: bytes
 
 
+class EventsLost(Exception):
+    """Events behind a reader's place are not kept any more: the reader was too slow, or came too late."""
+
+    def __init__(self, kept_after: str, *, resumable: bool) -> None:
+        """All events later than `kept_after` are kept; `resumable` tells whether the run's stream may be joined."""
+        super().__init__(f"only events after {kept_after} are kept")
+        self.kept_after = kept_after
+        self.resumable = resumable
+
+
 class Subscription(Protocol):
     """A reader's place in a log. Leaving it as a context manager gives up the place."""
 
@@ -37,7 +47,11 @@ class Subscription(Protocol):
 
     async def batch(self, timeout: float | None) -> list[Event] | None:
         """Every event that waits, at once; `[]` after `timeout` seconds of silence; None after the last event of a
-        closed log. One caller at a time."""
+        closed log. One caller at a time.
+
+        Raises `EventsLost` where the next event is not kept any more. After `BEGIN` that is so only for a reader that
+        has begun to read. The reader's place is then that of the oldest event kept: it may go on, knowing what it lost.
+        """
 
     async def __aenter__(self) -> Self: ...
 
