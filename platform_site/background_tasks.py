@@ -9,12 +9,14 @@ from platform_site.core.collector import collector_tasks
 
 def web_tasks() -> list[Task]:
     """The tasks of a web process of scale mode: what only concerns its own clients."""
-    return [*_alive(), *collector_tasks(), *_events()]
+    return [*_alive(), *collector_tasks(), *_processes("web"), *_events()]
 
 
 def background_tasks() -> list[Task]:
     """The tasks of a process that executes runs."""
-    return [*_alive(), *collector_tasks(), *_engine(), *_events(), *_threads(), *_crons(), *_webhooks(), *_store()]
+    role = "worker" if settings.REDIS_URL else "server"
+    known = [*_alive(), *collector_tasks(), *_processes(role)]
+    return [*known, *_engine(), *_events(), *_threads(), *_crons(), *_webhooks(), *_store()]
 
 
 def _alive() -> list[Task]:
@@ -22,6 +24,12 @@ def _alive() -> list[Task]:
         alive.touch(settings.ALIVE_FILE)
 
     return [Task("alive", touch, alive.INTERVAL)] if settings.ALIVE_FILE else []
+
+
+def _processes(role: str) -> list[Task]:
+    from platform_site.system.processes import process_tasks
+
+    return process_tasks(role)
 
 
 def _engine() -> list[Task]:

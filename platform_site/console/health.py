@@ -1,4 +1,4 @@
-"""Is it well: database, queue and workers, in one query that every page can afford."""
+"""Is it well: database, queue, workers and memory, in one query that every page can afford."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,9 +10,12 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
+from platform_site.console.checks import Check
+from platform_site.console.memory_health import memory_checks
 from platform_site.console.wording import number, took
 from platform_site.core.background import Status, background
 from platform_site.core.graphs import GraphRegistry, registry
+from platform_site.system.processes import processes
 from runs.models import Run, RunStatus
 from runs.pages.browse import waiting_count
 
@@ -22,17 +25,6 @@ FAILURES = 2
 STUCK_SECONDS = 30
 # Broken graphs that are named; more are counted.
 NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    name: str
-    tone: str
-    text: str
-
-    @property
-    def glyph(self) -> str:
-        return {"ok": "g-ok", "late": "g-late", "bad": "g-bad"}[self.tone]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,7 @@ def health(principal: Principal) -> Health:
     found.checks.extend([_database(found), _queue(found, now), _workers(found), _graphs(registry())])
     if statuses := background().statuses():
         found.checks.append(_background(statuses, time.time()))
+    found.checks.extend(memory_checks(processes()))
     return found
 
 

@@ -85,8 +85,8 @@ def local_time(moment: datetime, zone: tzinfo, seconds: bool = False, now: datet
 
 
 def size(count: int) -> str:
-    """Bytes as people read them: `212 kB`."""
-    for limit, unit in ((1e6, "MB"), (1e3, "kB")):
+    """Bytes as people read them: `212 kB`, `8.3 GB`."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= limit:
             return f"{count / limit:.{0 if count >= 10 * limit else 1}f} {unit}"
     return f"{count} B"

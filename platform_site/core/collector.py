@@ -56,6 +56,7 @@ async def tell() -> None:
         metrics.FULL_COLLECTIONS.inc()
         metrics.FULL_COLLECTION_SECONDS.inc(seconds)
         if seconds > SLOW_SECONDS:
+            metrics.SLOW_COLLECTIONS.inc()
             logger.warning("a full garbage collection stopped this process for %.0f ms", seconds * 1000)
 
 

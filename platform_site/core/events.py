@@ -68,6 +68,14 @@ class FeedReader(Subscription, Protocol):
 class EventLog(Protocol):
     """The logs of all runs. Every method may be called from any thread and none of them waits for a reader."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Return how many bytes of memory this process's logs hold; in Redis mode, what waits for its readers."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """Return how many bytes of memory that may be."""
+
     def append(self, run_id: str, name: str, data: bytes) -> None:
         """Add an event; ignored once the log is closed."""
 

@@ -229,6 +229,16 @@ class MemoryEventLog:
     # --- Bounds ---------------------------------------------------------------------------------------
 
     @property
+    def held_bytes(self) -> int:
+        """Return how many bytes the logs hold."""
+        return sum(log.size for log in list(self._logs.values()))
+
+    @property
+    def budget_bytes(self) -> int:
+        """Return how many bytes the logs may hold."""
+        return self._max_bytes * _FINISHED_FULL_LOGS
+
+    @property
     def kept(self) -> int:
         """How many logs there are."""
         return len(self._logs)

@@ -52,7 +52,26 @@ FULL_COLLECTIONS = Counter("switchyard_full_collections", "Full garbage collecti
 FULL_COLLECTION_SECONDS = Counter(
     "switchyard_full_collection_seconds", "Time for which full garbage collections have stopped this process."
 )
+SLOW_COLLECTIONS = Counter("switchyard_slow_collections", "Full garbage collections of more than 50 ms.")
 EVENT_LOGS = Gauge("switchyard_event_logs", "Event logs that this process keeps in memory.")
+EVENT_LOG_BYTES = Gauge("switchyard_event_log_bytes", "Bytes that the event logs of this process hold in its memory.")
+EVENT_LOG_BUDGET = Gauge("switchyard_event_log_budget_bytes", "Bytes that these event logs may hold.")
+EVENTS_CUT = Counter("switchyard_events_cut", "Events dropped before their time because a log or all logs were full.")
+READERS_CUT_OFF = Counter(
+    "switchyard_readers_cut_off", "Streams that ended early because the next event was not kept any more."
+)
+REDIS_STREAMS_BYTES = Gauge("switchyard_redis_streams_bytes", "Bytes that all event streams hold in Redis.")
+REDIS_STREAMS_BUDGET = Gauge("switchyard_redis_streams_budget_bytes", "Bytes that these event streams may hold.")
+REDIS_BYTES = Gauge("switchyard_redis_memory_bytes", "Bytes that Redis uses, for whomever.")
+REDIS_LIMIT = Gauge("switchyard_redis_memory_limit_bytes", "Redis' maxmemory; 0 if it has none.")
+STATE_CACHE_BYTES = Gauge("switchyard_state_cache_bytes", "Bytes of the encoded states that this process keeps.")
+STATE_CACHE_BUDGET = Gauge("switchyard_state_cache_budget_bytes", "Bytes that these states may have.")
+STATE_CACHE_HITS = Counter("switchyard_state_cache_hits", "States found in this cache.")
+STATE_CACHE_MISSES = Counter("switchyard_state_cache_misses", "States not found in this cache, and decoded.")
+MEMORY_BYTES = Gauge("switchyard_memory_bytes", "Memory that this process has (RSS); NaN where nobody knows.")
+MEMORY_LIMIT = Gauge(
+    "switchyard_memory_limit_bytes", "Memory that this process may have: its control group's limit or the machine's."
+)
 DATABASE_UP = Gauge("switchyard_database_up", "Whether the database told its figures in time; without it they are NaN.")
 RUNS_PENDING = Gauge("switchyard_runs_pending", "Runs that wait to be claimed.")
 QUEUE_RUNS = Gauge(
@@ -138,6 +157,23 @@ def events_appended(count: int, size: int) -> None:
 def events_given_up(count: int) -> None:
     """Count events that no reader will see."""
     EVENTS_GIVEN_UP.inc(count)
+
+
+def events_cut(count: int) -> None:
+    """Count events that were dropped from event logs to keep a bound."""
+    EVENTS_CUT.inc(count)
+
+
+def reader_cut_off() -> None:
+    """Count a stream that ended early because its reader was too slow, or came too late, for the events kept."""
+    READERS_CUT_OFF.inc()
+
+
+def total(counter: Counter) -> float:
+    """Return the value of a counter without labels."""
+    return next(
+        sample.value for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")
+    )
 
 
 def background_ran(task: str, now: float, seconds: float) -> None:

@@ -22,6 +22,7 @@ from platform_site.core.handler import json_response
 from platform_site.core.openapi import declared
 from platform_site.core.wire import encode, timestamp
 from platform_site.system import checks, figures
+from platform_site.system.processes import processes
 from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, mode, queue_figures, workers_max
 
@@ -110,7 +111,7 @@ def _state(graph_id: str, reasons: dict[str, str]) -> dict[str, str]:
     openapi_extra=declared(answers={"text/plain": {"type": "string"}}),
 )
 async def show_metrics(request: HttpRequest, format: str = "prometheus") -> HttpResponse:
-    """Prometheus text, or with `format=json` queue, workers, requests and background tasks in short."""
+    """Prometheus text, or with `format=json` queue, workers, requests, memory and background tasks in short."""
     if format == "json":
         return json_response(encode(_as_json(await read_db(queue_figures))))
     await figures.update()
@@ -130,7 +131,20 @@ def _as_json(queue: Queue) -> dict[str, Any]:
         },
         "api": {"http_requests_total": metrics.http_requests()},
         "workers": {"max": workers_max(), "active": active, "available": workers_max() - active},
+        "memory": _memory(),
         "background": [_background(status) for status in background().statuses()],
+    }
+
+
+def _memory() -> dict[str, Any]:
+    known = processes()
+    own, redis = known.own, known.redis
+    return {
+        "resident_bytes": own.resident_bytes,
+        "limit_bytes": own.memory_limit,
+        "events": {"bytes": own.event_bytes, "budget_bytes": own.event_budget},
+        "states": {"bytes": own.state_cache_bytes, "budget_bytes": own.state_cache_budget},
+        "redis_streams": redis and {"bytes": redis.streams_bytes, "budget_bytes": redis.streams_budget},
     }
 
 

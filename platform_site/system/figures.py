@@ -1,4 +1,4 @@
-"""The figures of `/metrics` that are read when somebody asks: of the database, and of this process's pools.
+"""The figures of `/metrics` that are read when somebody asks: of the database, and of this process.
 
 Those of the database are the same from every process. A database that does not answer in time takes away its own
 figures, and no others.
@@ -7,6 +7,7 @@ figures, and no others.
 import asyncio
 import logging
 import math
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,9 +20,14 @@ from prometheus_client.registry import Collector
 
 from platform_site.core import metrics
 from platform_site.core.database import IS_POSTGRES, database_threads, read_db
+from platform_site.core.events import event_log
+from platform_site.core.process_memory import memory_limit, resident_bytes
+from platform_site.system.process_figures import RedisFigures
+from platform_site.system.processes import processes
 from platform_site.system.selectors import Queue, queue_figures
 from runs.webhooks.selectors import Figures as WebhookFigures
 from runs.webhooks.selectors import webhook_figures
+from threads.state_cache import state_cache
 
 logger = logging.getLogger("switchyard.metrics")
 
@@ -60,6 +66,7 @@ async def update() -> None:
     except Exception as error:
         show_failure(error)
     show_pools()
+    show_memory()
 
 
 # The reading under way, and since when.
@@ -120,6 +127,37 @@ def show_pools() -> None:
         metrics.DATABASE_POOL_WAITING.labels(pool).set(waiting)
 
 
+# How much of what the cache counts by itself is in the metrics. Several threads of a worker may answer at once.
+_counted = {metrics.STATE_CACHE_HITS: 0, metrics.STATE_CACHE_MISSES: 0}
+_counting = threading.Lock()
+
+
+def show_memory() -> None:
+    """Set the figures of this process's memory, and of Redis as this process knew them last."""
+    log, states = event_log(), state_cache()
+    metrics.EVENT_LOG_BYTES.set(log.held_bytes)
+    metrics.EVENT_LOG_BUDGET.set(log.budget_bytes)
+    metrics.STATE_CACHE_BYTES.set(states.held_bytes)
+    metrics.STATE_CACHE_BUDGET.set(states.budget_bytes)
+    with _counting:
+        for counter, count in ((metrics.STATE_CACHE_HITS, states.hits), (metrics.STATE_CACHE_MISSES, states.misses)):
+            # A cache that was made anew counts from 0.
+            counter.inc(count - _counted[counter] if count >= _counted[counter] else count)
+            _counted[counter] = count
+    resident = resident_bytes()
+    metrics.MEMORY_BYTES.set(math.nan if resident is None else resident)
+    metrics.MEMORY_LIMIT.set(memory_limit())
+    _show_redis(processes().redis)
+
+
+def _show_redis(redis: RedisFigures | None) -> None:
+    """Set what is known of Redis: NaN in a server without Redis, and while it does not answer."""
+    metrics.REDIS_STREAMS_BYTES.set(math.nan if redis is None else redis.streams_bytes)
+    metrics.REDIS_STREAMS_BUDGET.set(math.nan if redis is None else redis.streams_budget)
+    metrics.REDIS_BYTES.set(math.nan if redis is None else redis.used_bytes)
+    metrics.REDIS_LIMIT.set(math.nan if redis is None else redis.limit_bytes)
+
+
 class _Everything(Collector):
     """All metrics of a process that has no web server, with figures of this moment."""
 
@@ -134,6 +172,7 @@ class _Everything(Collector):
             reading.cancel()
             show_failure(error)
         show_pools()
+        show_memory()
         return REGISTRY.collect()
 
     def _read(self) -> Figures:

@@ -62,8 +62,24 @@ class BackgroundMetrics(Schema):
     last_error: str | None
 
 
+class Budget(Schema):
+    bytes: int
+    budget_bytes: int
+
+
+class MemoryMetrics(Schema):
+    """The memory of this process; `redis_streams` is null without Redis, and while Redis does not answer."""
+
+    resident_bytes: int
+    limit_bytes: int
+    events: Budget
+    states: Budget
+    redis_streams: Budget | None
+
+
 class Metrics(Schema):
     queue: QueueMetrics
     api: ApiMetrics
     workers: WorkerMetrics
+    memory: MemoryMetrics
     background: list[BackgroundMetrics]

@@ -2,6 +2,7 @@
 
 import math
 from datetime import timedelta
+from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
@@ -12,10 +13,15 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_site.access.services import ensure_first_start
+from platform_site.core import metrics
 from platform_site.core.background import background
 from platform_site.core.database import in_db
+from platform_site.core.events import event_log
+from platform_site.core.process_memory import memory_limit, resident_bytes
 from platform_site.core.rounds import Status
 from platform_site.system import figures
+from platform_site.system.process_figures import RedisFigures
+from platform_site.system.processes import processes
 from platform_site.system.selectors import queue_figures
 from runs.models import Run, RunStatus
 from tests.api_client import ApiClient
@@ -206,6 +212,8 @@ def test_every_loop_of_a_server_is_told_of(server: LiveServer) -> None:
     figures = httpx.get(f"{server.url}/metrics?format=json").json()
     names = {task["name"] for task in figures["background"]}
     assert {
+        "collector",
+        "processes",
         "dispatcher",
         "heartbeat",
         "leases",
@@ -216,3 +224,50 @@ def test_every_loop_of_a_server_is_told_of(server: LiveServer) -> None:
         "threads",
         "crons",
     } <= names
+
+
+async def test_memory_and_its_bounds(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = SimpleNamespace(held_bytes=300, budget_bytes=1000, hits=30, misses=10)
+    monkeypatch.setattr(figures, "state_cache", lambda: states)
+    event_log().append(str(uuid4()), "values", b"x" * 1000)
+    before = gauges((await api.get("/metrics")).text)
+    states.hits += 5
+    found = gauges((await api.get("/metrics")).text)
+    assert found["switchyard_memory_bytes"] == pytest.approx(resident_bytes(), rel=0.2)
+    assert found["switchyard_memory_limit_bytes"] == memory_limit()
+    assert found["switchyard_event_log_bytes"] == event_log().held_bytes >= 1000
+    assert found["switchyard_event_log_budget_bytes"] == event_log().budget_bytes
+    assert (found["switchyard_state_cache_bytes"], found["switchyard_state_cache_budget_bytes"]) == (300, 1000)
+    assert found["switchyard_state_cache_hits_total"] == before["switchyard_state_cache_hits_total"] + 5
+    assert found["switchyard_state_cache_misses_total"] == before["switchyard_state_cache_misses_total"]
+    assert found["switchyard_readers_cut_off_total"] >= 0
+    assert math.isnan(found["switchyard_redis_streams_bytes"])
+
+
+async def test_a_cache_that_was_made_anew_takes_nothing_from_the_counts(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_counted", {metrics.STATE_CACHE_HITS: 30, metrics.STATE_CACHE_MISSES: 0})
+    before = metrics.total(metrics.STATE_CACHE_HITS)
+    monkeypatch.setattr(figures, "state_cache", lambda: SimpleNamespace(held_bytes=0, budget_bytes=0, hits=2, misses=0))
+    await api.get("/metrics")
+    assert metrics.total(metrics.STATE_CACHE_HITS) == before + 2
+
+
+async def test_figures_of_redis_are_those_that_the_process_knew_last(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes(), "redis", RedisFigures(10, 100, 1000, 10_000))
+    found = gauges((await api.get("/metrics")).text)
+    names = ("streams_bytes", "streams_budget_bytes", "memory_bytes", "memory_limit_bytes")
+    assert [found[f"switchyard_redis_{name}"] for name in names] == [10, 100, 1000, 10_000]
+    told = (await api.get("/metrics?format=json")).json()["memory"]
+    assert told["redis_streams"] == {"bytes": 10, "budget_bytes": 100}
+
+
+async def test_json_tells_the_memory_of_the_process(api: ApiClient) -> None:
+    told = (await api.get("/metrics?format=json")).json()["memory"]
+    assert told["limit_bytes"] == memory_limit()
+    assert 0 < told["resident_bytes"] < told["limit_bytes"]
+    assert told["events"]["budget_bytes"] == event_log().budget_bytes
+    assert told["redis_streams"] is None
