@@ -9,7 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
 
+from platform_site.system.process_figures import ProcessFigures
+from platform_site.system.redis_processes import PROCESSES_KEY
 from tests.live import free_port
 from tests.scaled_stack import ScaledStack, scaled_stacks
 from tests.tracing import Receiver, attributes
@@ -101,6 +104,27 @@ def test_a_worker_counts_the_runs_it_works_on(stack: ScaledStack, metrics_port: 
     assert worker["switchyard_event_bytes_total"] > worker["switchyard_events_total"]
     assert worker["switchyard_workers_max"] == 50
     assert figures(stack.url)["switchyard_workers_max"] == 0
+
+
+def test_every_process_watches_its_memory_and_its_collections(stack: ScaledStack, metrics_port: int) -> None:
+    for url in (stack.url, f"http://127.0.0.1:{metrics_port}"):
+        found = figures(url)
+        assert 0 < found["switchyard_memory_bytes"] < found["switchyard_memory_limit_bytes"]
+        assert found["switchyard_event_log_budget_bytes"] > 0
+        assert found["switchyard_full_collections_total"] >= 0
+        assert found["switchyard_background_last_run_timestamp_seconds/collector"] > 0
+
+
+def test_a_web_process_knows_the_memory_of_web_and_worker(stack: ScaledStack, run_id: str) -> None:
+    with Redis.from_url(stack.redis_url) as commands:
+        stack.workers[0].wait_until(lambda: commands.hlen(PROCESSES_KEY) == 2)
+        told = [ProcessFigures.from_json(value.partition(b" ")[2]) for value in commands.hvals(PROCESSES_KEY)]
+    pids = {process.role: int(process.name.rpartition(":")[2]) for process in told}
+    assert stack.web.process is not None
+    assert pids == {"web": stack.web.process.pid, "worker": stack.workers[0].pid}
+    stack.workers[0].wait_until(lambda: figures(stack.url)["switchyard_redis_memory_bytes"] > 0)
+    memory = httpx.get(f"{stack.url}/metrics?format=json").json()["memory"]
+    assert memory["redis_streams"]["budget_bytes"] == figures(stack.url)["switchyard_redis_streams_budget_bytes"]
 
 
 def test_lines_name_process_request_run_and_trace(stack: ScaledStack, run_id: str) -> None:
