@@ -4,6 +4,7 @@ Twisted reads a whole body before the application is called: what the applicatio
 its size is judged here by method and path, and nothing above the limit is kept.
 """
 
+import asyncio
 import re
 import time
 from io import BytesIO
@@ -69,6 +70,9 @@ class LimitedChannel(HTTPChannel):
         self._open_channels = open_channels
         self._pace = Pace(edge.limits)
         self._is_deaf = False
+        # Whether the client has read enough of what was written for more to be written.
+        self._is_drained = asyncio.Event()
+        self._is_drained.set()
 
     # --- the connection -----------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ class LimitedChannel(HTTPChannel):
             self._open_channels.add(self)
 
     def connectionLost(self, reason: Any) -> None:
+        self._is_drained.set()
         self._forget()
         super().connectionLost(reason)
 
@@ -119,6 +124,20 @@ class LimitedChannel(HTTPChannel):
             self.refuse(self.edge.refusals.header_time)
         else:
             self.loseConnection()
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._is_drained.clear()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._is_drained.set()
+        super().resumeProducing()
+
+    async def drained(self) -> None:
+        """Wait until the client has read what was written, up to a rest of some kilobytes, or the connection ends."""
+        await self._is_drained.wait()
 
     # --- the parser's steps -------------------------------------------------------------------------
 
@@ -224,6 +243,17 @@ class LimitedServer(Server):
     def run(self) -> None:
         reactor.callLater(1, self._sweep)
         super().run()
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Write a part of an answer, and return when there is room for the next one.
+
+        Daphne itself returns at once. Twisted would keep everything that a client does not read.
+        """
+        await super().handle_reply(protocol, message)
+        # None after the end of the answer.
+        channel = getattr(protocol, "channel", None)
+        if isinstance(channel, LimitedChannel):
+            await channel.drained()
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -10,7 +10,8 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from platform_site.http_limits import BODY, HEADER, LINGER_SECONDS, MAX_UNWANTED_BYTES, NOTHING, Edge, Pace, Refusal
@@ -31,6 +32,19 @@ class _Answers:
         self.write = transport.write
         self.is_closing = transport.is_closing
         self.close = protocol.close_after_answer
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer, which is made no faster than the client reads it."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Write a part of the answer, and return when there is room for the next one.
+
+        uvicorn waits before it writes the next part: that part would be made early, and be kept meanwhile.
+        """
+        await super().send(message)
+        if self.flow.write_paused and not self.response_complete and not self.disconnected:
+            await self.flow.drain()
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -160,6 +174,8 @@ class LimitedProtocol(HttpToolsProtocol):
         # The request has its list. Fields that follow a chunked body are no header fields, and go into this one.
         self.headers = []
         self.cycle.transport = self._answers  # type: ignore[assignment]
+        # uvicorn makes the object, and has nothing to say which class it is of.
+        self.cycle.__class__ = _Cycle
 
     def on_chunk_header(self) -> None:
         """Refuse a chunked body that is packed in another way as well. Only chunked bodies come here."""
