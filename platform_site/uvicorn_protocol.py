@@ -9,8 +9,8 @@ import logging
 from typing import Any
 
 import httptools
-from uvicorn.config import Config
 from uvicorn._types import ASGISendEvent
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 

@@ -46,8 +46,8 @@ class Subscription(Protocol):
         """The body that the log was closed with; None while it is open or if it was discarded."""
 
     async def batch(self, timeout: float | None) -> list[Event] | None:
-        """Every event that waits, at once; `[]` after `timeout` seconds of silence; None after the last event of a
-        closed log. One caller at a time.
+        """The events that wait, as many as one batch holds; `[]` after `timeout` seconds of silence; None after the
+        last event of a closed log. One caller at a time.
 
         Raises `EventsLost` where the next event is not kept any more. After `BEGIN` that is so only for a reader that
         has begun to read. The reader's place is then that of the oldest event kept: it may go on, knowing what it lost.

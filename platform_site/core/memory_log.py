@@ -16,6 +16,8 @@ from platform_site.core.wire import keep
 
 # What one kept event weighs in memory besides its data: a tuple and two short strings.
 EVENT_OVERHEAD = 200
+# About what one batch holds. It stays in memory until its reader's client has read it, the log's bound or not.
+BATCH_BYTES = 500_000
 
 
 class Waiter:
@@ -110,6 +112,16 @@ class Log:
         del self.events[:count]
         self.first += count
 
+    def portion(self, start: int) -> list[Event]:
+        """Return the events from an index on, as many as `BATCH_BYTES` hold, but at least one."""
+        if self.size <= BATCH_BYTES:
+            return self.events[start:]
+        end, size = start, 0
+        while end < len(self.events) and (size < BATCH_BYTES or end == start):
+            size += len(self.events[end].data) + EVENT_OVERHEAD
+            end += 1
+        return self.events[start:end]
+
     def forget_events(self) -> None:
         self.first += len(self.events)
         self.events = []
@@ -154,8 +166,8 @@ class MemorySubscription:
                 # A reader that fell behind the trimming goes on with the oldest event left.
                 start = max(self._position - log.first, 0)
                 if start < len(log.events):
-                    events = log.events[start:]
-                    self._position = log.first + len(log.events)
+                    events = log.portion(start)
+                    self._position = log.first + start + len(events)
                     return events
                 if log.closed:
                     return None

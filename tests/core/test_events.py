@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from platform_site.core.events import BEGIN, Event, EventLog, Subscription
 from platform_site.core.memory_events import MemoryEventLog, event_tasks
+from platform_site.core.memory_log import BATCH_BYTES
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 
@@ -226,6 +227,21 @@ async def test_an_event_heavier_than_the_bound_reaches_readers(clock: Clock) -> 
     log.append("run", "large", bytes(50_000))
 
     assert names(await subscription.batch(0)) == ["large"]
+
+
+async def test_a_batch_holds_so_much_and_the_next_one_goes_on(clock: Clock) -> None:
+    log = MemoryEventLog(max_bytes=10_000_000, ttl=120, resumable_ttl=3600, abandoned_after=1, clock=clock)
+    for number in range(30):
+        log.append("run", str(number), bytes(100_000))
+    log.append("run", "large", bytes(2 * BATCH_BYTES))
+    log.close("run", b"{}")
+    subscription, batches = log.subscribe("run", BEGIN), []
+    while (batch := await subscription.batch(0)) is not None:
+        batches.append(batch)
+
+    assert [name for batch in batches for name in names(batch)] == [*map(str, range(30)), "large"]
+    assert max(sum(len(event.data) for event in batch[:-1]) for batch in batches) < BATCH_BYTES
+    assert len(batches) > 5
 
 
 async def test_a_position_stays_right_after_trimming(clock: Clock) -> None:
