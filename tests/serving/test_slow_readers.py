@@ -16,6 +16,8 @@ from tests.serving.slow_readers import EVENT_BYTES, EVENTS
 
 READERS = 10
 LOG_BYTES = 16_000_000
+# Asks for everything that is kept.
+FIRST_KEPT = "-1"
 # What a reader may hold: a batch of events, its frames and the bytes that wait for its socket, and some room.
 READER_BYTES = 5_000_000
 OTHER_BYTES = 60_000_000
@@ -44,17 +46,24 @@ def http(server: LiveServer) -> Iterator[httpx.Client]:
 def begin(http: httpx.Client) -> str:
     """Create a run that begins when readers have had time to connect; return its path."""
     thread_id = http.post("/threads", json={}).json()["thread_id"]
-    body = {"assistant_id": "flood", "input": {}, "stream_mode": "custom", "after_seconds": 1}
+    body = {
+        "assistant_id": "flood",
+        "input": {},
+        "stream_mode": "custom",
+        "stream_resumable": True,
+        "after_seconds": 1,
+    }
     return f"/threads/{thread_id}/runs/{http.post(f'/threads/{thread_id}/runs', json=body).json()['run_id']}"
 
 
-def open_stream(server: LiveServer, path: str) -> socket.socket:
-    """Ask for a run's events and read nothing."""
+def open_stream(server: LiveServer, path: str, *fields: str) -> socket.socket:
+    """Ask for a run's events and read nothing; `fields` are more lines of the header."""
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     reader.settimeout(60)
     reader.connect(("127.0.0.1", server.port))
-    reader.sendall(f"GET {path}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    lines = [f"GET {path}/stream HTTP/1.1", "Host: 127.0.0.1", *fields, "", ""]
+    reader.sendall("\r\n".join(lines).encode())
     return reader
 
 
@@ -75,6 +84,19 @@ def test_what_readers_do_not_read_is_not_kept_for_them(server: LiveServer, http:
         assert http.get(f"{path}/join").json() == {"done": True}
         assert resident_bytes(server) - before < LOG_BYTES + READERS * READER_BYTES + OTHER_BYTES
     assert EVENTS * EVENT_BYTES * READERS > 5 * (LOG_BYTES + READERS * READER_BYTES + OTHER_BYTES)
+
+
+def test_readers_that_come_late_are_not_given_the_whole_log_at_once(server: LiveServer, http: httpx.Client) -> None:
+    path = begin(http)
+    http.get(f"{path}/join").raise_for_status()
+    before = resident_bytes(server)
+    with ExitStack() as readers:
+        late = [
+            readers.enter_context(open_stream(server, path, f"Last-Event-ID: {FIRST_KEPT}")) for _ in range(READERS)
+        ]
+        # The header is sent before there is a body.
+        wait_until(lambda: all(len(reader.recv(20_000, socket.MSG_PEEK)) == 20_000 for reader in late))
+        assert resident_bytes(server) - before < READERS * READER_BYTES
 
 
 def test_a_reader_that_reads_on_after_a_while_comes_to_the_end(server: LiveServer, http: httpx.Client) -> None:
