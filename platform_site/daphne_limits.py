@@ -18,7 +18,7 @@ from twisted.web.http import HTTPChannel
 
 from platform_site.core.bodies import most_bytes, too_large
 from platform_site.core.config import config
-from platform_site.http_limits import BODY, HEADER, NOTHING, Edge, Limits, Pace, Refusal
+from platform_site.http_limits import BODY, HEADER, NOTHING, Edge, Limits, Pace, Refusal, Unread
 
 _METHOD = re.compile(rb"[A-Za-z]{1,20}")
 
@@ -69,6 +69,7 @@ class LimitedChannel(HTTPChannel):
         self.totalHeadersSize = self.MAX_LENGTH = edge.limits.header_bytes
         self._open_channels = open_channels
         self._pace = Pace(edge.limits)
+        self._unread = Unread(edge.limits)
         self._is_deaf = False
         # Whether the client has read enough of what was written for more to be written.
         self._is_drained = asyncio.Event()
@@ -115,7 +116,11 @@ class LimitedChannel(HTTPChannel):
         super().dataReceived(data)
 
     def check(self, now: float) -> None:
-        """End the connection if it sends too slowly."""
+        """End the connection if its client sends too slowly, or has read nothing for too long."""
+        if not self._is_drained.is_set() and self._unread.late(now, self._waiting_bytes()):
+            self.edge.refusals.count(self.edge.refusals.unread)
+            self.transport.abortConnection()
+            return
         if self._is_deaf or not self._pace.late(now, is_paused=False):
             return
         if self._pace.part is BODY:
@@ -133,11 +138,17 @@ class LimitedChannel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         self._is_drained.set()
+        self._unread.forget()
         super().resumeProducing()
 
     async def drained(self) -> None:
         """Wait until the client has read what was written, up to a rest of some kilobytes, or the connection ends."""
         await self._is_drained.wait()
+
+    def _waiting_bytes(self) -> int:
+        # Twisted does not tell otherwise. It sends from one buffer while it fills another.
+        transport = self.transport
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
     # --- the parser's steps -------------------------------------------------------------------------
 

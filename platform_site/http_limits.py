@@ -45,6 +45,7 @@ class Limits:
     body_seconds: float = 30
     body_bytes_per_second: float = 1000
     keep_alive_seconds: float = 75
+    unread_seconds: float = 300
     connections: int = 10_000
     connections_per_address: int = 0
 
@@ -58,6 +59,7 @@ class Limits:
             body_seconds=settings.BODY_TIMEOUT_SECONDS,
             body_bytes_per_second=settings.BODY_BYTES_PER_SECOND,
             keep_alive_seconds=settings.KEEP_ALIVE_SECONDS,
+            unread_seconds=settings.UNREAD_TIMEOUT_SECONDS,
             connections=_room_for(settings.MAX_CONNECTIONS),
             connections_per_address=settings.MAX_CONNECTIONS_PER_ADDRESS,
         )
@@ -139,6 +141,10 @@ class Refusals:
             "connections_per_address",
             HTTPStatus.SERVICE_UNAVAILABLE,
             f"More than {limits.connections_per_address} connections are open from one address",
+        )
+        # Never sent: its client reads nothing.
+        self.unread = Refusal(
+            "unread", HTTPStatus.REQUEST_TIMEOUT, f"An answer must not wait unread for {limits.unread_seconds:g} s"
         )
         self._spoken: Counter[str] = Counter()
         self._told_at: float | None = None
@@ -247,6 +253,28 @@ class Pace:
         is_slow = self.received - self._window_seen < self._limits.body_bytes_per_second * passed
         self._window_at, self._window_seen = now, self.received
         return is_slow
+
+
+class Unread:
+    """What waits for a client that reads slower than the server writes; nothing is written meanwhile."""
+
+    __slots__ = ("_limits", "_since", "_waiting")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._since: float | None = None
+        self._waiting = 0
+
+    def forget(self) -> None:
+        """Note that the client has read what waited."""
+        self._since = None
+
+    def late(self, now: float, waiting: int) -> bool:
+        """Return whether the client has read nothing for too long of the `waiting` bytes."""
+        if self._since is None or waiting < self._waiting:
+            self._since = now
+        self._waiting = waiting
+        return now - self._since >= self._limits.unread_seconds
 
 
 class Edge:

@@ -113,6 +113,8 @@ BODY_TIMEOUT_SECONDS = _env_number("BODY_TIMEOUT_SECONDS", 30, 0.1)
 BODY_BYTES_PER_SECOND = _env_number("BODY_BYTES_PER_SECOND", 1000)
 # Seconds an idle connection is kept for the next request; longer than common clients keep theirs.
 KEEP_ALIVE_SECONDS = _env_number("KEEP_ALIVE_SECONDS", 75, 0.1)
+# Seconds that an answer may wait for a client that reads nothing of it; then the connection ends.
+UNREAD_TIMEOUT_SECONDS = _env_number("UNREAD_TIMEOUT_SECONDS", 300, 0.1)
 # Connections that one process serves at the same time.
 MAX_CONNECTIONS = _env_int("MAX_CONNECTIONS", 10_000, 1)
 # Those of one address, of IPv6 one /64 network; 0 for no limit, as where all come from this machine or from a proxy.

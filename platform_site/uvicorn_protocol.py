@@ -14,7 +14,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from platform_site.http_limits import BODY, HEADER, LINGER_SECONDS, MAX_UNWANTED_BYTES, NOTHING, Edge, Pace, Refusal
+from platform_site.http_limits import (
+    BODY,
+    HEADER,
+    LINGER_SECONDS,
+    MAX_UNWANTED_BYTES,
+    NOTHING,
+    Edge,
+    Pace,
+    Refusal,
+    Unread,
+)
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -63,6 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._edge = edge
         self._limits = edge.limits
         self._pace = Pace(edge.limits)
+        self._unread = Unread(edge.limits)
         # Whether a header is complete and its body is not.
         self._reads_body = False
         # Bytes since the parser last finished a header or a request, or gave a piece of a body.
@@ -147,8 +158,19 @@ class LimitedProtocol(HttpToolsProtocol):
             # No body, but fields behind it or the extension of a chunk, which the parser would collect for ever.
             self._refuse(self._edge.refusals.header_size)
 
+    def resume_writing(self) -> None:
+        self._unread.forget()
+        super().resume_writing()
+
     def check(self, now: float) -> None:
-        """End the connection if it sends too slowly."""
+        """End the connection if its client sends too slowly, or has read nothing for too long."""
+        # Closing waits for the client as well.
+        if (self.flow.write_paused or self.transport.is_closing()) and self._unread.late(
+            now, self.transport.get_write_buffer_size()
+        ):
+            self._edge.refusals.count(self._edge.refusals.unread)
+            self.transport.abort()
+            return
         if self._is_deaf or not self._pace.late(now, is_paused=self.flow.read_paused):
             return
         if self._reads_body:

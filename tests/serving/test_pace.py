@@ -12,6 +12,7 @@ from platform_site.http_limits import (
     Limits,
     Pace,
     Refusals,
+    Unread,
     connections_in,
     network,
 )
@@ -151,3 +152,23 @@ def test_an_answer_is_whole(name: str) -> None:
     assert head.startswith(f"HTTP/1.1 {refusal.status:d} ".encode())
     assert f"content-length: {len(body)}".encode() in head
     assert b"connection: close" in head
+
+
+def test_a_client_that_reads_nothing_is_late() -> None:
+    unread = Unread(Limits(unread_seconds=300))
+    assert not unread.late(0, 1000)
+    assert not unread.late(299, 1000)
+    assert unread.late(300, 1000)
+
+
+def test_a_client_that_reads_ever_so_slowly_is_not_late() -> None:
+    unread = Unread(Limits(unread_seconds=300))
+    assert not any(unread.late(now, 1000 - now // 100) for now in range(0, 3000, 100))
+
+
+def test_what_waits_anew_has_its_own_time() -> None:
+    unread = Unread(Limits(unread_seconds=300))
+    unread.late(0, 1000)
+    unread.forget()
+    assert not unread.late(400, 1000)
+    assert unread.late(700, 1000)

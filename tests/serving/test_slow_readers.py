@@ -23,16 +23,30 @@ READER_BYTES = 5_000_000
 OTHER_BYTES = 60_000_000
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    directory = tmp_path_factory.mktemp(request.param)
+def start(directory: Path, kind: str, **settings: str) -> LiveServer:
+    """Start a server with the graph of `slow_readers`."""
     config = directory / "langgraph.json"
     graph = Path(__file__).with_name("slow_readers.py")
     config.write_text(json.dumps({"dependencies": ["."], "graphs": {"flood": f"{graph}:graph"}}))
-    settings = {"EVENT_LOG_MAX_BYTES": str(LOG_BYTES)}
-    started = LiveServer(config, directory, settings, ("--server", request.param))
+    settings = {"EVENT_LOG_MAX_BYTES": str(LOG_BYTES), **settings}
+    return LiveServer(config, directory, settings, ("--server", kind)).start()
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    started = start(tmp_path_factory.mktemp(request.param), request.param)
     try:
-        yield started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(params=["uvicorn", "daphne"])
+def hasty_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server that does not wait for long."""
+    started = start(tmp_path, request.param, UNREAD_TIMEOUT_SECONDS="2")
+    try:
+        yield started
     finally:
         started.stop()
 
@@ -65,6 +79,11 @@ def open_stream(server: LiveServer, path: str, *fields: str) -> socket.socket:
     lines = [f"GET {path}/stream HTTP/1.1", "Host: 127.0.0.1", *fields, "", ""]
     reader.sendall("\r\n".join(lines).encode())
     return reader
+
+
+def read_to_the_end(reader: socket.socket) -> None:
+    while reader.recv(1_000_000):
+        pass
 
 
 def streams_open(http: httpx.Client) -> float:
@@ -119,3 +138,14 @@ def test_a_reader_that_goes_away_while_the_server_waits_for_it_is_forgotten(
         # It has not read the end.
         assert streams_open(http) == 1
     wait_until(lambda: streams_open(http) == 0)
+
+
+def test_a_reader_that_reads_nothing_for_too_long_loses_its_connection(hasty_server: LiveServer) -> None:
+    with httpx.Client(base_url=hasty_server.url, timeout=60) as http:
+        path = begin(http)
+        with open_stream(hasty_server, path) as reader:
+            assert http.get(f"{path}/join").json() == {"done": True}
+            wait_until(lambda: streams_open(http) == 0)
+            with pytest.raises(ConnectionResetError):
+                read_to_the_end(reader)
+        assert 'switchyard_http_refused_total{reason="unread"} 1.0' in http.get("/metrics").text
