@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +31,20 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports that follow each other and are free."""
+    while count:
+        first = free_port()
+        try:
+            with contextlib.ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return list(range(first, first + count))
+    return []
+
+
 @dataclass
 class Server:
     """A server that answers; `pid` is the root of its process tree where that is known."""
@@ -41,6 +55,8 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     # What was prepared on it, by the name of what it is: rows share seeded threads.
     prepared: dict[str, object] = field(default_factory=dict)
+    # What it prints, if this program has started it.
+    log: Path | None = None
 
     @classmethod
     def running(cls, name: str, address: Address) -> "Server":
@@ -71,14 +87,18 @@ class Command:
     words: tuple[str, ...]
     directory: Path
     headers: tuple[tuple[str, str], ...] = ()
+    # Variables that it gets beside those of this program.
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def ours(cls, directory: Path, config: bool = True, workers: int = 0) -> "Command":
+    def ours(
+        cls, directory: Path, config: bool = True, workers: int = 0, environment: Mapping[str, str] | None = None
+    ) -> "Command":
         """This project's server: one process, or with `workers` the whole stack of scale mode."""
         words = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
         words += ["--data-dir", "{data}", *(["--config", "{config}"] if config else [])]
         words += ["--scaled", "--workers", str(workers)] if workers else []
-        return cls("ours", tuple(words), directory)
+        return cls("ours", tuple(words), directory, environment=environment or {})
 
     @classmethod
     def parse(cls, name: str, line: str, directory: Path, headers: Sequence[tuple[str, str]]) -> "Command":
@@ -105,12 +125,13 @@ class Command:
             process = subprocess.Popen(
                 words,
                 cwd=self.directory,
+                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = Server(self.name, Address("127.0.0.1", port, self.headers), process.pid, process)
+        server = Server(self.name, Address("127.0.0.1", port, self.headers), process.pid, process, log=log)
         try:
             while not await answers(server.address):
                 if process.poll() is not None or perf_counter() - began > timeout:
