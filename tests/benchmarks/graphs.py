@@ -131,7 +131,7 @@ def again(state: StepState) -> str:
 
 async def add_message(state: GrowingState) -> dict[str, Any]:
     number = len(state["messages"])
-    return {"messages": [AIMessage(f"{number}: {'what a model answers, ' * 5}", id=f"message-{number}")]}
+    return {"messages": [AIMessage(f"{number}: {'what a model answers, ' * 6}", id=f"message-{number}")]}
 
 
 def says_more(state: GrowingState) -> str:

@@ -65,6 +65,33 @@ def memory_of(pid: int) -> Memory:
     return Memory(values.get("Rss", 0) * 1024 / _MEGABYTE, values.get("Pss", 0) * 1024 / _MEGABYTE)
 
 
+def resident(root: int) -> float:
+    """Return the megabytes that the tree has. Of several processes, pages that they share count once (PSS)."""
+    whole, several = memory(root), len(tree(root)) > 1
+    return whole.pss if several else whole.rss
+
+
+def forget_peaks(root: int) -> bool:
+    """Begin to measure the peak of one process anew. Return False for several, or if the system does not allow it."""
+    if len(tree(root)) > 1:
+        # Peaks of processes are not of the same moment.
+        return False
+    try:
+        # Resets VmHWM, see proc(5).
+        Path(f"/proc/{root}/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak(root: int) -> float:
+    """Return the most megabytes that the process has had since `forget_peaks`."""
+    for line in Path(f"/proc/{root}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / _MEGABYTE
+    raise ValueError(f"/proc/{root}/status has no VmHWM")
+
+
 @dataclass(frozen=True)
 class Use:
     """What one process has at a moment. Memory in megabytes (10^6 bytes)."""

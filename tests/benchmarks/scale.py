@@ -21,6 +21,13 @@ class Scale:
     sync_sleepers: int = 100
     sleep: float = 1
     steps: int = 50
+    # Threads whose history is read for the first time, and messages of a state that is read.
+    cold_threads: int = 7
+    messages: int = 50
+    # Streams that have ended when memory is measured.
+    finished_streams: int = 400
+    # Minutes until memory is measured again; 0: it is not.
+    rest_minutes: float = 0
     burn: float = 2
     # Most runs that wait at once.
     waiting: int = 1000
@@ -43,6 +50,9 @@ QUICK = Scale(
     sync_sleepers=3,
     sleep=0.05,
     steps=6,
+    cold_threads=2,
+    messages=3,
+    finished_streams=4,
     burn=0.3,
     waiting=10,
 )

@@ -55,6 +55,8 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     # What was prepared on it, by the name of what it is: rows share seeded threads.
     prepared: dict[str, object] = field(default_factory=dict)
+    # Ports on which its workers serve /metrics.
+    metrics_ports: tuple[int, ...] = ()
     # What it prints, if this program has started it.
     log: Path | None = None
 
@@ -89,6 +91,8 @@ class Command:
     headers: tuple[tuple[str, str], ...] = ()
     # Variables that it gets beside those of this program.
     environment: Mapping[str, str] = field(default_factory=dict)
+    # In scale mode, how many workers there are.
+    workers: int = 0
 
     @classmethod
     def ours(
@@ -98,7 +102,7 @@ class Command:
         words = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
         words += ["--data-dir", "{data}", *(["--config", "{config}"] if config else [])]
         words += ["--scaled", "--workers", str(workers)] if workers else []
-        return cls("ours", tuple(words), directory, environment=environment or {})
+        return cls("ours", tuple(words), directory, environment=environment or {}, workers=workers)
 
     @classmethod
     def parse(cls, name: str, line: str, directory: Path, headers: Sequence[tuple[str, str]]) -> "Command":
@@ -119,19 +123,28 @@ class Command:
         words = list(self.words)
         for name, value in values.items():
             words = [word.replace(name, value) for word in words]
+        ports = free_ports(self.workers)
+        told = {"WORKER_METRICS_PORT": str(ports[0])} if ports else {}
         log = self.directory / "server.log"
         began = perf_counter()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 words,
                 cwd=self.directory,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **told},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = Server(self.name, Address("127.0.0.1", port, self.headers), process.pid, process, log=log)
+        server = Server(
+            self.name,
+            Address("127.0.0.1", port, self.headers),
+            process.pid,
+            process,
+            log=log,
+            metrics_ports=tuple(ports),
+        )
         try:
             while not await answers(server.address):
                 if process.poll() is not None or perf_counter() - began > timeout:

@@ -28,7 +28,7 @@ import httpx
 import uvloop
 
 from tests.benchmarks.measures import percentile
-from tests.benchmarks.servers import ROOT, Command, Server, ServerFailed, free_ports
+from tests.benchmarks.servers import ROOT, Command, Server, ServerFailed
 
 from . import verdict
 from .load import Load
@@ -79,32 +79,21 @@ class Soak:
     lasted: float = 0.0
 
     async def run(self, directory: Path) -> None:
-        command, metrics = self.command(directory)
+        command = Command.ours(directory, workers=self.options.scaled, environment=ENVIRONMENT)
         server, _ = await command.start()
         try:
-            await self.on(server, metrics)
+            await self.on(server)
         finally:
             await asyncio.to_thread(server.stop)
             self.errors += errors_in(directory / "server.log")
 
-    def command(self, directory: Path) -> tuple[Command, dict[str, int]]:
-        """Return how the server is started, and the ports of /metrics of its workers."""
-        workers = self.options.scaled
-        ports = free_ports(workers)
-        environment = {**ENVIRONMENT, **({"WORKER_METRICS_PORT": str(ports[0])} if workers else {})}
-        command = Command.ours(directory, workers=workers, environment=environment)
-        return command, {f"worker-{number}": port for number, port in enumerate(ports, 1)}
-
-    async def on(self, server: Server, ports: dict[str, int]) -> None:
+    async def on(self, server: Server) -> None:
         """Put the load on a server that answers, and watch it."""
-        main = "web" if ports else "server"
-        urls = {main: f"http://{server.address.host}:{server.address.port}/metrics"}
-        urls |= {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
         site = Site(server)
         async with open_sink() as sink:
             await graphs_loaded(site)
             world = World(site, sink, await site.sign_in(), kept=self.options.threads)
-            self.load, watcher = Load(world, self.options.rate), Watcher(server, urls)
+            self.load, watcher = Load(world, self.options.rate), Watcher(server)
             watching = asyncio.create_task(watcher.watch())
             loading = asyncio.create_task(self.load.run(time.monotonic() + self.options.minutes * 60))
             stop_on_interrupt(loading)

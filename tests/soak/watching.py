@@ -3,13 +3,13 @@
 import asyncio
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.benchmarks import processes
+from tests.benchmarks.observed import Counted, counted
 from tests.benchmarks.processes import Use
 from tests.benchmarks.servers import Server
 
@@ -45,37 +45,6 @@ def programs(root: int) -> dict[str, list[int]]:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What a process tells of itself in /metrics."""
-
-    runs: float = 0
-    full_collections: float = 0
-    full_collection_seconds: float = 0
-    # Bytes that its event logs and its cache of states hold, None where it does not say.
-    held: dict[str, float] = field(default_factory=dict)
-
-
-def counted(text: str) -> Counted:
-    """Read the text of /metrics."""
-    values: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.startswith("switchyard_"):
-                values[sample.name] = values.get(sample.name, 0.0) + sample.value
-    held = {
-        name.removeprefix("switchyard_"): value
-        for name, value in values.items()
-        if "bytes" in name and "budget" not in name and not name.endswith(("_total", "_created"))
-    }
-    return Counted(
-        values.get("switchyard_runs_finished_total", 0.0),
-        values.get("switchyard_full_collections_total", 0.0),
-        values.get("switchyard_full_collection_seconds_total", 0.0),
-        held,
-    )
-
-
-@dataclass(frozen=True)
 class Minute:
     """One process in one minute (or whatever span the watcher was asked for)."""
 
@@ -105,11 +74,13 @@ class Minute:
 class Watcher:
     """Looks at all processes of a server every few seconds and sums up what it saw when asked."""
 
-    def __init__(self, server: Server, metrics: dict[str, str], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, server: Server, clock: Callable[[], float] = monotonic) -> None:
         assert server.pid is not None
         self.root = server.pid
+        ports = {"web" if server.metrics_ports else "server": server.address.port}
+        ports |= {f"worker-{number}": port for number, port in enumerate(server.metrics_ports, 1)}
         # URL of /metrics by program.
-        self.metrics = metrics
+        self.metrics = {name: f"http://{server.address.host}:{port}/metrics" for name, port in ports.items()}
         self.clock = clock
         self.began = self.last = clock()
         # Seconds between the last two calls of `minute`.
@@ -178,5 +149,5 @@ class Watcher:
         told = {}
         async with httpx.AsyncClient(timeout=30) as client:
             for name, url in self.metrics.items():
-                told[name] = counted((await client.get(url)).raise_for_status().text)
+                told[name] = counted((await client.get(url)).raise_for_status().text) or Counted()
         return told
