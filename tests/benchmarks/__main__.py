@@ -184,7 +184,7 @@ class Benchmark:
         for round_number in range(self.scale.rounds):
             for who, command in commands.items():
                 if command is not None and (who, "startup") not in self.results.failures:
-                    await self.attempt(who, "startup", startup.measure(command, round_number))
+                    await self.attempt(who, "startup", startup.measure(command, round_number, self.scale))
 
     async def server(self, who: str, purpose: str, stack: AsyncExitStack) -> Server | None:
         url = self.options.url if who == OURS else self.options.against
@@ -226,7 +226,7 @@ class Benchmark:
         for who in (OURS, THEIRS):
             async with AsyncExitStack() as stack:
                 if server := await self.server(who, row.name, stack):
-                    await settle(server)
+                    await settle(server, self.scale.settle_seconds)
                     await self.attempt(server.name, row.name, observe(server, row.measure(server, self.scale)))
 
     async def measure(self, row: Row, servers: list[Server], in_process: InProcess | None) -> None:

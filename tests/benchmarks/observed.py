@@ -34,10 +34,14 @@ class Counted:
 def counted(text: str) -> Counted | None:
     """Read the text of /metrics. Return None if it is not of this project's server."""
     values: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.startswith("switchyard_"):
-                values[sample.name] = values.get(sample.name, 0.0) + sample.value
+    try:
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except ValueError:
+        # Another server may answer anything there.
+        return None
+    for sample in samples:
+        if sample.name.startswith("switchyard_"):
+            values[sample.name] = values.get(sample.name, 0.0) + sample.value
     if "switchyard_full_collections_total" not in values:
         return None
     held = {

@@ -26,6 +26,8 @@ class Scale:
     messages: int = 50
     # Streams that have ended when memory is measured.
     finished_streams: int = 400
+    # The longest to wait until a server that has just started does nothing any more.
+    settle_seconds: float = 20
     # Minutes until memory is measured again; 0: it is not.
     rest_minutes: float = 0
     burn: float = 2
@@ -53,6 +55,7 @@ QUICK = Scale(
     cold_threads=2,
     messages=3,
     finished_streams=4,
+    settle_seconds=0.5,
     burn=0.3,
     waiting=10,
 )

@@ -168,7 +168,7 @@ async def answers(address: Address) -> bool:
         connection.close()
 
 
-async def settle(server: Server, limit: float = 20) -> None:
+async def settle(server: Server, limit: float) -> None:
     """Waits until the server has done nothing for two seconds: graphs are loaded, start-up work is over."""
     quiet = 0
     used = server.cpu_seconds() or 0.0

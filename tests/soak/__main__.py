@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Soak:
                 site.close()
             self.lasted = (watcher.last - watcher.began) / 60
             self.errors += watcher.restarted
-            self.errors += [f"{text} ({count} times)" for text, count in self.load.errors.most_common()]
+            self.errors += self.load.told()
 
     async def each_minute(self, server: Server, watcher: Watcher, loading: "asyncio.Task[None]") -> None:
         """Print what every process has, until the load ends."""
@@ -166,6 +167,8 @@ class Soak:
 
 def stop_on_interrupt(loading: "asyncio.Task[None]") -> None:
     """End the load at the first Ctrl-C: the verdict is about what was seen until then."""
+    if threading.current_thread() is not threading.main_thread():
+        return
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

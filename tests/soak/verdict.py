@@ -9,6 +9,7 @@ from itertools import combinations
 LEFT_OUT = 1 / 3
 # In less time nobody can tell growth from a process that still warms up.
 LEAST_MINUTES = 20.0
+MOST_ERRORS = 20
 # Pages of PostgreSQL's shared buffers count as its processes' memory when they are first touched.
 NOT_JUDGED = ("postgres",)
 
@@ -81,7 +82,9 @@ def told(found: Sequence[Growth], minutes: float, errors: Sequence[str]) -> str:
         lines.append(f"  {process:<10} {figures}{'  GROWS' if any(growth.too_much for growth in of_it) else ''}")
     if minutes < LEAST_MINUTES:
         lines.append(f"Growth is not judged: that takes {LEAST_MINUTES:.0f} minutes.")
-    lines += [f"error: {error}" for error in errors]
+    lines += [f"error: {error}" for error in errors[:MOST_ERRORS]]
+    if len(errors) > MOST_ERRORS:
+        lines.append(f"and {len(errors) - MOST_ERRORS} other kinds of errors")
     grows = any(growth.too_much for growth in found)
     lines.append("FAILED" if errors or grows else "steady" if minutes >= LEAST_MINUTES else "no errors")
     return "\n".join(lines)
