@@ -20,7 +20,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +42,8 @@ from .servers import ROOT, Command, Server, ServerFailed, settle
 from .state_rows import STATE_ROWS
 from .stored import LastRun, machine
 
-# The longest that one measurement may take on one server.
-MEASUREMENT_SECONDS = 180
+# The longest that one start may take.
+STARTUP_SECONDS = 180
 ALL_ROWS = (*ROWS, *STATE_ROWS, *QUEUE_ROWS, *MEMORY_ROWS)
 FAILURES = (BadAnswer, ServerFailed, OSError, TimeoutError, ValueError, KeyError)
 
@@ -166,10 +166,10 @@ class Benchmark:
             return None
         return Command.parse(who, self.options.against_command, directory, self.options.header)
 
-    async def attempt(self, who: str, row: str, work: Any) -> bool:
+    async def attempt(self, who: str, row: str, work: Awaitable[Metrics], limit: float) -> bool:
         """Takes one measurement; a failure is kept for the report and the other rows go on."""
         try:
-            metrics = await asyncio.wait_for(work, MEASUREMENT_SECONDS + self.scale.rest_minutes * 60)
+            metrics = await asyncio.wait_for(work, limit)
         except FAILURES as exc:
             self.results.failures[who, row] = f"{type(exc).__name__}: {exc}"
             tell(f"  {row}: {who} failed: {exc}")
@@ -184,7 +184,9 @@ class Benchmark:
         for round_number in range(self.scale.rounds):
             for who, command in commands.items():
                 if command is not None and (who, "startup") not in self.results.failures:
-                    await self.attempt(who, "startup", startup.measure(command, round_number, self.scale))
+                    await self.attempt(
+                        who, "startup", startup.measure(command, round_number, self.scale), STARTUP_SECONDS
+                    )
 
     async def server(self, who: str, purpose: str, stack: AsyncExitStack) -> Server | None:
         url = self.options.url if who == OURS else self.options.against
@@ -221,13 +223,18 @@ class Benchmark:
             for row in sorted(shared, key=lambda row: row.last):
                 await self.measure(row, servers, in_process)
 
+    async def on(self, server: Server, row: Row) -> None:
+        """Take one measurement on this server."""
+        limit = row.limit_seconds + self.scale.rest_minutes * 60
+        await self.attempt(server.name, row.name, observe(server, row.measure(server, self.scale)), limit)
+
     async def measure_alone(self, row: Row) -> None:
         """One measurement on each of the servers, started for it and stopped again."""
         for who in (OURS, THEIRS):
             async with AsyncExitStack() as stack:
                 if server := await self.server(who, row.name, stack):
                     await settle(server, self.scale.settle_seconds)
-                    await self.attempt(server.name, row.name, observe(server, row.measure(server, self.scale)))
+                    await self.on(server, row)
 
     async def measure(self, row: Row, servers: list[Server], in_process: InProcess | None) -> None:
         """All rounds of one row; who begins changes from round to round."""
@@ -238,11 +245,11 @@ class Benchmark:
             for server in turns:
                 if left[server.name] > 0 and (server.name, row.name) not in self.results.failures:
                     began = loop.time()
-                    await self.attempt(server.name, row.name, observe(server, row.measure(server, self.scale)))
+                    await self.on(server, row)
                     left[server.name] -= loop.time() - began
             if row.in_process and in_process is not None and left[IN_PROCESS] > 0:
                 began = loop.time()
-                await self.attempt(IN_PROCESS, row.name, in_process.measure(row, self.scale))
+                await self.attempt(IN_PROCESS, row.name, in_process.measure(row, self.scale), row.limit_seconds)
                 left[IN_PROCESS] -= loop.time() - began
 
     def lines(self) -> list[dict[str, Any]]:

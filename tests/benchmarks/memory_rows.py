@@ -43,5 +43,6 @@ MEMORY_ROWS = (
             Line("streams_rest", "  after a rest (--rest 10)", "MB", 250),
         ),
         own_server=True,
+        limit_seconds=600,
     ),
 )

@@ -1,6 +1,7 @@
 """What a measurement does to the server: memory after it and its peak, full garbage collections meanwhile."""
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from . import processes
 from .measures import Metrics
 from .servers import Server
 
+# Gauges without their prefix. That of Redis is the same from every process.
+HELD = ("event_log_bytes", "state_cache_bytes", "redis_streams_bytes")
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -19,7 +23,7 @@ class Counted:
     runs: float = 0
     full_collections: float = 0
     full_collection_seconds: float = 0
-    # Gauges of bytes that its event logs and caches hold, by name.
+    # Bytes by what holds them: the names in HELD.
     held: dict[str, float] = field(default_factory=dict)
 
     def __add__(self, other: "Counted") -> "Counted":
@@ -44,16 +48,13 @@ def counted(text: str) -> Counted | None:
             values[sample.name] = values.get(sample.name, 0.0) + sample.value
     if "switchyard_full_collections_total" not in values:
         return None
-    held = {
-        name.removeprefix("switchyard_"): value
-        for name, value in values.items()
-        if "bytes" in name and "budget" not in name and not name.endswith(("_total", "_created"))
-    }
+    held = {name: values.get(f"switchyard_{name}", math.nan) for name in HELD}
     return Counted(
         values.get("switchyard_runs_finished_total", 0.0),
         values["switchyard_full_collections_total"],
         values.get("switchyard_full_collection_seconds_total", 0.0),
-        held,
+        # NaN is what the server does not have, or does not know.
+        {name: value for name, value in held.items() if not math.isnan(value)},
     )
 
 

@@ -19,6 +19,8 @@ switchyard_full_collection_seconds_total 0.25
 switchyard_event_log_bytes 5000.0
 # TYPE switchyard_event_log_budget_bytes gauge
 switchyard_event_log_budget_bytes 90000.0
+# TYPE switchyard_redis_streams_bytes gauge
+switchyard_redis_streams_bytes NaN
 # TYPE switchyard_event_bytes_total counter
 switchyard_event_bytes_total 77.0
 # TYPE process_resident_memory_bytes gauge

@@ -4,8 +4,10 @@ from typing import Any
 
 from .watching import Minute
 
-COLUMNS = "{:>6} {:<10} {:>7} {:>6} {:>7} {:>5} {:>8} {:>7} {:>8}   {:<}"
-HEAD = COLUMNS.format("minute", "process", "RSS MB", "files", "threads", "CPU", "full GCs", "GC ms", "held MB", "load")
+COLUMNS = "{:>6} {:<10} {:>7} {:>6} {:>7} {:>5} {:>4} {:>6} {:>7} {:>8}   {:<}"
+HEAD = COLUMNS.format(
+    "minute", "process", "RSS MB", "files", "threads", "CPU", "GCs", "GC ms", "logs MB", "cache MB", "load"
+)
 
 
 def line(minute: Minute, runs: float, load: dict[str, Any] | None) -> str:
@@ -26,6 +28,10 @@ def line(minute: Minute, runs: float, load: dict[str, Any] | None) -> str:
         f"{minute.cpu_share:.0%}",
         f"{minute.full_collections:.0f}",
         f"{minute.full_collection_ms:.0f}",
-        f"{sum(minute.held.values()) / 1e6:.1f}" if minute.held else "-",
+        *(_megabytes(minute.held.get(name)) for name in ("event_log_bytes", "state_cache_bytes")),
         text,
     ).rstrip()
+
+
+def _megabytes(held: float | None) -> str:
+    return "-" if held is None else f"{held / 1e6:.1f}"
