@@ -1,6 +1,8 @@
 """What a measurement does to the server: read from /proc and from its /metrics."""
 
 import os
+import subprocess
+import sys
 
 from . import processes
 from .measures import Metrics
@@ -54,16 +56,22 @@ async def test_memory_is_seen_of_a_server_without_such_metrics():
     assert "full_collections" not in metrics
 
 
-def test_peak_is_the_most_since_it_was_forgotten():
-    taken = bytearray(60_000_000)
-    for place in range(0, len(taken), 4096):
-        taken[place] = 1
-    with_it = processes.memory_of(os.getpid()).rss
-    del taken
+# Has 60 MB for a moment.
+HEAVY_FOR_A_MOMENT = "taken = b'x' * 60_000_000; del taken; print(flush=True); input()"
 
-    assert processes.peak(os.getpid()) >= with_it - 1
-    assert processes.forget_peaks(os.getpid())
-    assert processes.peak(os.getpid()) < with_it - 30
+
+def test_peak_is_the_most_since_it_was_forgotten():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HEAVY_FOR_A_MOMENT], stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        assert processes.peak(process.pid) > 60
+        assert processes.forget_peaks(process.pid)
+        assert processes.peak(process.pid) < 50
+
+        process.stdin.write(b"\n")
 
 
 def test_use_of_a_process():
