@@ -62,8 +62,12 @@ async def tell(server: Server) -> Counted | None:
     """Return the sum over the server's processes, None if it does not tell."""
     address = server.address
     urls = [f"http://{address.host}:{port}/metrics" for port in (address.port, *server.metrics_ports)]
-    async with httpx.AsyncClient(timeout=30, headers=list(address.headers)) as client:
-        answers = await asyncio.gather(*(client.get(url) for url in urls))
+    try:
+        async with httpx.AsyncClient(timeout=30, headers=list(address.headers)) as client:
+            answers = await asyncio.gather(*(client.get(url) for url in urls))
+    except httpx.HTTPError:
+        # Another server may not have it at all.
+        return None
     if any(answer.status_code != 200 for answer in answers):
         return None
     found = [counted(answer.text) for answer in answers]

@@ -146,22 +146,37 @@ class Command:
             metrics_ports=tuple(ports),
         )
         try:
-            while not await answers(server.address):
-                if process.poll() is not None or perf_counter() - began > timeout:
-                    tail = log.read_text(errors="replace")[-1500:]
-                    raise ServerFailed(f"{shlex.join(words)} did not answer on /ok; the end of its output:\n{tail}")
-                await asyncio.sleep(0.005)
+            await answering(server.address, "/ok", process, began + timeout)
+            took = perf_counter() - began
+            for port in ports:
+                await answering(Address("127.0.0.1", port), "/metrics", process, began + timeout)
+        except NoAnswer as exc:
+            server.stop()
+            tail = log.read_text(errors="replace")[-1500:]
+            raise ServerFailed(f"{shlex.join(words)} {exc}; the end of its output:\n{tail}") from None
         except BaseException:
             server.stop()
             raise
-        return server, perf_counter() - began
+        return server, took
 
 
-async def answers(address: Address) -> bool:
+class NoAnswer(Exception):
+    """A process ended, or took too long, before it answered."""
+
+
+async def answering(address: Address, path: str, process: "subprocess.Popen[bytes]", end: float) -> None:
+    """Wait until `path` is answered with 200. Raise `NoAnswer` if the process ends first or `end` comes."""
+    while not await answers(address, path):
+        if process.poll() is not None or perf_counter() > end:
+            raise NoAnswer(f"did not answer on {path} at port {address.port}")
+        await asyncio.sleep(0.005)
+
+
+async def answers(address: Address, path: str) -> bool:
     connection = Connection(address)
     try:
         await connection.open()
-        return (await connection.send(address.request("GET", "/ok"))).status == 200
+        return (await connection.send(address.request("GET", path))).status == 200
     except OSError:
         return False
     finally:
