@@ -41,9 +41,10 @@ from .watching import Minute, Watcher
 
 # Visits a second for each core, in one process and in scale mode: about half of what a machine with two cores can do.
 RATE_PER_CORE, SCALED_RATE_PER_CORE = 20.0, 12.0
-# Events of resumable runs are kept for an hour by default: their memory would be flat after an hour only.
+# What fills for an hour by default is full after some minutes: then memory that still grows is none of it.
 ENVIRONMENT = {
     "EVENT_TTL_RESUMABLE_SECONDS": "300",
+    "STATE_CACHE_BYTES": "16000000",
     "WEBHOOK_PRIVATE_ALLOWED": "127.0.0.1",
     "LOG_FORMAT": "json",
     "LANGSMITH_TRACING": "false",

@@ -243,6 +243,7 @@ async def cron(world: World) -> None:
     body = {"assistant_id": "one_node", "input": {"value": 1}, "schedule": "* * * * * *"}
     made = await world.site.ask("POST", "/runs/crons", {**body, "webhook": world.sink.url + path})
     await world.sink.arrived(path, WEBHOOK_SECONDS)
+    del world.sink.received[path]
     await world.site.ask("DELETE", f"/runs/crons/{made['cron_id']}", expect=(200, 204))
 
 
