@@ -13,7 +13,7 @@ PROJECT_PYTHON = $(BIN)/python -m platform_site.project_environment $(if $(SCALE
 # With SCALED=1 `make serve` starts PostgreSQL, Valkey, workers and beat as well.
 SCALED ?=
 
-.PHONY: install serve test soak bench lint clean
+.PHONY: install serve test soak soak-faults bench lint clean
 .DEFAULT_GOAL := serve
 
 install: $(VENV)/.installed
@@ -25,8 +25,12 @@ serve: $(VENV)/.installed$(if $(SCALED),-scaled)
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
+# An hour of steady load: does any process grow? SCALED=1 has two workers, ARGS="--minutes 5" is shorter.
+soak: $(VENV)/.installed$(if $(SCALED),-scaled)
+	@$(BIN)/python -m tests.soak $(if $(SCALED),--scaled 2) $(ARGS)
+
 # Every fault many times over, one after the other: an hour or two.
-soak: $(VENV)/.installed-dev
+soak-faults: $(VENV)/.installed-dev
 	FAULT_REPEATS=$${FAULT_REPEATS:-50} $(BIN)/python -m pytest -m fault $(ARGS)
 
 bench: $(VENV)/.installed$(if $(findstring --scaled,$(ARGS)),-scaled)

@@ -10,17 +10,17 @@ the same run, taking turns with ours, so that both meet the same noise:
 
 measures web process, two workers, PostgreSQL and Valkey as `serve --scaled` starts them.
 
-The other server must serve the graphs of tests/benchmarks/langgraph.json.
+The other server must serve the graphs of tests/benchmarks/langgraph.json. The figures of our server are stored for this
+machine in .cache/bench, and the next run is compared with them.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -31,16 +31,20 @@ import uvloop
 from . import own_cost, report, startup
 from .client import Address, BadAnswer
 from .measures import Metrics
+from .memory_rows import MEMORY_ROWS
+from .observed import observe
 from .queue_rows import QUEUE_ROWS
 from .report import IN_PROCESS, OURS, THEIRS, Results
 from .rows import ROWS
 from .rows_of import Row
 from .scale import QUICK, Scale
-from .servers import ROOT, Command, Server, ServerFailed
+from .servers import ROOT, Command, Server, ServerFailed, settle
+from .state_rows import STATE_ROWS
+from .stored import LastRun, machine
 
-# The longest that one measurement may take on one server.
-MEASUREMENT_SECONDS = 180
-ALL_ROWS = (*ROWS, *QUEUE_ROWS)
+# The longest that one start may take.
+STARTUP_SECONDS = 180
+ALL_ROWS = (*ROWS, *STATE_ROWS, *QUEUE_ROWS, *MEMORY_ROWS)
 FAILURES = (BadAnswer, ServerFailed, OSError, TimeoutError, ValueError, KeyError)
 
 
@@ -92,6 +96,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="how long one measurement repeats its request")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that every row works, no more")
     parser.add_argument("--no-in-process", action="store_true", help="skip the runs with no server")
+    parser.add_argument("--rest", type=float, default=0, metavar="MINUTES", help="measure memory again after a rest")
+    parser.add_argument(
+        "--environment", action="append", default=[], metavar="NAME=VALUE", help="a setting of our server"
+    )
+    parser.add_argument("--not-stored", action="store_true", help="leave this machine's last run as it is")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything, with each sample, to this file")
     options = parser.parse_args(argv)
     options.only = options.only.split(",") if options.only else names
@@ -102,6 +111,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     try:
         options.header = [tuple(part.strip() for part in header.split(":", 1)) for header in options.header]
         options.header = [(name, value) for name, value in options.header]
+        options.environment = dict(_setting(each) for each in options.environment)
         for url in filter(None, (options.url, options.against)):
             Address.parse(url)
     except ValueError as exc:
@@ -109,8 +119,15 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _setting(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise ValueError(f"--environment takes NAME=VALUE, not {text}")
+    return name, value
+
+
 def scale_of(options: argparse.Namespace) -> Scale:
-    scale = QUICK if options.quick else Scale()
+    scale = replace(QUICK if options.quick else Scale(), rest_minutes=options.rest)
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
     return replace(scale, seconds=options.seconds) if options.seconds else scale
@@ -126,6 +143,9 @@ class Benchmark:
         self.scale = scale_of(options)
         self.directory = directory
         self.results = Results()
+        # A quick run, other settings or another server say nothing of this machine.
+        ours = not (options.quick or options.url or options.environment)
+        self.last_run = LastRun(machine(options.scaled)) if ours else None
         self.rows = [row for row in ALL_ROWS if row.name in options.only and (row.in_quick or not options.quick)]
 
     def command(self, who: str, purpose: str) -> Command | None:
@@ -135,22 +155,27 @@ class Benchmark:
             return (
                 None
                 if self.options.url
-                else Command.ours(directory, config=purpose == "rows", workers=self.options.scaled)
+                else Command.ours(
+                    directory,
+                    config=purpose != "startup",
+                    workers=self.options.scaled,
+                    environment=self.options.environment,
+                )
             )
         if not self.options.against_command:
             return None
         return Command.parse(who, self.options.against_command, directory, self.options.header)
 
-    async def attempt(self, who: str, row: str, work: Any) -> bool:
+    async def attempt(self, who: str, row: str, work: Awaitable[Metrics], limit: float) -> bool:
         """Takes one measurement; a failure is kept for the report and the other rows go on."""
         try:
-            metrics = await asyncio.wait_for(work, MEASUREMENT_SECONDS)
+            metrics = await asyncio.wait_for(work, limit)
         except FAILURES as exc:
             self.results.failures[who, row] = f"{type(exc).__name__}: {exc}"
             tell(f"  {row}: {who} failed: {exc}")
             return False
         self.results.add(who, row, metrics)
-        figures = ", ".join(f"{key} {report.number(value)}" for key, value in metrics.items())
+        figures = ", ".join(f"{key} {report.number(value)}" for key, value in metrics.items() if "." not in key)
         tell(f"  {row}: {who}: {figures}")
         return True
 
@@ -159,15 +184,17 @@ class Benchmark:
         for round_number in range(self.scale.rounds):
             for who, command in commands.items():
                 if command is not None and (who, "startup") not in self.results.failures:
-                    await self.attempt(who, "startup", startup.measure(command, round_number))
+                    await self.attempt(
+                        who, "startup", startup.measure(command, round_number, self.scale), STARTUP_SECONDS
+                    )
 
-    async def server(self, who: str, stack: AsyncExitStack) -> Server | None:
+    async def server(self, who: str, purpose: str, stack: AsyncExitStack) -> Server | None:
         url = self.options.url if who == OURS else self.options.against
         if url:
             server = Server.running(who, Address.parse(url, self.options.header))
-            if "startup" in self.options.only:
+            if "startup" in self.options.only and purpose == "rows":
                 self.results.add(who, "startup", startup.idle(server))
-        elif command := self.command(who, "rows"):
+        elif command := self.command(who, purpose):
             server, _ = await command.start()
             stack.callback(server.stop)
         else:
@@ -182,14 +209,32 @@ class Benchmark:
             await self.startup()
         if not self.rows:
             return
+        for row in self.rows:
+            if row.own_server:
+                await self.measure_alone(row)
+        if not (shared := [row for row in self.rows if not row.own_server]):
+            return
         async with AsyncExitStack() as stack:
-            servers = [server for who in (OURS, THEIRS) if (server := await self.server(who, stack))]
+            servers = [server for who in (OURS, THEIRS) if (server := await self.server(who, "rows", stack))]
             in_process = None
-            if not self.options.no_in_process and any(row.in_process for row in self.rows):
+            if not self.options.no_in_process and any(row.in_process for row in shared):
                 in_process = await InProcess.start()
                 stack.push_async_callback(in_process.stop)
-            for row in sorted(self.rows, key=lambda row: row.last):
+            for row in sorted(shared, key=lambda row: row.last):
                 await self.measure(row, servers, in_process)
+
+    async def on(self, server: Server, row: Row) -> None:
+        """Take one measurement on this server."""
+        limit = row.limit_seconds + self.scale.rest_minutes * 60
+        await self.attempt(server.name, row.name, observe(server, row.measure(server, self.scale)), limit)
+
+    async def measure_alone(self, row: Row) -> None:
+        """One measurement on each of the servers, started for it and stopped again."""
+        for who in (OURS, THEIRS):
+            async with AsyncExitStack() as stack:
+                if server := await self.server(who, row.name, stack):
+                    await settle(server, self.scale.settle_seconds)
+                    await self.on(server, row)
 
     async def measure(self, row: Row, servers: list[Server], in_process: InProcess | None) -> None:
         """All rounds of one row; who begins changes from round to round."""
@@ -200,28 +245,46 @@ class Benchmark:
             for server in turns:
                 if left[server.name] > 0 and (server.name, row.name) not in self.results.failures:
                     began = loop.time()
-                    await self.attempt(server.name, row.name, row.measure(server, self.scale))
+                    await self.on(server, row)
                     left[server.name] -= loop.time() - began
             if row.in_process and in_process is not None and left[IN_PROCESS] > 0:
                 began = loop.time()
-                await self.attempt(IN_PROCESS, row.name, in_process.measure(row, self.scale))
+                await self.attempt(IN_PROCESS, row.name, in_process.measure(row, self.scale), row.limit_seconds)
                 left[IN_PROCESS] -= loop.time() - began
 
     def lines(self) -> list[dict[str, Any]]:
         lines = [self.results.line(row.name, line) for row in self.rows for line in row.lines]
         if "startup" in self.options.only:
             lines += [self.results.line("startup", line) for line in startup.LINES]
+        if self.last_run is not None:
+            lines = [{**line, **self.last_run.compare(line)} for line in lines]
         return lines
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()},
+            "machine": {**machine(self.options.scaled), "load": os.getloadavg()},
             "scale": self.scale.as_dict(),
             "quick": self.options.quick,
             "client": self.results.own_cost,
-            "lines": self.lines(),
+            "lines": lines,
             "failures": {f"{row}: {who}": text for (who, row), text in self.results.failures.items()},
         }
+
+
+def finish(benchmark: Benchmark, options: argparse.Namespace) -> None:
+    """Print the tables, and store the results where they are asked for and for the next run."""
+    scale, lines = benchmark.scale, benchmark.lines()
+    if benchmark.results.samples:
+        print(f"\n{scale.rounds} rounds of {scale.seconds:g} s; medians", end="")
+        print("; quick: these figures mean nothing" if options.quick else "")
+        print(report.own_cost(benchmark.results.own_cost))
+        print(f"\n{report.tables(lines)}\n\n{report.NOTES}", flush=True)
+    for (who, row), text in benchmark.results.failures.items():
+        print(f"failed: {row} on {who}: {text}")
+    if options.json:
+        options.json.write_text(json.dumps(benchmark.as_json(lines), indent=1))
+    if benchmark.last_run is not None and not options.not_stored:
+        benchmark.last_run.store(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -237,16 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell(str(exc))
             return 1
         finally:
-            if benchmark.results.samples:
-                scale = benchmark.scale
-                print(f"\n{scale.rounds} rounds of {scale.seconds:g} s; medians", end="")
-                print("; quick: these figures mean nothing" if options.quick else "")
-                print(report.own_cost(benchmark.results.own_cost))
-                print(f"\n{report.table(benchmark.lines())}\n\n{report.NOTES}", flush=True)
-            for (who, row), text in benchmark.results.failures.items():
-                print(f"failed: {row} on {who}: {text}")
-            if options.json:
-                options.json.write_text(json.dumps(benchmark.as_json(), indent=1))
+            finish(benchmark, options)
     return 1 if any(who == OURS for who, _ in benchmark.results.failures) else 0
 
 

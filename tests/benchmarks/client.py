@@ -32,10 +32,10 @@ class Address:
             raise ValueError(f"{url} is not of the form http://host:port")
         return cls(parts.hostname, parts.port or 80, tuple(headers))
 
-    def request(self, method: str, path: str, body: Any = None) -> bytes:
+    def request(self, method: str, path: str, body: Any = None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
         """A request as it goes over the wire, to be sent once or many times."""
         lines = [f"{method} {path} HTTP/1.1", f"host: {self.host}:{self.port}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
+        lines += [f"{name}: {value}" for name, value in (*self.headers, *headers)]
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         if body is not None:
             lines += ["content-type: application/json", f"content-length: {len(content)}"]
@@ -100,6 +100,20 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    def set_option(self, level: int, option: int, value: int) -> None:
+        """Set an option of the open connection's socket."""
+        assert self._transport is not None
+        self._transport.get_extra_info("socket").setsockopt(level, option, value)
+
+    def stop_reading(self) -> None:
+        """Leave what the server sends in the buffers of the kernel, as a client does that is busy otherwise."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     async def send(self, request: bytes, mark: bytes | None = None) -> Answer:
         if self._transport is None:

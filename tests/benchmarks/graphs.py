@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
-from langgraph.types import StreamWriter
+from langgraph.types import StreamWriter, interrupt
 
 
 class TokenModel(BaseChatModel):
@@ -72,6 +72,17 @@ class SecondsState(TypedDict):
     seconds: float
 
 
+class AnswerState(TypedDict):
+    answer: str
+
+
+class GrowingState(TypedDict):
+    """A conversation that grows by one message in each of its steps."""
+
+    messages: Annotated[list[Any], add_messages]
+    steps: int
+
+
 class ClockState(TypedDict):
     started: float
 
@@ -118,6 +129,19 @@ def again(state: StepState) -> str:
     return "count_step" if state["step"] < state["steps"] else END
 
 
+async def add_message(state: GrowingState) -> dict[str, Any]:
+    number = len(state["messages"])
+    return {"messages": [AIMessage(f"{number}: {'what a model answers, ' * 6}", id=f"message-{number}")]}
+
+
+def says_more(state: GrowingState) -> str:
+    return "add_message" if len(state["messages"]) < state["steps"] else END
+
+
+async def ask_person(state: AnswerState) -> dict[str, Any]:
+    return {"answer": interrupt({"question": "What shall the answer be?"})}
+
+
 def _burn(seconds: float) -> None:
     number, end = 1, time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -152,5 +176,13 @@ steps = (
     .add_conditional_edges("count_step", again, ["count_step", END])
     .compile()
 )
+growing = (
+    StateGraph(GrowingState)
+    .add_node("add_message", add_message)
+    .add_edge(START, "add_message")
+    .add_conditional_edges("add_message", says_more, ["add_message", END])
+    .compile()
+)
+ask = StateGraph(AnswerState).add_node("ask_person", ask_person).add_edge(START, "ask_person").compile()
 burn_sync = StateGraph(SecondsState).add_node("burn", burn_in_thread).add_edge(START, "burn").compile()
 burn_async = StateGraph(SecondsState).add_node("burn", burn_on_loop).add_edge(START, "burn").compile()

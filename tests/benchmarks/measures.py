@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
@@ -11,6 +11,17 @@ from .client import Answer, BadAnswer, Connection, connections
 from .servers import Server
 
 Metrics = dict[str, float]
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def spread(key: str, seconds: Sequence[float]) -> Metrics:
+    """Return the percentiles of these latencies in milliseconds, as figures that belong to the line `key`."""
+    return {f"{key}.{name}": percentile(seconds, share) * 1000 for name, share in PERCENTILES.items()}
 
 
 @dataclass
@@ -30,6 +41,10 @@ class Load:
     @property
     def median_ms(self) -> float:
         return statistics.median(self.latencies) * 1000
+
+    def figures(self, key: str) -> Metrics:
+        """Return the percentiles for the line `key`, and how busy this program was."""
+        return {**spread(key, self.latencies), "client_busy": self.client_busy}
 
     @property
     def cpu_ms(self) -> float:
@@ -63,26 +78,53 @@ async def warm(connection: Connection, request: bytes) -> None:
     (await connection.send(request)).check()
 
 
-async def at_once(server: Server, count: int, request: bytes) -> tuple[float, float]:
-    """`count` clients send the same request at the same time; seconds until the last answer, and how busy we were."""
+@dataclass
+class Crowd:
+    """What requests came to that were all sent at the same time. `seconds` go until the last answer."""
+
+    seconds: float
+    latencies: list[float]
+    client_busy: float
+
+    def figures(self, key: str) -> Metrics:
+        return {key: self.seconds, **spread(key, self.latencies), "client_busy": self.client_busy}
+
+
+async def at_once(server: Server, count: int, request: bytes) -> Crowd:
+    """`count` clients send the same request at the same time."""
     async with connections(server.address, count) as opened:
         own, began = process_time(), perf_counter()
-        for answer in await asyncio.gather(*(connection.send(request) for connection in opened)):
-            answer.check()
+        answers = await asyncio.gather(*(timed(connection.send(request)) for connection in opened))
         took = perf_counter() - began
-        return took, (process_time() - own) / took
+        for answer, _ in answers:
+            answer.check()
+        return Crowd(took, [seconds for _, seconds in answers], (process_time() - own) / took)
+
+
+async def timed(work: Awaitable[Answer]) -> tuple[Answer, float]:
+    """Return the answer and the seconds it took."""
+    began = perf_counter()
+    return await work, perf_counter() - began
 
 
 @dataclass
 class Streams:
+    """What streams came to that were read at the same time. A latency is the whole of one stream."""
+
     events: int
     seconds: float
+    latencies: list[float]
     server_cpu: float | None
     client_busy: float
 
     @property
     def rate(self) -> float:
         return self.events / self.seconds
+
+    def figures(self, key: str) -> Metrics:
+        """Return rate, cost and percentiles for the line `key`, and how busy this program was."""
+        cpu = {f"{key}_cpu": self.cpu_us}
+        return {key: self.rate, **cpu, **spread(key, self.latencies), "client_busy": self.client_busy}
 
     @property
     def cpu_us(self) -> float:
@@ -94,14 +136,14 @@ async def read_streams(server: Server, request: bytes, mark: bytes, count: int, 
     """`count` streams at once, each read to its end; every one must bring at least `expected` marked events."""
     async with connections(server.address, count) as opened:
         cpu, own, began = server.cpu_seconds(), process_time(), perf_counter()
-        answers = await asyncio.gather(*(connection.send(request, mark) for connection in opened))
+        read = await asyncio.gather(*(timed(connection.send(request, mark)) for connection in opened))
         took = perf_counter() - began
         busy = (process_time() - own) / took
         after = server.cpu_seconds()
     used = None if cpu is None or after is None else after - cpu
-    for answer in answers:
+    for answer, _ in read:
         require_events(answer, expected)
-    return Streams(sum(answer.count for answer in answers), took, used, busy)
+    return Streams(sum(answer.count for answer, _ in read), took, [seconds for _, seconds in read], used, busy)
 
 
 def require_events(answer: Answer, expected: int) -> None:
@@ -117,8 +159,3 @@ async def first_mark(connection: Connection, request: bytes, mark: bytes) -> flo
     require_events(answer, 1)
     assert answer.marked_at is not None
     return answer.marked_at - began
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -6,7 +6,7 @@ from datetime import datetime
 from time import perf_counter
 
 from .client import BadAnswer, call, connections
-from .measures import Metrics, at_once, percentile
+from .measures import Metrics, at_once, percentile, spread
 from .rows_of import Line, Row, new_thread, run_body
 from .scale import Scale
 from .servers import Server
@@ -28,34 +28,42 @@ async def dispatch(server: Server, scale: Scale) -> Metrics:
             join = server.address.request("GET", f"/threads/{thread}/runs/{run['run_id']}/join")
             values = (await connection.send(join)).check().json()
             taken.append(values["started"] - datetime.fromisoformat(run["created_at"]).timestamp())
-    return {"dispatch": statistics.median(taken) * 1000, "dispatch_p95": percentile(taken, 0.95) * 1000}
+    figures = {"dispatch": statistics.median(taken) * 1000, "dispatch_p95": percentile(taken, 0.95) * 1000}
+    return {**figures, **spread("dispatch", taken)}
 
 
 async def queue(server: Server, scale: Scale) -> Metrics:
     """Milliseconds for each of so many runs that were accepted together, until none of them is left."""
     metrics: Metrics = {}
-    for count in QUEUES:
-        count = min(count, scale.waiting)
+    for size in QUEUES:
+        count = min(size, scale.waiting)
         bodies = [run_body("one_node", {"value": 1})] * min(count, BATCH)
         began = perf_counter()
         for _ in range(count // len(bodies)):
             if len(await call(server.address, "POST", "/runs/batch", bodies)) != len(bodies):
                 raise BadAnswer("a batch was not accepted whole")
-        while True:
-            left = (await call(server.address, "GET", "/metrics?format=json"))["queue"]
-            if not left["n_pending"] + left["n_running"]:
-                break
-            await asyncio.sleep(0.01)
-        metrics[f"queue_{count}"] = (perf_counter() - began) * 1000 / count
+        ended = await ends(server, count, began)
+        metrics[f"queue_{size}"] = ended[-1] * 1000 / count
+        metrics |= spread(f"queue_{size}", ended)
     return metrics
+
+
+async def ends(server: Server, count: int, began: float) -> list[float]:
+    """Wait until no run is left; return the seconds from `began` at which each of `count` runs was seen to be over."""
+    ended: list[float] = []
+    while len(ended) < count:
+        left = (await call(server.address, "GET", "/metrics?format=json"))["queue"]
+        over = count - left["n_pending"] - left["n_running"] - len(ended)
+        ended += [perf_counter() - began] * over
+        await asyncio.sleep(0.01)
+    return ended
 
 
 async def sleepers(server: Server, scale: Scale) -> Metrics:
     """Seconds for 200 runs that sleep, all begun at once."""
     body = run_body("sleep_async", {"seconds": scale.sleep})
     request = server.address.request("POST", "/runs/wait", body)
-    took, busy = await at_once(server, min(200, scale.async_sleepers), request)
-    return {"sleepers": took, "client_busy": busy}
+    return (await at_once(server, min(200, scale.async_sleepers), request)).figures("sleepers")
 
 
 QUEUE_ROWS = (

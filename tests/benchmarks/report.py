@@ -1,29 +1,38 @@
-"""The results as a table for people and as JSON for programs."""
+"""The results as tables for people and as JSON for programs."""
 
 import math
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .measures import Metrics
+from .measures import PERCENTILES, Metrics
 from .rows_of import Line
 
 OURS, THEIRS, IN_PROCESS = "ours", "theirs", "in-process"
+# Figures of a whole measurement, beside those of its lines, and how those of several rounds become one.
+OF_ROWS: dict[str, Callable[[Sequence[float]], float]] = {
+    "client_busy": statistics.median,
+    "rss": lambda values: values[-1],
+    "rss_peak": max,
+    "full_collections": sum,
+    "full_collection_ms": sum,
+}
 
 
 @dataclass
 class Results:
-    """All samples by who was measured and the line they belong to, and the rows that failed."""
+    """All samples by who was measured and the line (or row) they belong to, and the rows that failed."""
 
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    busy: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    of_rows: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     own_cost: Metrics = field(default_factory=dict)
 
     def add(self, who: str, row: str, metrics: Metrics) -> None:
         for key, value in metrics.items():
-            if key == "client_busy":
-                self.busy.setdefault((who, row), []).append(value)
+            if key in OF_ROWS:
+                self.of_rows.setdefault((who, row, key), []).append(value)
             elif not math.isnan(value):
                 self.samples.setdefault((who, key), []).append(value)
 
@@ -31,10 +40,13 @@ class Results:
         values = self.samples.get((who, key))
         return statistics.median(values) if values else None
 
+    def of_row(self, who: str, row: str, figure: str) -> float | None:
+        values = self.of_rows.get((who, row, figure))
+        return OF_ROWS[figure](values) if values else None
+
     def line(self, row: str, line: Line) -> dict[str, Any]:
         """One line with every figure that a reader may want; None where there is none."""
         ours, theirs, limit = (self.median(who, line.key) for who in (OURS, THEIRS, IN_PROCESS))
-        busy = self.busy.get((OURS, row))
         return {
             "row": row,
             "key": line.key,
@@ -48,7 +60,10 @@ class Results:
             "better_by": better_by(line, ours, theirs),
             "in_process": limit,
             "of_in_process": better_by(line, ours, limit),
-            "client_busy": statistics.median(busy) if busy else None,
+            "percentiles": {
+                who: {name: self.median(who, f"{line.key}.{name}") for name in PERCENTILES} for who in (OURS, THEIRS)
+            },
+            **{figure: {who: self.of_row(who, row, figure) for who in (OURS, THEIRS)} for figure in OF_ROWS},
             "samples": {who: self.samples.get((who, line.key), []) for who in (OURS, THEIRS, IN_PROCESS)},
         }
 
@@ -74,45 +89,106 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-HEAD = ("work", "unit", "target", OURS, "", THEIRS, "better by", IN_PROCESS, "of it", "client busy")
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Aligned columns: text to the left, figures to the right."""
-    rows = [HEAD]
+def times(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+    """Lay out columns: those named in `left` and those without a name to the left, figures to the right. Columns
+    without any figure are left out."""
+    kept = [place for place in range(len(head)) if place == 0 or any(row[place] not in ("", "-") for row in rows)]
+    cells = [[row[place] for place in kept] for row in (head, *rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(kept))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if name in left or not name else cell.rjust(width)
+            for name, cell, width in zip(cells[0], row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
+
+
+SPEED = ("work", "unit", "target", OURS, "", "p50", "p95", "p99", "to last", "", THEIRS, "p95", "better")
+AROUND = ("row", "RSS", "peak", "GCs", "GC ms", "their RSS", "peak", "client", "work", IN_PROCESS, "of it")
+
+
+def speed_table(lines: Sequence[dict[str, Any]]) -> str:
+    """Every line with its target, its percentiles and what it is compared with."""
+    rows = []
     for line in lines:
-        busy, mark = line["client_busy"], {True: "ok", False: "MISSED", None: ""}[line["reached"]]
-        sign = ">" if line["higher_is_better"] else "<"
+        sign, percentiles = ">" if line["higher_is_better"] else "<", line["percentiles"]
         rows.append(
             (
                 line["title"],
                 line["unit"],
                 "" if line["target"] is None else f"{sign} {line['target']:,g}",
                 number(line["ours"]),
-                mark,
+                {True: "ok", False: "MISSED", None: ""}[line["reached"]],
+                *(number(percentiles[OURS][name]) for name in PERCENTILES),
+                times(line.get("to_last")),
+                "WORSE" if line.get("worse") else "",
                 number(line["theirs"]),
-                "-" if line["better_by"] is None else f"{line['better_by']:.2f}x",
-                number(line["in_process"]),
-                "-" if line["of_in_process"] is None else f"{line['of_in_process']:.0%}",
-                "-" if busy is None else f"{busy:.0%}",
+                number(percentiles[THEIRS]["p95"]),
+                times(line["better_by"]),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    text = [
-        "  ".join(
-            cell.ljust(width) if column in (0, 1, 4) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+    return aligned(SPEED, rows, ("work", "unit"))
+
+
+def around_table(lines: Sequence[dict[str, Any]]) -> str:
+    """What each row did to the servers and to this program, and the lines that were measured with no server, too."""
+    rows, seen = [], set[str]()
+    for line in lines:
+        first = line["row"] not in seen
+        seen.add(line["row"])
+        nothing = all(line[figure][who] is None for figure in OF_ROWS for who in (OURS, THEIRS))
+        if line["in_process"] is None and (nothing or not first):
+            continue
+        of_row = [
+            number(line["rss"][OURS]),
+            number(line["rss_peak"][OURS]),
+            *(_whole(line[figure][OURS]) for figure in ("full_collections", "full_collection_ms")),
+            number(line["rss"][THEIRS]),
+            number(line["rss_peak"][THEIRS]),
+            share(line["client_busy"][OURS]),
+        ]
+        work = "" if line["in_process"] is None else line["title"].strip()
+        rows.append(
+            (
+                line["row"] if first else "",
+                *(of_row if first else [""] * len(of_row)),
+                work,
+                number(line["in_process"]),
+                share(line["of_in_process"]),
+            )
+        )
+    return aligned(AROUND, rows, ("row", "work"))
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def tables(lines: Sequence[dict[str, Any]]) -> str:
+    return f"{speed_table(lines)}\n\n{around_table(lines)}"
 
 
 NOTES = """\
-better by: ratio of the medians; more than 1x is in our favour.
+p50, p95, p99: latencies in ms, the median over rounds. Of a rate: of one request; of streams: of a whole one; of a
+queue: until that share of its runs was over.
+to last: ratio to this machine's last stored run; more than 1x is better now. WORSE: by more than noise, which is the
+distance between best and worst round by the median, of the run with the larger one (at least 5 %; 20 % for one round).
+better: ratio of the medians; more than 1x is in our favour.
+RSS, peak: MB (10^6 bytes) of the server after the row and at most during it. Of several processes it is PSS (shared
+pages count once) and has no peak. GCs, GC ms: full garbage collections of all rounds, by the server's /metrics.
 in-process: the same graph through ainvoke or astream with no server (in memory where the run is stateless, else with
 LangGraph's own SQLite saver); of it: how much of that the server leaves.
-client busy: share of one core that this program itself used; near 100% the client is the limit, not the server."""
+client: share of one core that this program itself used; near 100% the client is the limit, not the server."""
 
 
 def own_cost(metrics: Metrics) -> str:

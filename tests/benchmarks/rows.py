@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from .client import BadAnswer, Connection, call, connections
-from .measures import Metrics, at_once, first_mark, percentile, read_streams, repeat, require_events
+from .measures import Crowd, Metrics, at_once, first_mark, percentile, read_streams, repeat, require_events, spread
 from .rows_of import Line, Row, new_thread, run_body
 from .scale import Scale
 from .servers import Server
@@ -50,7 +50,7 @@ async def seeded(server: Server, scale: Scale) -> tuple[list[str], str]:
 async def create_thread(server: Server, scale: Scale) -> Metrics:
     request = server.address.request("POST", "/threads", {"metadata": {"user": "somebody", "tier": "gold"}})
     load = await repeat(server, scale.clients, scale.seconds, lambda client, number: request)
-    return {"create_thread": load.rate, "create_thread_cpu": load.cpu_ms, "client_busy": load.client_busy}
+    return {"create_thread": load.rate, "create_thread_cpu": load.cpu_ms, **load.figures("create_thread")}
 
 
 async def get_thread(server: Server, scale: Scale) -> Metrics:
@@ -59,7 +59,7 @@ async def get_thread(server: Server, scale: Scale) -> Metrics:
     load = await repeat(
         server, scale.clients, scale.seconds, lambda client, number: requests[number * 7919 % len(requests)]
     )
-    return {"get_thread": load.rate, "get_thread_cpu": load.cpu_ms, "client_busy": load.client_busy}
+    return {"get_thread": load.rate, "get_thread_cpu": load.cpu_ms, **load.figures("get_thread")}
 
 
 async def search_threads(server: Server, scale: Scale) -> Metrics:
@@ -73,7 +73,7 @@ async def search_threads(server: Server, scale: Scale) -> Metrics:
     load = await repeat(
         server, scale.clients, scale.seconds, lambda client, number: requests[number * 13 % len(requests)]
     )
-    return {"search_threads": load.rate, "search_threads_cpu": load.cpu_ms, "client_busy": load.client_busy}
+    return {"search_threads": load.rate, "search_threads_cpu": load.cpu_ms, **load.figures("search_threads")}
 
 
 async def many_threads(server: Server, scale: Scale) -> str:
@@ -115,20 +115,20 @@ async def search_many(server: Server, scale: Scale) -> Metrics:
     ]
     requests = [server.address.request("POST", "/threads/search", query) for query in queries]
     load = await repeat(server, 1, scale.seconds, lambda client, number: requests[number % len(requests)])
-    return {"search_many": percentile(load.latencies, 0.95) * 1000, "client_busy": load.client_busy}
+    return {"search_many": percentile(load.latencies, 0.95) * 1000, **load.figures("search_many")}
 
 
 # --- Runs -------------------------------------------------------------------------------------------
 async def wait_one(server: Server, scale: Scale) -> Metrics:
     request = server.address.request("POST", "/runs/wait", run_body("one_node", {"value": 1}))
     load = await repeat(server, 1, scale.seconds, lambda client, number: request)
-    return {"wait_one": load.median_ms, "client_busy": load.client_busy}
+    return {"wait_one": load.median_ms, **load.figures("wait_one")}
 
 
 async def wait_crowd(server: Server, scale: Scale) -> Metrics:
     request = server.address.request("POST", "/runs/wait", run_body("one_node", {"value": 1}))
     load = await repeat(server, scale.crowd, scale.seconds, lambda client, number: request)
-    return {"wait_crowd": load.rate, "wait_crowd_cpu": load.cpu_ms, "client_busy": load.client_busy}
+    return {"wait_crowd": load.rate, "wait_crowd_cpu": load.cpu_ms, **load.figures("wait_crowd")}
 
 
 async def wait_thread(server: Server, scale: Scale) -> Metrics:
@@ -136,10 +136,11 @@ async def wait_thread(server: Server, scale: Scale) -> Metrics:
     body = run_body("one_node", {"value": 1})
     requests = [server.address.request("POST", f"/threads/{thread}/runs/wait", body) for thread in threads]
     load = await repeat(server, scale.clients, scale.seconds, lambda client, number: requests[client])
-    return {"wait_thread": load.rate, "wait_thread_cpu": load.cpu_ms, "client_busy": load.client_busy}
+    metrics = {"wait_thread": load.rate, "wait_thread_cpu": load.cpu_ms, **load.figures("wait_thread")}
+    return {**metrics, "wait_thread_p95": metrics["wait_thread.p95"]}
 
 
-async def sleepers(server: Server, graph: str, count: int, seconds: float) -> tuple[float, float]:
+async def sleepers(server: Server, graph: str, count: int, seconds: float) -> Crowd:
     await call(server.address, "POST", "/runs/wait", run_body(graph, {"seconds": 0}))
     return await at_once(
         server, count, server.address.request("POST", "/runs/wait", run_body(graph, {"seconds": seconds}))
@@ -147,13 +148,11 @@ async def sleepers(server: Server, graph: str, count: int, seconds: float) -> tu
 
 
 async def sleep_async(server: Server, scale: Scale) -> Metrics:
-    took, busy = await sleepers(server, "sleep_async", scale.async_sleepers, scale.sleep)
-    return {"sleep_async": took, "client_busy": busy}
+    return (await sleepers(server, "sleep_async", scale.async_sleepers, scale.sleep)).figures("sleep_async")
 
 
 async def sleep_sync(server: Server, scale: Scale) -> Metrics:
-    took, busy = await sleepers(server, "sleep_sync", scale.sync_sleepers, scale.sleep)
-    return {"sleep_sync": took, "client_busy": busy}
+    return (await sleepers(server, "sleep_sync", scale.sync_sleepers, scale.sleep)).figures("sleep_sync")
 
 
 # --- Streams ----------------------------------------------------------------------------------------
@@ -172,71 +171,25 @@ async def first_token(server: Server, scale: Scale) -> Metrics:
     return {
         "first_token": statistics.median(stateless) * 1000,
         "first_token_thread": statistics.median(threaded) * 1000,
+        **spread("first_token", stateless),
+        **spread("first_token_thread", threaded),
     }
 
 
 async def tokens(server: Server, scale: Scale) -> Metrics:
     body = run_body("tokens", {**HAIKU, "tokens": scale.tokens}, stream_mode="messages-tuple")
     request = server.address.request("POST", "/runs/stream", body)
-    streams = await read_streams(server, request, MESSAGES, scale.streams, scale.tokens)
-    return {"tokens": streams.rate, "tokens_cpu": streams.cpu_us, "client_busy": streams.client_busy}
+    return (await read_streams(server, request, MESSAGES, scale.streams, scale.tokens)).figures("tokens")
 
 
 async def custom(server: Server, scale: Scale) -> Metrics:
     body = run_body("custom", {"tokens": scale.tokens}, stream_mode="custom")
     request = server.address.request("POST", "/runs/stream", body)
-    streams = await read_streams(server, request, CUSTOM, scale.streams, scale.tokens)
-    return {"custom": streams.rate, "custom_cpu": streams.cpu_us, "client_busy": streams.client_busy}
-
-
-# --- Steps and history ------------------------------------------------------------------------------
-async def walk(server: Server, steps: int, durability: str) -> tuple[str, float]:
-    """One run of that many supersteps on a new thread; the thread and the milliseconds the run took."""
-    thread = await new_thread(server.address)
-    body = run_body(
-        "steps",
-        {"step": 0, "steps": steps},
-        durability=durability,
-        config={"recursion_limit": steps + 10},
-    )
-    async with connections(server.address, 1) as (connection,):
-        request, began = server.address.request("POST", f"/threads/{thread}/runs/wait", body), perf_counter()
-        answer = (await connection.send(request)).check().json()
-        took = perf_counter() - began
-    if answer.get("step") != steps:
-        raise BadAnswer(f"{steps} steps ended with {answer}")
-    return thread, took * 1000
-
-
-async def steps(server: Server, scale: Scale) -> Metrics:
-    """The whole run over its steps, and what each step after the first adds: the run's start and end taken out."""
-    metrics: Metrics = {}
-    for durability in ("sync", "async"):
-        await walk(server, scale.steps, durability)
-        long, short, end = list[float](), list[float](), perf_counter() + scale.seconds
-        while len(long) < 2 or perf_counter() < end:
-            long.append((await walk(server, scale.steps, durability))[1])
-            short.append((await walk(server, 1, durability))[1])
-        whole = statistics.median(long)
-        metrics[f"steps_{durability}"] = whole / scale.steps
-        metrics[f"step_{durability}"] = (whole - statistics.median(short)) / (scale.steps - 1)
-    return metrics
-
-
-async def history(server: Server, scale: Scale) -> Metrics:
-    if "history" not in server.prepared:
-        server.prepared["history"] = (await walk(server, scale.steps, "sync"))[0]
-    path = f"/threads/{server.prepared['history']}/history"
-    found = await call(server.address, "POST", path, {"limit": scale.steps})
-    if len(found) != scale.steps:
-        raise BadAnswer(f"a history of {scale.steps} checkpoints has {len(found)}")
-    request = server.address.request("POST", path, {"limit": scale.steps})
-    load = await repeat(server, 1, scale.seconds, lambda client, number: request)
-    return {"history": load.median_ms, "client_busy": load.client_busy}
+    return (await read_streams(server, request, CUSTOM, scale.streams, scale.tokens)).figures("custom")
 
 
 # --- Answering while a graph computes ---------------------------------------------------------------
-async def burning(server: Server, graph: str, seconds: float) -> tuple[float, float]:
+async def burning(server: Server, graph: str, seconds: float) -> Metrics:
     """95th percentiles in ms of /ok and of get thread while one run of `graph` computes for `seconds`."""
     thread = await new_thread(server.address)
     body = run_body(graph, {"seconds": seconds}, stream_mode="custom")
@@ -261,17 +214,19 @@ async def burning(server: Server, graph: str, seconds: float) -> tuple[float, fl
         require_events(await ended, 1)
     if not all(taken.values()):
         raise BadAnswer("the node was over before the server answered anything else")
-    return percentile(taken["ok"], 0.95) * 1000, percentile(taken["thread"], 0.95) * 1000
+    metrics: Metrics = {}
+    for name, latencies in taken.items():
+        metrics[f"{graph}_{name}"] = percentile(latencies, 0.95) * 1000
+        metrics |= spread(f"{graph}_{name}", latencies)
+    return metrics
 
 
 async def burn_sync(server: Server, scale: Scale) -> Metrics:
-    ok, thread = await burning(server, "burn_sync", scale.burn)
-    return {"burn_sync_ok": ok, "burn_sync_thread": thread}
+    return await burning(server, "burn_sync", scale.burn)
 
 
 async def burn_async(server: Server, scale: Scale) -> Metrics:
-    ok, thread = await burning(server, "burn_async", scale.burn)
-    return {"burn_async_ok": ok, "burn_async_thread": thread}
+    return await burning(server, "burn_async", scale.burn)
 
 
 ROWS = (
@@ -324,7 +279,7 @@ ROWS = (
         "wait_crowd",
         wait_crowd,
         (
-            Line("wait_crowd", "stateless wait, one node, c=256", "/s", 350, higher=True),
+            Line("wait_crowd", "stateless wait, one node, c=256", "/s", 550, higher=True),
             Line("wait_crowd_cpu", "  CPU a run", "ms", 3),
         ),
         in_process=True,
@@ -333,7 +288,8 @@ ROWS = (
         "wait_thread",
         wait_thread,
         (
-            Line("wait_thread", "threaded wait, one node, c=32", "/s", 200, higher=True),
+            Line("wait_thread", "threaded wait, one node, c=32", "/s", 380, higher=True),
+            Line("wait_thread_p95", "  p95", "ms", 110),
             Line("wait_thread_cpu", "  CPU a run", "ms"),
         ),
         in_process=True,
@@ -351,7 +307,7 @@ ROWS = (
         "tokens",
         tokens,
         (
-            Line("tokens", "model tokens (messages-tuple), 16 x 2,000", "/s", 15000, higher=True),
+            Line("tokens", "model tokens (messages-tuple), 16 x 2,000", "/s", 18000, higher=True),
             Line("tokens_cpu", "  CPU an event", "us"),
         ),
         in_process=True,
@@ -367,18 +323,6 @@ ROWS = (
     ),
     Row("sleep_async", sleep_async, (Line("sleep_async", "300 async sleepers of 1 s", "s", 2),), in_process=True),
     Row("sleep_sync", sleep_sync, (Line("sleep_sync", "100 sync sleepers of 1 s", "s", 2),), in_process=True),
-    Row(
-        "steps",
-        steps,
-        (
-            Line("steps_sync", "run of 50 supersteps / 50, durability sync", "ms", 2),
-            Line("step_sync", "  each superstep after the first", "ms"),
-            Line("steps_async", "run of 50 supersteps / 50, durability async", "ms", 2),
-            Line("step_async", "  each superstep after the first", "ms"),
-        ),
-        in_process=True,
-    ),
-    Row("history", history, (Line("history", "history of 50 checkpoints, c=1, median", "ms", 13),), in_process=True),
     Row(
         "burn_sync",
         burn_sync,

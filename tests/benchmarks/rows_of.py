@@ -33,6 +33,10 @@ class Row:
     last: bool = False
     # Too long for a quick run, which would show nothing of it.
     in_quick: bool = True
+    # Measured once, on a fresh server: what other rows leave in memory would be measured, too.
+    own_server: bool = False
+    # The longest that one measurement may take on one server.
+    limit_seconds: float = 180
 
 
 def run_body(graph: str, value: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -21,6 +21,15 @@ class Scale:
     sync_sleepers: int = 100
     sleep: float = 1
     steps: int = 50
+    # Threads whose history is read for the first time, and messages of a state that is read.
+    cold_threads: int = 7
+    messages: int = 50
+    # Streams that have ended when memory is measured.
+    finished_streams: int = 400
+    # The longest to wait until a server that has just started does nothing any more.
+    settle_seconds: float = 20
+    # Minutes until memory is measured again; 0: it is not.
+    rest_minutes: float = 0
     burn: float = 2
     # Most runs that wait at once.
     waiting: int = 1000
@@ -43,6 +52,10 @@ QUICK = Scale(
     sync_sleepers=3,
     sleep=0.05,
     steps=6,
+    cold_threads=2,
+    messages=3,
+    finished_streams=4,
+    settle_seconds=0.5,
     burn=0.3,
     waiting=10,
 )

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +31,20 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports that follow each other and are free."""
+    while count:
+        first = free_port()
+        try:
+            with contextlib.ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return list(range(first, first + count))
+    return []
+
+
 @dataclass
 class Server:
     """A server that answers; `pid` is the root of its process tree where that is known."""
@@ -41,6 +55,10 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     # What was prepared on it, by the name of what it is: rows share seeded threads.
     prepared: dict[str, object] = field(default_factory=dict)
+    # Ports on which its workers serve /metrics.
+    metrics_ports: tuple[int, ...] = ()
+    # What it prints, if this program has started it.
+    log: Path | None = None
 
     @classmethod
     def running(cls, name: str, address: Address) -> "Server":
@@ -71,14 +89,20 @@ class Command:
     words: tuple[str, ...]
     directory: Path
     headers: tuple[tuple[str, str], ...] = ()
+    # Variables that it gets beside those of this program.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # In scale mode, how many workers there are.
+    workers: int = 0
 
     @classmethod
-    def ours(cls, directory: Path, config: bool = True, workers: int = 0) -> "Command":
+    def ours(
+        cls, directory: Path, config: bool = True, workers: int = 0, environment: Mapping[str, str] | None = None
+    ) -> "Command":
         """This project's server: one process, or with `workers` the whole stack of scale mode."""
         words = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
         words += ["--data-dir", "{data}", *(["--config", "{config}"] if config else [])]
         words += ["--scaled", "--workers", str(workers)] if workers else []
-        return cls("ours", tuple(words), directory)
+        return cls("ours", tuple(words), directory, environment=environment or {}, workers=workers)
 
     @classmethod
     def parse(cls, name: str, line: str, directory: Path, headers: Sequence[tuple[str, str]]) -> "Command":
@@ -99,42 +123,67 @@ class Command:
         words = list(self.words)
         for name, value in values.items():
             words = [word.replace(name, value) for word in words]
+        ports = free_ports(self.workers)
+        told = {"WORKER_METRICS_PORT": str(ports[0])} if ports else {}
         log = self.directory / "server.log"
         began = perf_counter()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 words,
                 cwd=self.directory,
+                env={**os.environ, **self.environment, **told},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = Server(self.name, Address("127.0.0.1", port, self.headers), process.pid, process)
+        server = Server(
+            self.name,
+            Address("127.0.0.1", port, self.headers),
+            process.pid,
+            process,
+            log=log,
+            metrics_ports=tuple(ports),
+        )
         try:
-            while not await answers(server.address):
-                if process.poll() is not None or perf_counter() - began > timeout:
-                    tail = log.read_text(errors="replace")[-1500:]
-                    raise ServerFailed(f"{shlex.join(words)} did not answer on /ok; the end of its output:\n{tail}")
-                await asyncio.sleep(0.005)
+            await answering(server.address, "/ok", process, began + timeout)
+            took = perf_counter() - began
+            for port in ports:
+                await answering(Address("127.0.0.1", port), "/metrics", process, began + timeout)
+        except NoAnswer as exc:
+            server.stop()
+            tail = log.read_text(errors="replace")[-1500:]
+            raise ServerFailed(f"{shlex.join(words)} {exc}; the end of its output:\n{tail}") from None
         except BaseException:
             server.stop()
             raise
-        return server, perf_counter() - began
+        return server, took
 
 
-async def answers(address: Address) -> bool:
+class NoAnswer(Exception):
+    """A process ended, or took too long, before it answered."""
+
+
+async def answering(address: Address, path: str, process: "subprocess.Popen[bytes]", end: float) -> None:
+    """Wait until `path` is answered with 200. Raise `NoAnswer` if the process ends first or `end` comes."""
+    while not await answers(address, path):
+        if process.poll() is not None or perf_counter() > end:
+            raise NoAnswer(f"did not answer on {path} at port {address.port}")
+        await asyncio.sleep(0.005)
+
+
+async def answers(address: Address, path: str) -> bool:
     connection = Connection(address)
     try:
         await connection.open()
-        return (await connection.send(address.request("GET", "/ok"))).status == 200
+        return (await connection.send(address.request("GET", path))).status == 200
     except OSError:
         return False
     finally:
         connection.close()
 
 
-async def settle(server: Server, limit: float = 20) -> None:
+async def settle(server: Server, limit: float) -> None:
     """Waits until the server has done nothing for two seconds: graphs are loaded, start-up work is over."""
     quiet = 0
     used = server.cpu_seconds() or 0.0

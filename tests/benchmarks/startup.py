@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from .measures import Metrics
 from .processes import memory
 from .rows_of import Line
+from .scale import Scale
 from .servers import Command, Server, settle
 
 LINES = (
@@ -24,13 +25,13 @@ def stopping(server: Server) -> Iterator[Server]:
         server.stop()
 
 
-async def measure(command: Command, round_number: int) -> Metrics:
+async def measure(command: Command, round_number: int, scale: Scale) -> Metrics:
     """The first round starts on an empty data directory and measures memory, every round a start on a migrated one."""
     metrics: Metrics = {}
     if round_number == 0:
         server, metrics["first_start"] = await command.start()
         with stopping(server):
-            await settle(server)
+            await settle(server, scale.settle_seconds)
             assert server.pid is not None
             used = memory(server.pid)
             metrics |= {"memory_rss": used.rss, "memory_pss": used.pss}

@@ -1,0 +1,74 @@
+"""The load of a soak: which visits are made, and what becomes of those that fail."""
+
+import time
+import uuid
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.benchmarks.client import BadAnswer
+
+from . import load as loads
+from .load import Load
+from .sink import Sink, open_sink
+from .visits import MIX, World
+
+
+@pytest.fixture
+def load() -> Load:
+    return Load(World(None, Sink(), cookie=""), rate=500)  # type: ignore[arg-type]
+
+
+def test_mix_is_a_hundred():
+    assert sum(MIX.values()) == 100
+
+
+async def test_first_visits_are_one_of_each_kind_and_then_the_mix(load: Load, monkeypatch: pytest.MonkeyPatch):
+    made: Counter[str] = Counter()
+    mix = {}
+    for name, share in (("often", 1.5), ("seldom", 0.5)):
+
+        async def visit(world: World, name: str = name) -> None:
+            made[name] += 1
+
+        mix[visit] = share
+    monkeypatch.setattr(loads, "MIX", mix)
+    load._deck = list(mix)
+
+    for _ in range(2 + 4 * 10):
+        await load.visit(load._next())
+
+    assert made == {"often": 1 + 30, "seldom": 1 + 10}
+
+
+async def test_failed_visit_is_counted_by_kind_without_its_ids(load: Load):
+    async def unlucky(world: World) -> None:
+        raise BadAnswer(f"GET /threads/{uuid.uuid4()}: 500")
+
+    for _ in range(3):
+        await load.visit(unlucky)
+
+    assert load.visits == 3
+    assert load.errors == {"unlucky: BadAnswer: GET /threads/<id>: 500": 3}
+    assert "(3 times, first in minute" in load.told()[0]
+
+
+async def test_server_that_does_not_keep_up_is_an_error(load: Load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loads, "MOST_AT_ONCE", 0)
+
+    await load.run(time.monotonic() + 0.02)
+
+    assert load.visits == 0
+    assert ["the server does not keep up" in text for text in load.errors] == [True]
+
+
+async def test_sink_counts_webhooks_by_path():
+    async with open_sink() as sink, httpx.AsyncClient(base_url=sink.url) as client:
+        answers = [await client.post("/one", json={"status": "success"}) for _ in range(2)]
+        await sink.arrived("/one", 5)
+
+        assert [answer.status_code for answer in answers] == [204, 204]
+        assert sink.received == {"/one": 2}
+        with pytest.raises(TimeoutError):
+            await sink.arrived("/other", 0.01)
