@@ -119,7 +119,8 @@ def _accept(
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
-    with transaction.atomic():
+    # A savepoint, where there is a transaction already, is for `run_create`, which may try again.
+    with transaction.atomic(savepoint=thread_id is not None):
         assistant = _assistant(principal, assistant_id)
         registry().require_not_broken(assistant.graph_id)
         if thread_id is None:

@@ -60,13 +60,14 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     thread's next due run in the same transaction; None leaves it to others.
     """
     now = timezone.now()
-    with transaction.atomic():
+    # Without a savepoint: whoever has a transaction already rolls back all of it, should this raise.
+    with transaction.atomic(savepoint=False):
         # The row as it is before its end, which may be its last moment.
         run = Run.objects.filter(sequence=claim.sequence).first() if claim.kwargs.get("webhook") else None
         if not (_forget(claim) if claim.is_temporary else _keep(claim, ending, now)):
             return Finished(written=False, next_claims=[])
+        busy = not (claim.is_temporary and _forget_thread(claim)) and _has_more(claim)
         _count(claim, ending, now)
-        busy = _has_more(claim)
         if not claim.is_temporary:
             thread_mirror(claim.thread_id, ending.head, status=_thread_status(ending), error=ending.error, busy=busy)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
@@ -169,7 +170,7 @@ def _stopped_before(ending: Ending) -> tuple[str, ...]:
 
 
 def _forget(claim: Claim) -> bool:
-    """Delete a stateless run with its thread: it was promised to leave nothing. False if the lease is lost."""
+    """Delete a stateless run: it was promised to leave nothing. False if the lease is lost."""
     lock, locked, thread = _thread_first(claim.thread_id)
     with connection.cursor() as cursor:
         if claim.is_recovery:
@@ -178,15 +179,18 @@ def _forget(claim: Claim) -> bool:
             f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
             [*thread, claim.sequence, claim.lease_owner],
         )
-        if not cursor.rowcount:
-            return False
-        # Somebody may have put a run of their own on the hidden thread; then it stays.
+        return bool(cursor.rowcount)
+
+
+def _forget_thread(claim: Claim) -> bool:
+    """Delete the thread of a stateless run. False if it stays: somebody has put a run of their own on it."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM threads_thread WHERE thread_id = %s "
             "AND NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = threads_thread.thread_id)",
             [uuid_param(claim.thread_id)],
         )
-        return True
+        return bool(cursor.rowcount)
 
 
 def _has_more(claim: Claim) -> bool:
