@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import json_param, moment, moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
@@ -119,8 +119,9 @@ def _accept(
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
-    # A savepoint, where there is a transaction already, is for `run_create`, which may try again.
-    with transaction.atomic(savepoint=thread_id is not None):
+    # A savepoint, where there is a transaction already, is for `run_create`, which may try again where others write
+    # at the same moment.
+    with transaction.atomic(savepoint=IS_POSTGRES):
         assistant = _assistant(principal, assistant_id)
         registry().require_not_broken(assistant.graph_id)
         if thread_id is None:

@@ -122,25 +122,34 @@ class GroupWriter:
             self._thread.join()
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
-            group: list[_Call] = []
-            call = self._calls.get()
-            while call is not None:
-                group.append(call)
-                if len(group) == LARGEST_GROUP or self._calls.empty():
-                    break
-                call = self._calls.get()
-            going_on = call is not None
-            while group:
-                self.is_busy = True
-                close_old_connections()
-                with self._turns.group():
-                    outcomes = _write(group)
-                _answer(group[: len(outcomes)], outcomes)
-                group = group[len(outcomes) :]
-            self.is_busy = False
+        while group := self._next_group():
+            self._make(group)
+            # What the calls hold, such as a state, is not kept until there is another one.
+            del group
         connection.close()
+
+    def _next_group(self) -> list[_Call]:
+        """Wait for a call, and take those that wait with it. Empty at the end."""
+        group: list[_Call] = []
+        while len(group) < LARGEST_GROUP and not (group and self._calls.empty()):
+            call = self._calls.get()
+            if call is None:
+                if group:
+                    # To be found once more when these are made.
+                    self._calls.put(None)
+                break
+            group.append(call)
+        return group
+
+    def _make(self, group: list[_Call]) -> None:
+        self.is_busy = True
+        while group:
+            close_old_connections()
+            with self._turns.group():
+                outcomes = _write(group)
+            _answer(group[: len(outcomes)], outcomes)
+            group = group[len(outcomes) :]
+        self.is_busy = False
 
 
 def _write(group: list[_Call]) -> list[_Outcome]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -143,6 +144,19 @@ async def test_pages_as_they_were_before_a_savepoint_stay_in_memory():
     assert await in_db(temp_store) == 2
     # What a read sorts may be large: it goes to a file.
     assert await read_db(temp_store) == 0
+
+
+async def test_what_a_call_held_is_free_once_it_is_made(writer):
+    class Held:
+        def call(self) -> None:
+            """Do nothing."""
+
+    held = Held()
+    seen = weakref.ref(held)
+    await writer.run(held.call)
+    del held
+    # The writer's thread answers first.
+    assert await asyncio.to_thread(eventually, lambda: seen() is None)
 
 
 async def test_results_come_back_to_their_callers(writer):
