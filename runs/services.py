@@ -142,13 +142,14 @@ def _accept(
         )
         if kept:
             plan.kwargs["kept_messages"] = kept
-        _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
         may_begin = is_free and not is_edited and due <= now
         owner = lease_owner(engine.worker, run_id, 1) if may_begin and engine.has_room(taken) else None
         if owner is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
             raise TooManyRequests(TOO_MANY_PENDING.format(settings.MAX_PENDING_RUNS), headers={"Retry-After": "5"})
+        # After what may refuse the run: to undo a write costs those who share the transaction.
+        _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(

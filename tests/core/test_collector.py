@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from types import ModuleType
@@ -146,7 +147,7 @@ async def test_a_slow_one_is_logged_with_its_time_and_a_quick_one_is_not(
     rounds = CollectorRounds()
     times = iter([5.0, 5.01, 7.0, 7.12])
     with monkeypatch.context() as patched:
-        patched.setattr(collector.time, "perf_counter", lambda: next(times))
+        patched.setattr(time, "perf_counter", lambda: next(times))
         for phase in ("start", "stop", "start", "stop"):
             collector._note(phase, {"generation": 2})
     with caplog.at_level(logging.INFO, "switchyard.collector"):

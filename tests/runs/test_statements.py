@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import IS_POSTGRES
+from platform_site.core.errors import TooManyRequests
 from runs import services
 from runs.engine.finish import Ending, finish
 from runs.models import Run, RunStatus
@@ -75,3 +76,16 @@ def test_end_of_a_run_on_a_thread(principal: Principal) -> None:
         "INSERT runs_runstatistic",
         "UPDATE threads_thread",
     ]
+
+
+def test_a_run_for_which_too_many_wait_is_refused_before_anything_is_written(
+    principal: Principal, settings: Any
+) -> None:
+    settings.MAX_PENDING_RUNS = 1
+    create(principal, None)
+
+    def refused() -> None:
+        with pytest.raises(TooManyRequests):
+            create(principal, None)
+
+    assert statements(refused) == []
