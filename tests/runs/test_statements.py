@@ -40,7 +40,7 @@ def statements(work: Callable[[], Any]) -> list[str]:
 
 def create(principal: Principal, thread: Thread | None) -> Run:
     body = RunCreate(assistant_id="log", input={"log": []})
-    run = services.run_create(principal, thread and thread.thread_id, body, "request")
+    run = services.run_create(principal, thread.thread_id if thread else None, body, "request")
     return Run.objects.get(run_id=run.run_id)
 
 
