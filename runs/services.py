@@ -9,11 +9,12 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import json_param, moment, moment_param, uuid_param
+from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from platform_site.core.graphs import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
@@ -119,8 +120,10 @@ def _accept(
     assistant_id = _assistant_id(body.assistant_id)
     now = timezone.now()
     due = now + timedelta(seconds=body.after_seconds) if body.after_seconds else now
-    with transaction.atomic():
-        assistant = _assistant(principal, assistant_id)
+    # A savepoint, where there is a transaction already, is for `run_create`, which may try again where others write
+    # at the same moment.
+    with transaction.atomic(savepoint=IS_POSTGRES), connection.cursor() as cursor:
+        assistant = _assistant(cursor, principal, assistant_id)
         registry().require_not_broken(assistant.graph_id)
         if thread_id is None:
             own_thread, thread = uuid7(), None
@@ -140,14 +143,15 @@ def _accept(
         )
         if kept:
             plan.kwargs["kept_messages"] = kept
-        _save_thread(principal, own_thread, thread, plan, assistant, body, now)
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
         may_begin = is_free and not is_edited and due <= now
         owner = lease_owner(engine.worker, run_id, 1) if may_begin and engine.has_room(taken) else None
         if owner is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
             raise TooManyRequests(TOO_MANY_PENDING.format(settings.MAX_PENDING_RUNS), headers={"Retry-After": "5"})
-        sequence = _insert(principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
+        # After what may refuse the run: to undo a write costs those who share the transaction.
+        _save_thread(cursor, principal, own_thread, thread, plan, assistant, body, now)
+        sequence = _insert(cursor, principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
         if owner is not None:
             claim = Claim(
                 sequence=sequence,
@@ -207,16 +211,15 @@ def _assistant_id(text: str) -> UUID:
     )
 
 
-def _assistant(principal: Principal, assistant_id: UUID) -> Configured:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            # The workspace's own row comes first, for it may shadow the system's.
-            "SELECT is_deleted, graph_id, config, context, metadata FROM assistants_assistant "
-            "WHERE assistant_id = %s AND (workspace_id = %s OR workspace_id IS NULL) "
-            "ORDER BY workspace_id IS NULL LIMIT 1",
-            [uuid_param(assistant_id), principal.workspace_id],
-        )
-        row = cursor.fetchone()
+def _assistant(cursor: CursorWrapper, principal: Principal, assistant_id: UUID) -> Configured:
+    cursor.execute(
+        # The workspace's own row comes first, for it may shadow the system's.
+        "SELECT is_deleted, graph_id, config, context, metadata FROM assistants_assistant "
+        "WHERE assistant_id = %s AND (workspace_id = %s OR workspace_id IS NULL) "
+        "ORDER BY workspace_id IS NULL LIMIT 1",
+        [uuid_param(assistant_id), principal.workspace_id],
+    )
+    row = cursor.fetchone()
     if row is None or row[0]:
         raise NotFound(NOT_FOUND)
     graph_id, config, context, metadata = row[1:]
@@ -306,6 +309,7 @@ def _plan(
 
 
 def _save_thread(
+    cursor: CursorWrapper,
     principal: Principal,
     thread_id: UUID,
     thread: _ThreadRow | None,
@@ -326,45 +330,44 @@ def _save_thread(
         if body.if_not_exists == "create":
             # The client's own id: what is left of a deleted thread that had it goes first.
             make_room_for(thread_id)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, run_config, "
-                "ephemeral, ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
-                "VALUES (%s, %s, %s, 'busy', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                [
-                    uuid_param(thread_id),
-                    principal.workspace_id,
-                    title_of(body.input),
-                    json_param(metadata),
-                    json_param(plan.thread_config),
-                    json_param(plan.run_config),
-                    plan.kwargs["temporary"],
-                    *ttl_params(default_time_to_live(), now),
-                    *[moment_param(now)] * 3,
-                ],
-            )
+        cursor.execute(
+            "INSERT INTO threads_thread (thread_id, workspace_id, title, status, metadata, config, run_config, "
+            "ephemeral, ttl_minutes, ttl_strategy, expires_at, created_at, updated_at, state_updated_at) "
+            "VALUES (%s, %s, %s, 'busy', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                uuid_param(thread_id),
+                principal.workspace_id,
+                title_of(body.input),
+                json_param(metadata),
+                json_param(plan.thread_config),
+                json_param(plan.run_config),
+                plan.kwargs["temporary"],
+                *ttl_params(default_time_to_live(), now),
+                *[moment_param(now)] * 3,
+            ],
+        )
         return
     config = {**thread.config, **plan.thread_config}
     title = "" if thread.has_title else title_of(body.input)
     give_time, time = ttl_if_none(default_time_to_live(), now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, run_config = %s, updated_at = %s, "
-            f"messages = %s, title = CASE WHEN title = '' THEN %s ELSE title END{give_time} WHERE thread_id = %s",
-            [
-                json_param(metadata),
-                json_param(config),
-                json_param(plan.run_config),
-                moment_param(now),
-                json_param(thread.messages) if thread.messages else None,
-                title,
-                *time,
-                uuid_param(thread_id),
-            ],
-        )
+    cursor.execute(
+        "UPDATE threads_thread SET status = 'busy', metadata = %s, config = %s, run_config = %s, updated_at = %s, "
+        f"messages = %s, title = CASE WHEN title = '' THEN %s ELSE title END{give_time} WHERE thread_id = %s",
+        [
+            json_param(metadata),
+            json_param(config),
+            json_param(plan.run_config),
+            moment_param(now),
+            json_param(thread.messages) if thread.messages else None,
+            title,
+            *time,
+            uuid_param(thread_id),
+        ],
+    )
 
 
 def _insert(
+    cursor: CursorWrapper,
     principal: Principal,
     run_id: UUID,
     thread_id: UUID,
@@ -377,34 +380,33 @@ def _insert(
 ) -> int:
     """Insert the run, pending or claimed by `owner`; its sequence."""
     started = moment_param(now) if owner else None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
-            "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
-            "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, "
-            "output_tokens) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0) "
-            "RETURNING sequence",
-            [
-                uuid_param(run_id),
-                principal.workspace_id,
-                uuid_param(thread_id),
-                uuid_param(assistant_id),
-                RunStatus.RUNNING.value if owner else RunStatus.PENDING.value,
-                json_param(plan.kwargs),
-                json_param(plan.metadata),
-                body.multitask_strategy,
-                moment_param(due),
-                moment_param(due),
-                moment_param(now),
-                started,
-                owner,
-                moment_param(lease_end()) if owner else None,
-                1 if owner else 0,
-                started,
-            ],
-        )
-        return int(cursor.fetchone()[0])
+    cursor.execute(
+        "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
+        "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
+        "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, "
+        "output_tokens) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0) "
+        "RETURNING sequence",
+        [
+            uuid_param(run_id),
+            principal.workspace_id,
+            uuid_param(thread_id),
+            uuid_param(assistant_id),
+            RunStatus.RUNNING.value if owner else RunStatus.PENDING.value,
+            json_param(plan.kwargs),
+            json_param(plan.metadata),
+            body.multitask_strategy,
+            moment_param(due),
+            moment_param(due),
+            moment_param(now),
+            started,
+            owner,
+            moment_param(lease_end()) if owner else None,
+            1 if owner else 0,
+            started,
+        ],
+    )
+    return int(cursor.fetchone()[0])
 
 
 def _wire(

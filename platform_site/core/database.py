@@ -266,6 +266,9 @@ class JSONCovers(models.Lookup):
 def _register_functions(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if connection.vendor == "sqlite":
         connection.connection.create_function("json_covers", 2, _json_contains_text, deterministic=True)
+        if isinstance(_writers, GroupWriter) and _writers.is_current:
+            # For each savepoint SQLite would write the pages as they were to a file.
+            connection.connection.execute("PRAGMA temp_store=MEMORY")
 
 
 connection_created.connect(_register_functions)

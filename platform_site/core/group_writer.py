@@ -33,6 +33,10 @@ class _Outcome(NamedTuple):
     failure: BaseException | None
 
 
+class _SomethingToUndo(Exception):
+    """A group may not be committed: of a call that failed, something would stay."""
+
+
 class _Turns:
     """Keeps groups and guests apart: a guest waits for the group under way, and no group begins before it is done."""
 
@@ -69,9 +73,9 @@ class _Turns:
 class GroupWriter:
     """Runs calls one after the other on a thread of its own.
 
-    A call is answered after the commit of its group. A call that raises is rolled back alone; if a commit fails, the
-    calls of its group are made again, one by one. So a call must be good to be made twice, and what it does outside of
-    the database it gives to `transaction.on_commit(..., robust=True)`.
+    A call is answered after the commit of its group. A call that raises is rolled back alone. If it had written
+    something by then, or if a commit fails, the calls of its group are made again. So a call must be good to be made
+    more than once, and what it does outside of the database it gives to `transaction.on_commit(..., robust=True)`.
     """
 
     def __init__(self, name: str) -> None:
@@ -81,6 +85,11 @@ class GroupWriter:
         self._started = False
         self._turns = _Turns()
         self.is_busy = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the code that asks runs on the writer's thread."""
+        return threading.current_thread() is self._thread
 
     @property
     def waiting(self) -> int:
@@ -113,47 +122,87 @@ class GroupWriter:
             self._thread.join()
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
-            group: list[_Call] = []
-            call = self._calls.get()
-            while call is not None:
-                group.append(call)
-                if len(group) == LARGEST_GROUP or self._calls.empty():
-                    break
-                call = self._calls.get()
-            going_on = call is not None
-            while group:
-                self.is_busy = True
-                close_old_connections()
-                with self._turns.group():
-                    outcomes = _write(group)
-                _answer(group[: len(outcomes)], outcomes)
-                group = group[len(outcomes) :]
-            self.is_busy = False
+        while group := self._next_group():
+            self._make(group)
+            # What the calls hold, such as a state, is not kept until there is another one.
+            del group
         connection.close()
+
+    def _next_group(self) -> list[_Call]:
+        """Wait for a call, and take those that wait with it. Empty at the end."""
+        group: list[_Call] = []
+        while len(group) < LARGEST_GROUP and not (group and self._calls.empty()):
+            call = self._calls.get()
+            if call is None:
+                if group:
+                    # To be found once more when these are made.
+                    self._calls.put(None)
+                break
+            group.append(call)
+        return group
+
+    def _make(self, group: list[_Call]) -> None:
+        self.is_busy = True
+        while group:
+            close_old_connections()
+            with self._turns.group():
+                outcomes = _write(group)
+            _answer(group[: len(outcomes)], outcomes)
+            group = group[len(outcomes) :]
+        self.is_busy = False
 
 
 def _write(group: list[_Call]) -> list[_Outcome]:
     """Make the calls of a group, or the first of them where they take long; return their outcomes."""
     if len(group) > 1:
-        try:
-            with transaction.atomic():
-                return _together(group)
-        except Exception:
-            # Nothing was written, and who spoiled the commit is not known: each on its own.
-            close_old_connections()
+        for savepoints in (False, True):
+            try:
+                with transaction.atomic():
+                    return _together(group, savepoints=savepoints)
+            except Exception:
+                # Nothing was written: a call left something to undo, or the commit failed, for a reason not known.
+                close_old_connections()
     return [_outcome(call.function) for call in group]
 
 
-def _together(group: list[_Call]) -> list[_Outcome]:
+def _together(group: list[_Call], *, savepoints: bool) -> list[_Outcome]:
+    """Make the calls in the transaction around. Raise `_SomethingToUndo` if it may not be committed.
+
+    A savepoint for each call costs as much as the call, and nearly every group has no call that fails after a write.
+    So savepoints are for the second time.
+    """
     end = time.monotonic() + LONGEST_GROUP_SECONDS
     outcomes: list[_Outcome] = []
     for call in group:
-        outcomes.append(_outcome(_in_savepoint(call.function)))
+        before = _effects()
+        outcome = _outcome(_in_savepoint(call.function) if savepoints else call.function)
+        if outcome.failure is not None and not savepoints:
+            _require_same(before)
+        if transaction.get_rollback():
+            raise _SomethingToUndo
+        outcomes.append(outcome)
         if time.monotonic() >= end:
             break
     return outcomes
+
+
+def _effects() -> tuple[int, int] | None:
+    """Return how much the transaction has brought about: rows changed, and what is to follow its commit.
+
+    None if the transaction has ended: SQLite does that by itself after some failures, such as of the disk.
+    """
+    database = connection.connection
+    if database is None or not database.in_transaction:
+        return None
+    return database.total_changes, len(connection.run_on_commit)
+
+
+def _require_same(before: tuple[int, int] | None) -> None:
+    """Raise `_SomethingToUndo` unless the call that has just failed brought about nothing."""
+    if before is None or _effects() != before:
+        raise _SomethingToUndo
+    # A block of the call asked for it.
+    transaction.set_rollback(False)
 
 
 def _in_savepoint(function: Callable[[], T]) -> Callable[[], T]:

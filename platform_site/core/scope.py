@@ -6,6 +6,7 @@ by its caller which thread is meant, so it asks the scope first.
 """
 
 import copy
+import inspect
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -265,3 +266,8 @@ class ScopedSaver(BaseCheckpointSaver[str]):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         self._check_threads(thread_ids)
         await self._inner.aprune(thread_ids, strategy=strategy)
+
+
+# LangGraph asks for them at each run; to find them out takes Python longer than a call.
+for _method in (ScopedSaver.put_writes, ScopedSaver.aput_writes):
+    setattr(_method, "__signature__", inspect.signature(_method))  # noqa: B010

@@ -161,6 +161,8 @@ class Attempt:
             return await self._execute_until_stopped(stopper)
         finally:
             stopper.over()
+            # It knows the attempt: together they would wait for a garbage collection.
+            self._stopper = None
 
     async def _execute_until_stopped(self, stopper: Stopper) -> list[Claim]:
         self._begin_stream(self.claim.attempt)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
@@ -60,13 +61,15 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     thread's next due run in the same transaction; None leaves it to others.
     """
     now = timezone.now()
-    with transaction.atomic():
+    # Without a savepoint: whoever has a transaction already rolls back all of it, should this raise.
+    # One cursor, because to make one costs as much as a statement.
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         # The row as it is before its end, which may be its last moment.
         run = Run.objects.filter(sequence=claim.sequence).first() if claim.kwargs.get("webhook") else None
-        if not (_forget(claim) if claim.is_temporary else _keep(claim, ending, now)):
+        if not (_forget(cursor, claim) if claim.is_temporary else _keep(cursor, claim, ending, now)):
             return Finished(written=False, next_claims=[])
-        _count(claim, ending, now)
-        busy = _has_more(claim)
+        busy = not (claim.is_temporary and _forget_thread(cursor, claim)) and _has_more(cursor, claim)
+        _count(cursor, claim, ending, now)
         if not claim.is_temporary:
             thread_mirror(claim.thread_id, ending.head, status=_thread_status(ending), error=ending.error, busy=busy)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
@@ -98,9 +101,9 @@ def show_state(claim: Claim, head: Head) -> None:
             interrupts_restore(claim.thread_id, head, claim.run_id)
 
 
-def _keep(claim: Claim, ending: Ending, now: datetime) -> bool:
+def _keep(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) -> bool:
     """Write how the run ended, or remove it if it is rolled back. False if the lease is lost."""
-    if not _end_run(claim, ending, now):
+    if not _end_run(cursor, claim, ending, now):
         return False
     if ending.rollback:
         Run.objects.filter(sequence=claim.sequence).delete()
@@ -132,32 +135,31 @@ def _thread_first(thread_id: UUID) -> tuple[str, str, list[Any]]:
     return lock, " AND EXISTS (SELECT 1 FROM thread)", [uuid_param(thread_id)]
 
 
-def _end_run(claim: Claim, ending: Ending, now: datetime) -> bool:
+def _end_run(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) -> bool:
     lock, locked, thread = _thread_first(claim.thread_id)
     stopped = _stopped_before(ending)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
-            "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
-            "input_tokens = %s, output_tokens = %s, stopped_before = %s WHERE sequence = %s AND lease_owner = %s"
-            f"{locked}{_stands(ending)}",
-            [
-                *thread,
-                ending.status.value,
-                moment_param(now),
-                moment_param(now),
-                (ending.error or {}).get("error", "")[:200],
-                storable((ending.error or {}).get("message", "")),
-                storable(ending.error_text),
-                storable(ending.error_traceback),
-                ending.input_tokens,
-                ending.output_tokens,
-                json_param(stopped) if stopped else None,
-                claim.sequence,
-                claim.lease_owner,
-            ],
-        )
-        return bool(cursor.rowcount)
+    cursor.execute(
+        f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
+        "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
+        "input_tokens = %s, output_tokens = %s, stopped_before = %s WHERE sequence = %s AND lease_owner = %s"
+        f"{locked}{_stands(ending)}",
+        [
+            *thread,
+            ending.status.value,
+            moment_param(now),
+            moment_param(now),
+            (ending.error or {}).get("error", "")[:200],
+            storable((ending.error or {}).get("message", "")),
+            storable(ending.error_text),
+            storable(ending.error_traceback),
+            ending.input_tokens,
+            ending.output_tokens,
+            json_param(stopped) if stopped else None,
+            claim.sequence,
+            claim.lease_owner,
+        ],
+    )
+    return bool(cursor.rowcount)
 
 
 def _stopped_before(ending: Ending) -> tuple[str, ...]:
@@ -168,34 +170,34 @@ def _stopped_before(ending: Ending) -> tuple[str, ...]:
     return head.next_nodes
 
 
-def _forget(claim: Claim) -> bool:
-    """Delete a stateless run with its thread: it was promised to leave nothing. False if the lease is lost."""
+def _forget(cursor: CursorWrapper, claim: Claim) -> bool:
+    """Delete a stateless run: it was promised to leave nothing. False if the lease is lost."""
     lock, locked, thread = _thread_first(claim.thread_id)
-    with connection.cursor() as cursor:
-        if claim.is_recovery:
-            cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
-        cursor.execute(
-            f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
-            [*thread, claim.sequence, claim.lease_owner],
-        )
-        if not cursor.rowcount:
-            return False
-        # Somebody may have put a run of their own on the hidden thread; then it stays.
-        cursor.execute(
-            "DELETE FROM threads_thread WHERE thread_id = %s "
-            "AND NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = threads_thread.thread_id)",
-            [uuid_param(claim.thread_id)],
-        )
-        return True
+    if claim.is_recovery:
+        cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
+    cursor.execute(
+        f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
+        [*thread, claim.sequence, claim.lease_owner],
+    )
+    return bool(cursor.rowcount)
 
 
-def _has_more(claim: Claim) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM runs_run WHERE thread_id = %s AND status IN ('pending', 'running') LIMIT 1",
-            [uuid_param(claim.thread_id)],
-        )
-        return cursor.fetchone() is not None
+def _forget_thread(cursor: CursorWrapper, claim: Claim) -> bool:
+    """Delete the thread of a stateless run. False if it stays: somebody has put a run of their own on it."""
+    cursor.execute(
+        "DELETE FROM threads_thread WHERE thread_id = %s "
+        "AND NOT EXISTS (SELECT 1 FROM runs_run r WHERE r.thread_id = threads_thread.thread_id)",
+        [uuid_param(claim.thread_id)],
+    )
+    return bool(cursor.rowcount)
+
+
+def _has_more(cursor: CursorWrapper, claim: Claim) -> bool:
+    cursor.execute(
+        "SELECT 1 FROM runs_run WHERE thread_id = %s AND status IN ('pending', 'running') LIMIT 1",
+        [uuid_param(claim.thread_id)],
+    )
+    return cursor.fetchone() is not None
 
 
 def _thread_status(ending: Ending) -> str:
@@ -244,25 +246,24 @@ def bucket(seconds: float) -> int:
     return round(4 * math.log2(max(seconds, 0) * 1000 + 1))
 
 
-def _count(claim: Claim, ending: Ending, now: datetime) -> None:
+def _count(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) -> None:
     """Add the run to the statistics of this minute: one upsert."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO runs_runstatistic (workspace_id, assistant_id, minute, status, error_class, wait_bucket, "
-            "run_bucket, runs, input_tokens, output_tokens) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, %s, %s) "
-            "ON CONFLICT (workspace_id, minute, assistant_id, status, error_class, wait_bucket, run_bucket) "
-            "DO UPDATE SET runs = runs_runstatistic.runs + 1, "
-            "input_tokens = runs_runstatistic.input_tokens + excluded.input_tokens, "
-            "output_tokens = runs_runstatistic.output_tokens + excluded.output_tokens",
-            [
-                claim.workspace_id,
-                uuid_param(claim.assistant_id),
-                moment_param(now.replace(second=0, microsecond=0)),
-                ending.status.value,
-                (ending.error or {}).get("error", "")[:200],
-                bucket((claim.started_at - claim.scheduled_at).total_seconds()),
-                bucket((now - claim.started_at).total_seconds()),
-                ending.input_tokens,
-                ending.output_tokens,
-            ],
-        )
+    cursor.execute(
+        "INSERT INTO runs_runstatistic (workspace_id, assistant_id, minute, status, error_class, wait_bucket, "
+        "run_bucket, runs, input_tokens, output_tokens) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, %s, %s) "
+        "ON CONFLICT (workspace_id, minute, assistant_id, status, error_class, wait_bucket, run_bucket) "
+        "DO UPDATE SET runs = runs_runstatistic.runs + 1, "
+        "input_tokens = runs_runstatistic.input_tokens + excluded.input_tokens, "
+        "output_tokens = runs_runstatistic.output_tokens + excluded.output_tokens",
+        [
+            claim.workspace_id,
+            uuid_param(claim.assistant_id),
+            moment_param(now.replace(second=0, microsecond=0)),
+            ending.status.value,
+            (ending.error or {}).get("error", "")[:200],
+            bucket((claim.started_at - claim.scheduled_at).total_seconds()),
+            bucket((now - claim.started_at).total_seconds()),
+            ending.input_tokens,
+            ending.output_tokens,
+        ],
+    )

@@ -2,18 +2,24 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from platform_site.access.models import Workspace
 from platform_site.core import group_writer
+from platform_site.core.database import IS_POSTGRES, in_db, read_db
 from platform_site.core.group_writer import GroupWriter
 from tests.runs.conftest import eventually
 from threads.models import Thread
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(IS_POSTGRES, reason="it is the one writer that SQLite has"),
+]
 
 
 @pytest.fixture
@@ -46,6 +52,18 @@ async def together(writer: GroupWriter, *calls):
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def traced(writer: GroupWriter) -> list[str]:
+    """The statements that SQLite is given by the writer's thread from now on."""
+    statements: list[str] = []
+
+    def trace() -> None:
+        connection.ensure_connection()
+        connection.connection.set_trace_callback(statements.append)
+
+    await writer.run(trace)
+    return statements
+
+
 def workspaces() -> set[str]:
     return set(Workspace.objects.values_list("slug", flat=True))
 
@@ -55,17 +73,90 @@ def make(slug: str):
 
 
 async def test_calls_that_wait_together_share_a_transaction(writer):
-    depths: list[int] = []
+    depths: list[bool] = []
 
     def call() -> None:
-        depths.append(len(connection.savepoint_ids))
+        depths.append(connection.in_atomic_block)
 
+    statements = await traced(writer)
     await together(writer, call, call, call)
-    assert depths == [1, 1, 1]
+    assert depths == [True, True, True]
+    assert [statement for statement in statements if "SELECT" not in statement] == ["BEGIN IMMEDIATE", "COMMIT"]
+
+
+async def test_a_group_in_which_no_call_fails_costs_no_savepoints(writer):
+    statements = await traced(writer)
+    await together(writer, make("one"), make("two"))
+    assert not [statement for statement in statements if "SAVEPOINT" in statement]
 
 
 async def test_a_call_alone_has_no_transaction_around_it(writer):
     assert await writer.run(lambda: connection.in_atomic_block) is False
+
+
+async def test_a_call_that_is_refused_before_it_wrote_costs_the_others_nothing(writer):
+    made: list[str] = []
+
+    def refuse() -> None:
+        with transaction.atomic(savepoint=False):
+            made.append("refused")
+            raise ValueError("no")
+
+    def call(slug: str) -> str:
+        made.append(slug)
+        return str(make(slug)())
+
+    answers = await together(writer, partial(call, "before"), refuse, partial(call, "after"))
+    assert made == ["before", "refused", "after"]
+    assert (answers[0], type(answers[1]), answers[2]) == ("before", ValueError, "after")
+    assert {"before", "after"} <= await writer.run(workspaces)
+
+
+async def test_a_group_that_lost_its_transaction_is_not_told_that_it_wrote(writer):
+    attempts: list[str] = []
+
+    def lose() -> None:
+        # As SQLite does by itself when the disk is full.
+        attempts.append("lost")
+        if len(attempts) == 1:
+            connection.connection.execute("ROLLBACK")
+            raise ValueError("disk")
+
+    answers = await together(writer, make("before"), lose, make("after"))
+    assert answers == ["before", None, "after"]
+    assert {"before", "after"} <= await writer.run(workspaces)
+
+
+async def test_a_call_that_would_have_everything_rolled_back_does_not_cost_the_others_their_writes(writer):
+    def spoil() -> None:
+        transaction.set_rollback(True)
+
+    await together(writer, make("one"), spoil, make("two"))
+    assert {"one", "two"} <= await writer.run(workspaces)
+
+
+async def test_pages_as_they_were_before_a_savepoint_stay_in_memory():
+    def temp_store() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA temp_store")
+            return int(cursor.fetchone()[0])
+
+    assert await in_db(temp_store) == 2
+    # What a read sorts may be large: it goes to a file.
+    assert await read_db(temp_store) == 0
+
+
+async def test_what_a_call_held_is_free_once_it_is_made(writer):
+    class Held:
+        def call(self) -> None:
+            """Do nothing."""
+
+    held = Held()
+    seen = weakref.ref(held)
+    await writer.run(held.call)
+    del held
+    # The writer's thread answers first.
+    assert await asyncio.to_thread(eventually, lambda: seen() is None)
 
 
 async def test_results_come_back_to_their_callers(writer):

@@ -1,7 +1,9 @@
 """One attempt: how whatever a graph does becomes the end of its run."""
 
 import asyncio
+import gc
 import sys
+import weakref
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +18,7 @@ from runs.cancel import run_cancel
 from runs.engine.embedded import Engine
 from runs.engine.executor import Attempt, Stop
 from runs.models import Run
-from tests.runs.conftest import Gate, claim, create, ended, execute, loads, run_to_end
+from tests.runs.conftest import Gate, claim, create, ended, eventually, execute, loads, run_to_end
 from tests.runs.graphs import script
 from threads.models import Thread
 
@@ -52,6 +54,19 @@ async def test_stream_begins_with_the_run_and_its_attempt(principal: Principal) 
 async def test_wait_gives_the_last_values(principal: Principal) -> None:
     run = await run_to_end(principal, "log", input={"log": ["in"]}, stream_mode="updates")
     assert await outcome(run) == {"log": ["in", "one", "two"]}
+
+
+async def test_an_attempt_is_freed_without_a_garbage_collection(principal: Principal) -> None:
+    claimed = await in_db(lambda: claim(create(principal, input={"log": []})))
+    attempt = Attempt(claimed, lambda: None)
+    seen = weakref.ref(attempt)
+    gc.disable()
+    try:
+        await attempt.execute()
+        del attempt
+        assert await asyncio.to_thread(eventually, lambda: seen() is None)
+    finally:
+        gc.enable()
 
 
 # --- failures --------------------------------------------------------------------------------------
