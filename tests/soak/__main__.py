@@ -167,17 +167,19 @@ class Soak:
 
 
 def stop_on_interrupt(loading: "asyncio.Task[None]") -> None:
-    """End the load at the first Ctrl-C: the verdict is about what was seen until then."""
+    """End the load at the first Ctrl-C or SIGTERM: the verdict is about what was seen until then."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         print("stopped; what was seen until now:", flush=True)
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
         loading.cancel()
 
-    loop.add_signal_handler(signal.SIGINT, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
 async def graphs_loaded(site: Site, timeout: float = 60) -> None:
