@@ -5,7 +5,7 @@
     make soak ARGS="--minutes 5"        shorter: shows errors, growth is not judged
 
 Users of all kinds come at an even pace (`--rate`), far from what the server can do. Each minute prints a line for every
-process; the end prints growth an hour over the last two thirds. The exit status is 1 if a process grows or anything
+process; the end prints growth an hour, without the first third. The exit status is 1 if a process grows or anything
 failed. CSV, JSON and the server's log are left in `.cache/soak`.
 """
 
