@@ -1,6 +1,7 @@
 """CPU time and memory of a server, read from /proc: the process that listens and everything it started."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,8 @@ class Use:
     """What one process has at a moment. Memory in megabytes (10^6 bytes)."""
 
     rss: float
+    # The part of it that is no page of a file: a database file that is mapped into memory counts for RSS only.
+    anonymous: float
     files: int
     threads: int
     cpu_seconds: float
@@ -107,11 +110,19 @@ def use(pid: int) -> Use | None:
     try:
         fields = _stat(pid)
         files = len(os.listdir(f"/proc/{pid}/fd"))
+        status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The fields after the command's name: 11 and 12 are user and system time, 17 threads, 21 resident pages.
     cpu = (int(fields[11]) + int(fields[12])) / _TICK
-    return Use(int(fields[21]) * _PAGE / _MEGABYTE, files, int(fields[17]), cpu)
+    anonymous = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return Use(
+        int(fields[21]) * _PAGE / _MEGABYTE,
+        int(anonymous[1]) * 1024 / _MEGABYTE if anonymous else 0.0,
+        files,
+        int(fields[17]),
+        cpu,
+    )
 
 
 def words(pid: int) -> list[str]:

@@ -5,7 +5,7 @@
     make soak ARGS="--minutes 5"        shorter: shows errors, growth is not judged
 
 Users of all kinds come at an even pace (`--rate`), far from what the server can do. Each minute prints a line for every
-process; the end prints growth an hour over the last two thirds. The exit status is 1 if a process grows or anything
+process; the end prints growth an hour, without the first third. The exit status is 1 if a process grows or anything
 failed. CSV, JSON and the server's log are left in `.cache/soak`.
 """
 
@@ -167,17 +167,19 @@ class Soak:
 
 
 def stop_on_interrupt(loading: "asyncio.Task[None]") -> None:
-    """End the load at the first Ctrl-C: the verdict is about what was seen until then."""
+    """End the load at the first Ctrl-C or SIGTERM: the verdict is about what was seen until then."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         print("stopped; what was seen until now:", flush=True)
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
         loading.cancel()
 
-    loop.add_signal_handler(signal.SIGINT, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
 async def graphs_loaded(site: Site, timeout: float = 60) -> None:

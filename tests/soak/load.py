@@ -6,14 +6,11 @@ import time
 from collections import Counter
 from time import perf_counter
 
-from tests.benchmarks.client import BadAnswer
-
 from .visits import MIX, Visit, World, stateless_run
 
 # More at once means that the server does not keep up.
 MOST_AT_ONCE = 300
 VISIT_SECONDS = 120.0
-FAILURES = (BadAnswer, OSError, TimeoutError, ValueError, KeyError, TypeError)
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}")
 
 
@@ -83,7 +80,8 @@ class Load:
         began = perf_counter()
         try:
             await asyncio.wait_for(visit(self.world), VISIT_SECONDS)
-        except FAILURES as exc:
+        except Exception as exc:
+            # Whatever a visit stumbles over is what a soak looks for.
             self._failed(f"{visit.__name__}: {type(exc).__name__}: {exc}")
         self.visits += 1
         if visit is stateless_run:

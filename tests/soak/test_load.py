@@ -1,5 +1,6 @@
 """The load of a soak: which visits are made, and what becomes of those that fail."""
 
+import asyncio
 import time
 import uuid
 from collections import Counter
@@ -54,6 +55,15 @@ async def test_failed_visit_is_counted_by_kind_without_its_ids(load: Load):
     assert "(3 times, first in minute" in load.told()[0]
 
 
+async def test_answer_that_a_visit_cannot_read_is_counted(load: Load):
+    async def surprised(world: World) -> None:
+        [][0]
+
+    await load.visit(surprised)
+
+    assert load.errors == {"surprised: IndexError: list index out of range": 1}
+
+
 async def test_server_that_does_not_keep_up_is_an_error(load: Load, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loads, "MOST_AT_ONCE", 0)
 
@@ -61,6 +71,25 @@ async def test_server_that_does_not_keep_up_is_an_error(load: Load, monkeypatch:
 
     assert load.visits == 0
     assert ["the server does not keep up" in text for text in load.errors] == [True]
+
+
+async def test_load_that_is_stopped_early_cancels_the_visits_under_way(load: Load):
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def endless(world: World) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    load._deck = [endless] * 1000
+    running = asyncio.create_task(load.run(time.monotonic() + 600))
+    await begun.wait()
+    running.cancel()
+
+    await asyncio.wait_for(cancelled.wait(), 10)
+    assert load.errors == {}
 
 
 async def test_sink_counts_webhooks_by_path():

@@ -62,6 +62,15 @@ def test_what_comes_in_the_first_third_does_not_count():
     assert judged(warming_up)["rss"].per_hour == 0
 
 
+def test_short_soak_that_is_judged_leaves_out_a_quarter_of_an_hour():
+    warming_up = [
+        Point(point.minute, point.rss - max(0, 15 - point.minute) * 5, point.files, point.threads)
+        for point in minutes(count=30)
+    ]
+
+    assert judged(warming_up, lasted=30)["rss"].per_hour == 0
+
+
 def test_peaks_do_not_decide():
     with_peaks = [
         Point(point.minute, point.rss + (500 if point.minute in (40, 58, 59, 60) else 0), point.files, point.threads)

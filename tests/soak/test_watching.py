@@ -78,7 +78,7 @@ async def test_minute_holds_the_median_of_memory_and_the_fewest_files(
 
     def use(pid: int) -> Use:
         rss, files = next(seen)
-        return Use(rss, files, 9, 1.5)
+        return Use(rss, rss / 2, files, 9, 1.5)
 
     monkeypatch.setattr(processes, "use", use)
 
@@ -93,7 +93,7 @@ def test_process_that_was_started_again_is_told(monkeypatch: pytest.MonkeyPatch)
     pids = iter([7, 7, 8])
     watching_it = watcher()
     monkeypatch.setattr(watching, "programs", lambda root: {"worker-1": [next(pids)]})
-    monkeypatch.setattr(processes, "use", lambda pid: Use(1, 1, 1, 1))
+    monkeypatch.setattr(processes, "use", lambda pid: Use(1, 1, 1, 1, 1))
 
     for _ in range(3):
         watching_it.look()

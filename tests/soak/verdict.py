@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-# Caches fill and pools open in the beginning: the first third is not looked at.
+# Caches fill and pools open in the beginning: the first third is not looked at, and at least so many minutes are not.
 LEFT_OUT = 1 / 3
+LEAST_LEFT_OUT = 15.0
 # In less time nobody can tell growth from a process that still warms up.
-LEAST_MINUTES = 20.0
+LEAST_MINUTES = 30.0
 MOST_ERRORS = 20
 # Pages of PostgreSQL's shared buffers count as its processes' memory when they are first touched.
 NOT_JUDGED = ("postgres",)
@@ -59,11 +60,16 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return statistics.median(slopes) if slopes else 0.0
 
 
+def left_out(minutes: float) -> float:
+    """Return the first minutes of so many that are not looked at."""
+    return max(minutes * LEFT_OUT, LEAST_LEFT_OUT if minutes >= LEAST_MINUTES else 0.0)
+
+
 def growths(series: dict[str, list[Point]], minutes: float, bounds: Bounds | None = None) -> list[Growth]:
-    """Return the growth of each process over the last two thirds of so many minutes."""
+    """Return the growth of each process over so many minutes without the first ones."""
     bounds, found = bounds or Bounds(), list[Growth]()
     for process, points in series.items():
-        looked_at = [point for point in points if point.minute > minutes * LEFT_OUT]
+        looked_at = [point for point in points if point.minute > left_out(minutes)]
         if not looked_at:
             continue
         judged = minutes >= LEAST_MINUTES and process not in NOT_JUDGED
@@ -75,7 +81,7 @@ def growths(series: dict[str, list[Point]], minutes: float, bounds: Bounds | Non
 
 def told(found: Sequence[Growth], minutes: float, errors: Sequence[str]) -> str:
     """Return the verdict as text: a line for each process, the errors, and one word."""
-    lines = [f"Growth over the last {minutes * (1 - LEFT_OUT):.3g} of {minutes:.3g} minutes, an hour:"]
+    lines = [f"Growth over the last {minutes - left_out(minutes):.3g} of {minutes:.3g} minutes, an hour:"]
     for process in dict.fromkeys(growth.process for growth in found):
         of_it = [growth for growth in found if growth.process == process]
         figures = ", ".join(_figure(growth) for growth in of_it)

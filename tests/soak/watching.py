@@ -50,6 +50,8 @@ class Minute:
 
     process: str
     point: Point
+    # The part of its memory that is no page of a file, in MB.
+    anonymous: float
     cpu_share: float
     full_collections: float
     full_collection_ms: float
@@ -61,6 +63,7 @@ class Minute:
             "minute": round(self.point.minute, 2),
             "process": self.process,
             "rss_mb": round(self.point.rss, 1),
+            "anonymous_mb": round(self.anonymous, 1),
             "open_files": self.point.files,
             "threads": self.point.threads,
             "cpu_share": round(self.cpu_share, 3),
@@ -107,6 +110,7 @@ class Watcher:
             self._seen.setdefault(name, []).append(
                 Use(
                     rss,
+                    sum(use.anonymous for use in uses),
                     sum(use.files for use in uses),
                     sum(use.threads for use in uses),
                     sum(use.cpu_seconds for use in uses),
@@ -138,6 +142,7 @@ class Watcher:
         return Minute(
             name,
             point,
+            statistics.median(use.anonymous for use in uses),
             used / max(now - self.last, 0.001),
             told.full_collections - before.full_collections,
             (told.full_collection_seconds - before.full_collection_seconds) * 1000,
