@@ -68,6 +68,14 @@ class FeedReader(Subscription, Protocol):
 class EventLog(Protocol):
     """The logs of all runs. Every method may be called from any thread and none of them waits for a reader."""
 
+    @property
+    def budget_bytes(self) -> int:
+        """How many bytes this process may hold of events."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes this process holds of events."""
+
     def append(self, run_id: str, name: str, data: bytes) -> None:
         """Add an event; ignored once the log is closed."""
 
@@ -145,4 +153,4 @@ def event_log() -> EventLog:
         return RedisEventLog(redis_link(), redis_writer(), **bounds)
     from platform_site.core.memory_events import MemoryEventLog
 
-    return MemoryEventLog(**bounds)
+    return MemoryEventLog(**bounds, budget=settings.EVENT_MEMORY_BYTES)

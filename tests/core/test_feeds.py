@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from platform_site.core.events import BEGIN, END, Event, Subscription
+from platform_site.core.events import BEGIN, END, Event, EventsLost, Subscription
 from platform_site.core.memory_events import MemoryEventLog
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
@@ -16,7 +16,8 @@ FEED = "1/thread"
 
 @pytest.fixture
 def log(clock: Clock) -> MemoryEventLog:
-    return MemoryEventLog(max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=10_000, clock=clock)
+    bounds = {"max_bytes": 100_000, "budget": 800_000}
+    return MemoryEventLog(**bounds, ttl=120, resumable_ttl=3600, abandoned_after=10_000, clock=clock)
 
 
 def run(log: MemoryEventLog, name: str, *events: str, resumable: bool = False, end: bool = True) -> None:
@@ -254,6 +255,8 @@ async def test_a_reader_that_does_not_read_holds_no_more_than_the_logs_do(log: M
             log.append(str(number), "a", bytes(50_000))
             log.close(str(number), b"null")
         assert len(log._feeds._feeds[FEED].entries) < 20
+        with pytest.raises(EventsLost):
+            await reader.batch(0)
         left = [event for event in await waiting(reader) if event.name != END]
     assert 10 < len(left) < 20
 
