@@ -177,7 +177,7 @@ EVENT_TTL_SECONDS = _env_number("EVENT_TTL_SECONDS", 120)
 EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
 # Most bytes of events kept for one run; older ones are dropped first.
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
-# Most bytes of memory for the events of all runs in one process, without REDIS_URL; the oldest finished runs go first.
+# Most bytes of memory for the events of all runs in one process; with REDIS_URL those on their way to and from Redis.
 EVENT_MEMORY_BYTES = _env_int("EVENT_MEMORY_BYTES", min(memory_limit() // 16, 128_000_000), 1_000_000)
 # Days that spans of finished runs are kept.
 SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)

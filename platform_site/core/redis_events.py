@@ -76,15 +76,6 @@ class RedisEventLog:
         self._feeds: dict[str, str] = {}
         self.commands = link.client()
 
-    @property
-    def budget_bytes(self) -> int:
-        return self._max_bytes
-
-    @property
-    def held_bytes(self) -> int:
-        # Redis holds the events.
-        return 0
-
     # --- Writing --------------------------------------------------------------------------------------
 
     def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
