@@ -52,8 +52,9 @@ class MemoryEventLog:
     for `ttl` or `resumable_ttl` seconds. Each use clears away a part of what has expired, `expire` all of it.
 
     All logs together hold at most `budget` bytes, and the event that was just appended. Should they hold more, finished
-    logs that nobody reads go first, the oldest first, those of resumable runs after all others. What is then still too
-    much is cut from the oldest events of the largest logs. A log that has gone is not there for those who come later;
+    logs that nobody reads go first, the oldest first, those of resumable runs after all others. They also go when
+    finished logs hold more than half of the budget. What is then still too much is cut from the oldest events of the
+    largest logs. A log that has gone is not there for those who come later;
     who has a place in it is told that events are lost, and still gets its outcome.
     """
 
@@ -174,7 +175,7 @@ class MemoryEventLog:
                 waiting, log.waiting = log.waiting, []
             if newly:
                 (self._finished_resumable if log.resumable else self._finished).append((run_id, log))
-            if self._budget.held > self._budget.limit:
+            if self._budget.held > self._budget.limit or self._budget.finished > self._budget.finished_limit:
                 self._cut(log)
         for waiter in waiting:
             waiter.wake()
@@ -284,9 +285,12 @@ class MemoryEventLog:
 
         The newest event of the log that is `growing` stays: its readers have not had it.
         """
+        budget = self._budget
+        # Where only finished logs hold too much, the others keep what they have.
+        target = budget.target if budget.held > budget.limit else budget.bytes
         for queue in (self._finished, self._finished_resumable):
             stay: list[tuple[str, Log]] = []
-            while queue and self._budget.held > self._budget.target:
+            while queue and (budget.held > target or budget.finished > budget.finished_target):
                 run_id, log = queue.popleft()
                 if log is growing or _is_read(log):
                     stay.append((run_id, log))
@@ -295,9 +299,9 @@ class MemoryEventLog:
                 else:
                     self._give_up(run_id, log)
             queue.extendleft(reversed(stay))
-        if self._budget.held > self._budget.target:
+        if budget.held > target:
             self._cut_largest(growing)
-        self._budget.was_cut()
+        budget.was_cut()
 
     def _give_up(self, run_id: str, log: Log) -> None:
         """Forget a finished log as a whole. Its outcome stays for those who have a place in it."""

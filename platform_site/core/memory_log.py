@@ -75,9 +75,9 @@ class Log:
     """
 
     __slots__ = (
-        "_readers", "closed", "counted", "datas", "discarded", "done", "dropped", "end_id", "expires_at", "feed",
-        "first", "given_up", "ids", "last", "lock", "lost", "names", "outcome", "resumable", "size", "touched_at",
-        "waiting", "words",
+        "_readers", "closed", "counted", "counted_as_finished", "datas", "discarded", "done", "dropped", "end_id",
+        "expires_at", "feed", "first", "given_up", "ids", "last", "lock", "lost", "names", "outcome", "resumable",
+        "size", "touched_at", "waiting", "words",
     )  # fmt: skip
 
     def __init__(self, now: float) -> None:
@@ -94,6 +94,7 @@ class Log:
         # The bytes that the events hold, and how many bytes the budget knows of.
         self.size = 0
         self.counted = 0
+        self.counted_as_finished = False
         # The newest id that was given.
         self.last = 0
         self.resumable = False

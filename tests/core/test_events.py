@@ -324,7 +324,9 @@ async def test_background_task_of_the_logs_lets_them_go(log: MemoryEventLog, clo
 
 
 async def test_many_heavy_finished_logs_are_cut_down_to_the_newest(clock: Clock) -> None:
-    log = MemoryEventLog(max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=1, budget=800_000, clock=clock)
+    log = MemoryEventLog(
+        max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=1, budget=1_600_000, clock=clock
+    )
     for number in range(100):
         log.append(str(number), "a", bytes(50_000))
         log.close(str(number), b"{}")

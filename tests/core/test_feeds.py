@@ -16,7 +16,7 @@ FEED = "1/thread"
 
 @pytest.fixture
 def log(clock: Clock) -> MemoryEventLog:
-    bounds = {"max_bytes": 100_000, "budget": 800_000}
+    bounds = {"max_bytes": 100_000, "budget": 1_600_000}
     return MemoryEventLog(**bounds, ttl=120, resumable_ttl=3600, abandoned_after=10_000, clock=clock)
 
 
