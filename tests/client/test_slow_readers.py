@@ -112,6 +112,33 @@ async def test_join_after_an_event_that_is_not_kept_any_more_says_so(
     assert late[0].data["last_event_id"] == events[-1].id
 
 
+async def test_slow_reader_of_a_thread_goes_on_from_the_id_that_it_is_told(
+    http: httpx.AsyncClient, other: Client, other_thread: str
+) -> None:
+    place = f"/threads/{other_thread}/stream"
+    async with http.stream("GET", place) as answer:
+        run = await other.runs.create(
+            other_thread,
+            RUN["assistant_id"],
+            input=RUN["input"],
+            stream_mode="values",
+            durability="exit",
+            stream_resumable=True,
+        )
+        assert await until_over(other, other_thread, run["run_id"]) == "success"
+        events = [event async for event in frames(answer)]
+    assert events[-1].event == "error"
+    assert events[-1].data["last_event_id"] == events[-1].id
+    rest = []
+    async with http.stream("GET", place, headers={"Last-Event-ID": str(events[-1].id)}) as answer:
+        async for event in frames(answer):
+            rest.append(event)
+            if event.data.get("status") == "run_done":
+                break
+    kept = steps(rest)
+    assert kept == list(range(kept[0], STEPS + 1))
+
+
 async def test_who_only_waits_for_the_outcome_is_not_cut_off(other: Client, other_thread: str) -> None:
     values = await other.runs.wait(other_thread, RUN["assistant_id"], input=RUN["input"], durability="exit")
     assert values["step"] == STEPS

@@ -6,11 +6,13 @@ import sys
 import threading
 
 import pytest
+from django.conf import settings
 
-from platform_site.core.events import BEGIN, Event, EventsLost, Subscription
+from platform_site.core.events import BEGIN, Event, EventsLost, Subscription, event_log
 from platform_site.core.memory_budget import cut_level
 from platform_site.core.memory_events import MemoryEventLog, event_tasks
 from platform_site.core.memory_log import LOG_OVERHEAD
+from platform_site.core.process_memory import memory_limit
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 
@@ -273,6 +275,10 @@ def test_budget_holds_while_threads_append_and_logs_end(log: MemoryEventLog) -> 
 )
 def test_level_to_which_the_largest_are_cut(sizes: list[int], excess: int, level: int) -> None:
     assert cut_level(sizes, excess) == level
+
+
+def test_default_is_a_part_of_the_memory_there_is() -> None:
+    assert event_log().budget_bytes == settings.EVENT_MEMORY_BYTES == min(memory_limit() // 16, 128_000_000)
 
 
 # --- Back to the system --------------------------------------------------------------------------------
