@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from ninja import Body, Router
 
@@ -21,7 +21,8 @@ from runs.engine import embedded
 from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
-from runs.streaming.sse import follow, frame
+from runs.streaming.ended import EndedRun, LostRun
+from runs.streaming.sse import follow, frame, until_closed
 from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["runs"])
@@ -42,6 +43,8 @@ _LIST = (
     query("select", {"type": "array", "items": {"type": "string", "enum": list(selectors.SELECTABLE)}}),
 )
 
+# What clients send as `Last-Event-ID` for the beginning of a run.
+_BEGINNINGS = ("-1", "0")
 # How long the delete of a run that is in work waits until nothing of it is left; a synchronous node may take its time.
 DELETE_PATIENCE_SECONDS = 5.0
 RUN_NOT_FOUND = {"error": "HTTPException", "message": "404: Run not found"}
@@ -148,11 +151,10 @@ def _wait_created(
 
 async def _outcome(subscription: Subscription) -> AsyncGenerator[bytes, None]:
     """The run's outcome as JSON once it ends; a line break now and then keeps the connection alive until then."""
-    async with subscription:
-        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
-            if not events:
-                yield b"\n"
-        yield subscription.outcome or encode({"__error__": RUN_NOT_FOUND})
+    async with aclosing(until_closed(subscription)) as silences:
+        async for line_break in silences:
+            yield line_break
+    yield subscription.outcome or encode({"__error__": RUN_NOT_FOUND})
 
 
 async def _cancelling(
@@ -255,7 +257,9 @@ async def join_stream(request: ApiRequest, thread_id: str, run_id: str) -> HttpR
     if outcome is None:
         return stream_response(_error_event(RUN_NOT_FOUND), headers=headers)
     subscription = from_last if outcome.resumable else from_now
-    if subscription is None or (outcome.is_finished and not await event_log().is_closed(str(ids[1]))):
+    if subscription is not None and outcome.is_finished and not await event_log().is_closed(str(ids[1])):
+        subscription = _of_ended(subscription, request.headers.get("Last-Event-ID"), outcome)
+    if subscription is None:
         return stream_response(_nothing(), headers=headers)
     modes = {mode for text in request.GET.getlist("stream_mode") for mode in text.split(",") if mode}
     events = follow(subscription, with_ids=outcome.resumable, only=_event_modes(modes) if modes else None)
@@ -278,9 +282,20 @@ def _subscribed(request: ApiRequest, run_id: str) -> Subscription | None:
     if last is None:
         return event_log().subscribe(run_id, None)
     try:
-        return event_log().subscribe(run_id, BEGIN if last in ("-1", "0") else last)
+        return event_log().subscribe(run_id, BEGIN if last in _BEGINNINGS else last)
     except ValueError:
         return None
+
+
+def _of_ended(subscription: Subscription, last: str | None, outcome: selectors.RunOutcome) -> Subscription | None:
+    """The reader of a run that has ended and whose log is not closed: it is about to be, or it is gone. None for one
+    that has nothing to read."""
+    if last is None or not outcome.resumable:
+        return None
+    after = None if last in _BEGINNINGS else last
+    if outcome.has_just_ended:
+        return EndedRun(subscription, after)
+    return LostRun(after) if after is not None else None
 
 
 def _event_modes(modes: set[str]) -> set[str]:
@@ -330,8 +345,7 @@ async def cancel_runs(request: ApiRequest, body: schemas.RunsCancel) -> HttpResp
 
 
 async def _until_end(subscription: Subscription) -> AsyncGenerator[bytes, None]:
-    async with subscription:
-        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
-            if not events:
-                yield b"\n"
-        yield b"{}"
+    async with aclosing(until_closed(subscription)) as silences:
+        async for line_break in silences:
+            yield line_break
+    yield b"{}"

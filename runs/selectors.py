@@ -1,12 +1,14 @@
 """Reads of runs, through the principal."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import stamp, uuid_param
@@ -126,11 +128,17 @@ def page_number(text: str | None, default: int) -> int:
         raise BadRequest(str(error)) from None
 
 
+# The log of a run that ended less than this ago may not be closed yet.
+JUST_ENDED = timedelta(seconds=5)
+
+
 @dataclass(frozen=True)
 class RunOutcome:
     """How far a run is, for those who wait for it."""
 
     is_finished: bool
+    # So short a time ago that its log may still be about to be closed.
+    has_just_ended: bool
     thread_id: UUID
     body: bytes
     resumable: bool
@@ -152,6 +160,7 @@ def run_outcome(principal: Principal, thread_id: UUID, run_id: UUID) -> RunOutco
         return None
     return RunOutcome(
         is_finished=run.finished_at is not None,
+        has_just_ended=run.finished_at is not None and timezone.now() - run.finished_at < JUST_ENDED,
         thread_id=run.thread_id,
         body=_outcome_body(run),
         resumable=bool(run.kwargs.get("resumable")),

@@ -76,25 +76,6 @@ class RedisEventLog:
         self._feeds: dict[str, str] = {}
         self.commands = link.client()
 
-    @property
-    def held_bytes(self) -> int:
-        """Return how many bytes this process holds for its readers."""
-        return 0
-
-    @property
-    def budget_bytes(self) -> int:
-        """Return how many bytes this process may hold for its readers."""
-        return self._max_bytes
-
-    @property
-    def streams_budget(self) -> int:
-        """Return how many bytes all streams of this server may hold in Redis."""
-        return self._max_bytes
-
-    async def streams_bytes(self) -> int:
-        """Return how many bytes all streams of this server hold in Redis."""
-        return 0
-
     # --- Writing --------------------------------------------------------------------------------------
 
     def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:

@@ -14,6 +14,12 @@ MAX_UNPACKED = 200_000
 # Rows that one batch may bring; of more only the newest are shown.
 MAX_ROWS = 400
 
+# In place of events that went before the page had them.
+LOST = (
+    '<li class="break"><span>Some events of this run are not kept any more. Here are the later ones; '
+    "the timeline above and the thread's state have all of the run.</span></li>"
+)
+
 
 class EventRows:
     """Turns batches of one run's events into rows; remembers whose message is being written."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -14,15 +13,14 @@ from django.utils import timezone
 
 from platform_site.console.shell import enter
 from platform_site.core.database import read_db
-from platform_site.core.events import BEGIN, Subscription, event_log
+from platform_site.core.events import BEGIN, EventsLost, Subscription, event_log
 from runs.models import FINISHED, Run
 from runs.pages.browse import find_run
-from runs.pages.event_rows import EventRows
+from runs.pages.event_rows import LOST, EventRows
+from runs.selectors import JUST_ENDED
 
 # Rows are gathered this long: a browser draws ten times a second with ease, ten thousand times not.
 GATHER_SECONDS = 0.1
-# A run that ended less than this ago may have a log that is still being closed.
-JUST_ENDED = timedelta(seconds=5)
 
 
 async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponseBase:
@@ -83,7 +81,15 @@ async def _may_have_log(run: Run) -> bool:
 async def _rows(run: Run, subscription: Subscription, finished: bool) -> AsyncIterator[str]:
     rows = EventRows(int((run.started_at or run.created_at).timestamp() * 1000))
     async with subscription:
-        while (events := await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)) is not None:
+        while True:
+            try:
+                events = await subscription.batch(settings.STREAM_HEARTBEAT_SECONDS)
+            except EventsLost:
+                # A person sees the gap, and everything behind it.
+                yield f"event: rows\ndata: {LOST}\n\n"
+                continue
+            if events is None:
+                return
             if events:
                 # Also a batch without a row of its own tells how far the reader has come.
                 yield f"id: {events[-1].id}\nevent: rows\ndata: {rows.batch(events)}\n\n"

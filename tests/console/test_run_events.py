@@ -125,3 +125,27 @@ async def test_strangers_and_those_signed_out_get_nothing(running, elsewhere):
 
 async def test_an_unknown_run_is_404(mara):
     assert (await mara.get(f"/dashboard/runs/{uuid4()}/events")).status_code == 404
+
+
+async def test_a_reader_that_was_overtaken_sees_the_gap_and_what_follows(running, mara, recorded, monkeypatch):
+    monkeypatch.setattr(event_log(), "_max_bytes", 2000)
+    name = recorded(running, ("custom", b'"one"'))
+    answer = await mara.get(f"/dashboard/runs/{running.run_id}/events")
+    stream = aiter(answer.streaming_content)
+    await anext(stream)
+    assert b"one" in await anext(stream)
+    for number in range(30):
+        event_log().append(name, "custom", b'"event %d"' % number)
+    gap, rest = await anext(stream), await anext(stream)
+    assert b"Some events of this run are not kept any more." in gap
+    assert b"event 29" in rest
+    assert b"event 1&" not in rest
+    event_log().close(name, b"null")
+
+
+async def test_a_reader_that_comes_back_too_late_sees_the_gap(running, mara, recorded, monkeypatch):
+    monkeypatch.setattr(event_log(), "_max_bytes", 2000)
+    recorded(running, *[("custom", b'"event %d"' % number) for number in range(30)], close=True)
+    text = await read(await mara.get(f"/dashboard/runs/{running.run_id}/events", headers={"Last-Event-ID": "1-0"}))
+    assert text.count("not kept any more") == 1
+    assert "event 29" in text

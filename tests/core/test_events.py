@@ -223,7 +223,6 @@ async def test_the_oldest_events_go_when_a_log_grows_too_heavy(clock: Clock) -> 
 async def test_an_event_heavier_than_the_bound_reaches_readers(clock: Clock) -> None:
     log = MemoryEventLog(max_bytes=1000, ttl=120, resumable_ttl=3600, abandoned_after=1, clock=clock)
     subscription = log.subscribe("run", None)
-    log.append("run", "small", b"")
     log.append("run", "large", bytes(50_000))
 
     assert names(await subscription.batch(0)) == ["large"]
@@ -341,7 +340,9 @@ async def test_background_task_of_the_logs_lets_them_go(log: MemoryEventLog, clo
 
 
 async def test_many_heavy_finished_logs_are_cut_down_to_the_newest(clock: Clock) -> None:
-    log = MemoryEventLog(max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=1, clock=clock)
+    log = MemoryEventLog(
+        max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=1, budget=1_600_000, clock=clock
+    )
     for number in range(100):
         log.append(str(number), "a", bytes(50_000))
         log.close(str(number), b"{}")

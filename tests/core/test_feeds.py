@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from platform_site.core.events import BEGIN, END, Event, Subscription
+from platform_site.core.events import BEGIN, END, Event, EventsLost, Subscription
 from platform_site.core.memory_events import MemoryEventLog
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
@@ -16,7 +16,8 @@ FEED = "1/thread"
 
 @pytest.fixture
 def log(clock: Clock) -> MemoryEventLog:
-    return MemoryEventLog(max_bytes=100_000, ttl=120, resumable_ttl=3600, abandoned_after=10_000, clock=clock)
+    bounds = {"max_bytes": 100_000, "budget": 1_600_000}
+    return MemoryEventLog(**bounds, ttl=120, resumable_ttl=3600, abandoned_after=10_000, clock=clock)
 
 
 def run(log: MemoryEventLog, name: str, *events: str, resumable: bool = False, end: bool = True) -> None:
@@ -254,6 +255,8 @@ async def test_a_reader_that_does_not_read_holds_no_more_than_the_logs_do(log: M
             log.append(str(number), "a", bytes(50_000))
             log.close(str(number), b"null")
         assert len(log._feeds._feeds[FEED].entries) < 20
+        with pytest.raises(EventsLost):
+            await reader.batch(0)
         left = [event for event in await waiting(reader) if event.name != END]
     assert 10 < len(left) < 20
 
@@ -266,3 +269,142 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_behind(log: MemoryEvent
         await asyncio.wait({reading})
         assert not log._feeds._feeds[FEED].waiting
     assert not log._feeds._feeds
+
+
+# --- Losses ------------------------------------------------------------------------------------------
+
+
+def heavy(log: MemoryEventLog, name: str, *, resumable: bool = False, end: bool = True) -> None:
+    """A run of the feed with two large events."""
+    log.begin(name, FEED, resumable=resumable)
+    for part in ("first", "second"):
+        log.append(name, f"{name} {part}", bytes(40_000))
+    if end:
+        log.close(name, b"null")
+
+
+def fill(log: MemoryEventLog) -> None:
+    """So much of other runs that all finished logs go."""
+    for number in range(30):
+        log.begin(f"other {number}", None, resumable=True)
+        log.append(f"other {number}", "large", bytes(90_000))
+        log.close(f"other {number}", b"null")
+
+
+async def test_a_follower_is_told_that_the_run_it_reads_was_trimmed(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        run(log, "one", "a", end=False)
+        assert told(await reader.batch(0) or []) == ["a"]
+        for number in range(10):
+            log.append("one", str(number), bytes(30_000))
+        with pytest.raises(EventsLost) as loss:
+            await reader.batch(0)
+        assert not loss.value.resumable
+        log.close("one", b"null")
+        assert [event.name for event in await waiting(reader)][-2:] == ["9", END]
+
+
+async def test_a_follower_is_told_that_a_run_is_gone_before_it_came_to_it(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        heavy(log, "one")
+        heavy(log, "two")
+        fill(log)
+        run(log, "three", "a")
+        with pytest.raises(EventsLost):
+            await reader.batch(0)
+        assert told(await waiting(reader)) == ["a", f"{END} three"]
+
+
+async def test_a_loss_in_resumable_runs_names_the_id_to_follow_from(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        heavy(log, "one", resumable=True)
+        fill(log)
+        run(log, "two", "a", resumable=True)
+        with pytest.raises(EventsLost) as loss:
+            await reader.batch(0)
+    assert loss.value.resumable
+    async with following(log, loss.value.kept_after) as again:
+        assert told(await waiting(again)) == ["a", f"{END} two"]
+
+
+async def test_a_follower_loses_nothing_with_runs_that_it_has_read(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        for number in range(20):
+            heavy(log, f"run {number}", resumable=number % 2 == 0)
+            assert [event.name for event in await waiting(reader)][-1] == END
+            fill(log)
+            assert await reader.batch(0) == []
+
+
+async def test_a_reader_is_told_that_a_run_after_its_event_is_gone(log: MemoryEventLog, clock: Clock) -> None:
+    run(log, "one", "a", "b", resumable=True)
+    async with following(log, BEGIN) as reader:
+        first, second, _ = await waiting(reader)
+    run(log, "two", "c", resumable=True)
+    async with following(log, BEGIN) as reader:
+        end_of_two = (await waiting(reader))[-1].id
+    clock.now += 3601
+    log.expire()
+    for known in (first.id, second.id):
+        async with following(log, known) as reader:
+            with pytest.raises(EventsLost) as loss:
+                await reader.batch(0)
+            assert (loss.value.kept_after, loss.value.resumable) == (end_of_two, True)
+    # Whoever has had everything loses nothing, and whoever wants what there is neither.
+    for place in (end_of_two, BEGIN):
+        async with following(log, place) as reader:
+            assert await reader.batch(0) == []
+            run(log, f"after {place}", "d")
+            assert told(await reader.batch(0) or []) == ["d"]
+
+
+async def test_a_replay_from_the_beginning_begins_with_what_is_kept(log: MemoryEventLog) -> None:
+    heavy(log, "gone", resumable=True)
+    fill(log)
+    log.begin("one", FEED, resumable=True)
+    for number in range(10):
+        log.append("one", str(number), bytes(30_000))
+    async with following(log, BEGIN) as reader:
+        assert [event.name for event in await waiting(reader)][-1] == "9"
+
+
+async def test_a_replay_is_told_what_goes_while_it_reads(log: MemoryEventLog) -> None:
+    run(log, "one", "a", resumable=True)
+    log.begin("two", FEED, resumable=True)
+    log.append("two", "first", b"")
+    async with following(log, BEGIN) as reader:
+        assert told(await reader.batch(0) or []) == ["a"]
+        for number in range(10):
+            log.append("two", str(number), bytes(30_000))
+        assert told(await reader.batch(0) or []) == [f"{END} one"]
+        with pytest.raises(EventsLost):
+            await reader.batch(0)
+        assert [event.name for event in await reader.batch(0) or []][-1] == "9"
+
+
+async def test_a_post_that_is_gone_is_a_loss(log: MemoryEventLog) -> None:
+    async with following(log) as reader:
+        log.post(FEED, "state_update", bytes(40_000))
+        fill(log)
+        with pytest.raises(EventsLost):
+            await reader.batch(0)
+
+
+async def test_a_deleted_run_is_no_loss(log: MemoryEventLog, clock: Clock) -> None:
+    async with following(log) as reader:
+        run(log, "one", "a")
+        log.discard("one")
+        clock.now += 121
+        log.expire()
+        assert await reader.batch(0) == []
+
+
+async def test_what_feeds_have_lost_is_remembered_for_some_of_them(log: MemoryEventLog, clock: Clock) -> None:
+    for number in range(1500):
+        log.begin(str(number), f"1/{number}", resumable=True)
+        log.append(str(number), "a", b"")
+        log.close(str(number), b"null")
+    clock.now += 3601
+    log.expire()
+    assert len(log._feeds._feeds) == 0
+    assert len(log._feeds._lost) == 1000

@@ -1,6 +1,8 @@
 """Waiting for runs and listening to them: wait, join, stream, on_disconnect."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,8 +10,12 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import in_db
+from platform_site.core.events import event_log
+from platform_site.core.memory_events import MemoryEventLog
+from runs import selectors
 from runs.engine.embedded import Engine
 from runs.models import Run
+from runs.streaming import ended as ended_runs
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, create, ended, run_to_end
 from tests.runs.conftest import api as api
@@ -215,3 +221,79 @@ async def test_cancel_on_disconnect(
         run = await in_db(create, principal, "scripted", input={"do": "pause"})
         await leave(api, "GET", path(run, verb) + "?cancel_on_disconnect=true", gate)
         assert (await asyncio.to_thread(ended, run)).status == "interrupted"
+
+
+# --- events that are not kept any more ---------------------------------------------------------------
+
+
+@pytest.fixture
+def ended_place(api: ApiClient, engine: Engine) -> Callable[..., Awaitable[tuple[str, list[str]]]]:
+    """Runs a graph to its end: where its stream is, and the ids of its events."""
+
+    async def run(**options: Any) -> tuple[str, list[str]]:
+        thread = (await api.post("/threads", json={})).json()["thread_id"]
+        body = {"assistant_id": "log", "input": {"log": []}, "stream_mode": "updates", **options}
+        answer = await api.post(f"/threads/{thread}/runs/stream", json=body)
+        lines = answer.text.split("\r\n")
+        return answer.headers["location"], [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+
+    return run
+
+
+def forget(place: str) -> None:
+    """The log of the run is given up, as it is when the logs hold too much."""
+    log = event_log()
+    assert isinstance(log, MemoryEventLog)
+    run_id = place.split("/")[4]
+    with log._lock:
+        log._give_up(run_id, log._logs[run_id])
+
+
+@pytest.mark.parametrize("ended", ["just now", "long ago"])
+async def test_join_after_an_event_of_an_ended_run_that_is_not_kept_says_so(
+    api: ApiClient, ended_place: Any, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    place, ids = await ended_place(stream_resumable=True)
+    forget(place)
+    monkeypatch.setattr(selectors, "JUST_ENDED", timedelta(minutes=10) if ended == "just now" else timedelta())
+    monkeypatch.setattr(ended_runs, "_PATIENCE_SECONDS", 0.01)
+    answer = await api.get(place, headers={"Last-Event-ID": ids[0]})
+    assert (answer.status_code, names(answer.text)) == (200, ["error"])
+    assert '"error":"EventsLost"' in answer.text
+    assert "Read the state of the thread" in answer.text
+
+
+@pytest.mark.parametrize("ended", ["just now", "long ago"])
+@pytest.mark.parametrize("last", ["-1", "0", "garbage", None])
+async def test_join_of_an_ended_run_that_is_not_kept_is_empty_for_who_names_no_event(
+    api: ApiClient, ended_place: Any, monkeypatch: pytest.MonkeyPatch, last: str | None, ended: str
+) -> None:
+    place, _ = await ended_place(stream_resumable=True)
+    forget(place)
+    monkeypatch.setattr(selectors, "JUST_ENDED", timedelta(minutes=10) if ended == "just now" else timedelta())
+    monkeypatch.setattr(ended_runs, "_PATIENCE_SECONDS", 0.01)
+    answer = await api.get(place, headers={} if last is None else {"Last-Event-ID": last})
+    assert (answer.status_code, answer.text) == (200, "")
+
+
+async def test_join_after_an_event_of_an_ordinary_run_is_empty(api: ApiClient, ended_place: Any) -> None:
+    place, _ = await ended_place()
+    forget(place)
+    assert (await api.get(place, headers={"Last-Event-ID": "1-1"})).text == ""
+
+
+async def test_join_of_a_run_that_has_ended_while_its_log_is_open_waits_for_the_log(
+    api: ApiClient, ended_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is committed before the log is closed."""
+    log = event_log()
+    assert isinstance(log, MemoryEventLog)
+    place, ids = await ended_place(stream_resumable=True)
+
+    async def is_closed(run_id: str) -> bool:
+        return False
+
+    monkeypatch.setattr(log, "is_closed", is_closed)
+    assert names((await api.get(place, headers={"Last-Event-ID": ids[1]})).text) == ["updates"]
+    assert names((await api.get(place, headers={"Last-Event-ID": ids[-1]})).text) == []
+    assert names((await api.get(place, headers={"Last-Event-ID": "-1"})).text) == ["metadata", "updates", "updates"]
