@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from platform_site.core import data_directory
+from platform_site.core.process_memory import memory_limit
 
 # Checkpoints are unpacked with an allowlist of types; LangGraph reads this when it is first imported.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -174,8 +175,12 @@ RECOVERY_PROBATION_SECONDS = _env_number("RECOVERY_PROBATION_SECONDS", 30)
 # Seconds the events of a finished run can still be read, ordinary and `stream_resumable`.
 EVENT_TTL_SECONDS = _env_number("EVENT_TTL_SECONDS", 120)
 EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
-# Most bytes of events kept in memory for one run; older ones are dropped first.
+# Most bytes of events kept for one run; older ones are dropped first.
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
+# Most bytes of memory for the events of all runs in one process; with REDIS_URL those on their way to and from Redis.
+EVENT_MEMORY_BYTES = _env_int("EVENT_MEMORY_BYTES", min(memory_limit() // 16, 128_000_000), 1_000_000)
+# Most bytes that the events of all runs take in Redis, at most half of its maxmemory; the oldest runs go first.
+EVENT_REDIS_BYTES = _env_int("EVENT_REDIS_BYTES", 512_000_000, 1_000_000)
 # Days that spans of finished runs are kept.
 SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)
 # Days that the figures of the overview are kept; its longest range needs a week.

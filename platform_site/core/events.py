@@ -142,7 +142,8 @@ def event_log() -> EventLog:
         from platform_site.core.redis_link import redis_link
         from platform_site.core.redis_signals import redis_writer
 
-        return RedisEventLog(redis_link(), redis_writer(), **bounds)
+        budgets = {"streams_bytes": settings.EVENT_REDIS_BYTES, "memory_bytes": settings.EVENT_MEMORY_BYTES}
+        return RedisEventLog(redis_link(), redis_writer(), **bounds, **budgets)
     from platform_site.core.memory_events import MemoryEventLog
 
     return MemoryEventLog(**bounds)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import NoPermissionError
 
@@ -32,16 +32,19 @@ _ALL = 2**53
 # The account is added up anew this often, in seconds: keys that were deleted by hand or evicted are struck from it.
 _RECOUNT_SECONDS = 3600
 
+# A Redis that is full lets a script write only after a command that may remove something. This one finds nothing.
+_EVEN_IF_FULL = """
+redis.call('ZREMRANGEBYSCORE', EXPIRY, '(0', '0')
+"""
+
 # ARGV bytes that may be held, least age of an outcome in ms, most steps. Answers the bytes held, and whether there is
 # more to do.
 CUT = Script(
     ACCOUNT
+    + _EVEN_IF_FULL
     + """
 local most, grace, steps = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
-
--- A Redis that is full lets a script write only what removes something, until it has done so.
-redis.call('ZREMRANGEBYSCORE', EXPIRY, '(0', '0')
 
 local function held()
     return tonumber(redis.call('GET', HELD) or '0')
@@ -131,6 +134,7 @@ return {held(), steps <= 0 and 1 or 0}
 # ARGV seconds in which nobody does it again. Answers by how much the account was wrong.
 RECOUNT = Script(
     ACCOUNT
+    + _EVEN_IF_FULL
     + f"""
 if not redis.call('SET', '{redis_account.RECOUNTED}', 1, 'NX', 'EX', ARGV[1]) then return 0 end
 local sizes, total = redis.call('ZRANGE', SIZES, 0, -1, 'WITHSCORES'), 0
@@ -160,10 +164,6 @@ class StreamBudget:
         self._wanted = budget
         # Whether the next round was asked for, or would be in vain.
         self._is_asked = False
-
-    def task(self) -> Task:
-        """The background task."""
-        return Task(TASK, self.round, INTERVAL)
 
     def seen(self, held: int) -> None:
         """Learn what the streams hold from the answer to a write."""
@@ -212,3 +212,16 @@ class StreamBudget:
             held, is_more = await self._commands.eval(CUT.text, 0, most, OUTCOME_MS, _STEPS)
             if not is_more:
                 return int(held)
+
+
+class _Budgeted(Protocol):
+    budget: StreamBudget
+
+
+def budget_task(log: _Budgeted) -> Task:
+    """The background task that keeps the streams of a log within their budget."""
+
+    async def cut() -> float | None:
+        return await log.budget.round()
+
+    return Task(TASK, cut, INTERVAL)

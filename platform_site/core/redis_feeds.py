@@ -188,7 +188,7 @@ class RedisFeedSubscription:
 
     def _look_for_gap(self, entry: str, fields: dict[bytes, bytes]) -> None:
         """Raise `EventsLost` if entries between the last one and this are not kept."""
-        if b"end" in fields:
+        if b"end" in fields or self._seen == before(entry):
             return
         if (behind := fields.get(b"q")) is not None:
             is_lost = number(behind.decode()) > number(self._seen)
