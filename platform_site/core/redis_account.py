@@ -24,6 +24,7 @@ RECOUNTED = f"{PREFIX}events:recounted"
 # Measured with MEMORY USAGE (tests/core/test_redis_budget.py). Redis makes the first block of a stream this large, and
 # puts so much around the data of an entry. Beside the stream are its state and its places in the account.
 _FIRST_BLOCK = 4360
+_BLOCK = 4096
 _AROUND_BLOCKS = 300
 _AROUND_ENTRY = 60
 _BESIDE = 550
@@ -34,21 +35,27 @@ local HELD, SIZES, EXPIRY = '{HELD}', '{SIZES}', '{EXPIRY}'
 local FINISHED, RESUMABLE, ENDS = '{FINISHED}', '{RESUMABLE}', '{ENDS}'
 local BESIDE, LEAST = {_BESIDE}, {_BESIDE + _FIRST_BLOCK}
 
+local now
 local function now_ms()
-    local now = redis.call('TIME')
-    return now[1] * 1000 + math.floor(now[2] / 1000)
+    if not now then
+        local time = redis.call('TIME')
+        now = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    return now
 end
 
--- What a stream holds whose events have so many bytes.
+-- What a stream holds whose events have so many bytes, in whole blocks: few small entries change it.
 local function weight(key, bytes)
-    return math.max(LEAST, BESIDE + {_AROUND_BLOCKS} + bytes + {_AROUND_ENTRY} * redis.call('XLEN', key))
+    local more = {_AROUND_BLOCKS} + bytes + {_AROUND_ENTRY} * redis.call('XLEN', key) - {_FIRST_BLOCK}
+    return LEAST + {_BLOCK} * math.max(0, math.ceil(more / {_BLOCK}))
 end
 
--- Account for a stream; the bytes that all of them hold.
-local function holds(key, size)
-    local before = tonumber(redis.call('ZSCORE', SIZES, key) or '0')
+-- Account for a stream that held as much before, by its state; the bytes that all of them hold, if that has changed.
+local function holds(key, before, size)
+    if tonumber(before or '0') == size then return false end
     redis.call('ZADD', SIZES, size, key)
-    return redis.call('INCRBY', HELD, size - before)
+    redis.call('HSET', key .. ':state', 'held', size)
+    return redis.call('INCRBY', HELD, size - tonumber(before or '0'))
 end
 
 -- Let a stream and its state go after so many ms.
@@ -66,6 +73,7 @@ local function forget(key)
     redis.call('ZREM', ENDS, key)
     local size = tonumber(redis.call('ZSCORE', SIZES, key) or '0')
     redis.call('ZREM', SIZES, key)
+    redis.call('HDEL', key .. ':state', 'held')
     redis.call('INCRBY', HELD, -size)
 end
 

@@ -44,10 +44,13 @@ CUT = Script(
     + _EVEN_IF_FULL
     + """
 local most, grace, steps = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local now = now_ms()
 
 local function held()
     return tonumber(redis.call('GET', HELD) or '0')
+end
+
+local function holds_now(key, size)
+    holds(key, redis.call('HGET', key .. ':state', 'held'), size)
 end
 
 -- The bytes of the data of all entries, as its state has them.
@@ -63,20 +66,20 @@ local function bury(key)
     redis.call('ZREM', ENDS, key)
     if redis.call('EXISTS', key .. ':state') == 0 then return forget(key) end
     redis.call('HSET', key .. ':state', 'gone', 1, 'bytes', 0)
-    holds(key, BESIDE)
+    holds_now(key, BESIDE)
 end
 
 -- Cut the stream of a run that has ended to its outcome, or remove it if that is old enough.
 local function cut_finished(key, class, ended)
     redis.call('ZREM', class, key)
     if redis.call('EXISTS', key) == 0 then return forget(key) end
-    if ended + grace <= now then return bury(key) end
+    if ended + grace <= now_ms() then return bury(key) end
     local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
     -- What fits into the first block takes no more room with all its events.
     if weight(key, data_in(key)) > LEAST then
         redis.call('XTRIM', key, 'MAXLEN', 1)
         redis.call('HSET', key .. ':state', 'bytes', data_of(newest))
-        holds(key, weight(key, data_of(newest)))
+        holds_now(key, weight(key, data_of(newest)))
     end
     redis.call('ZADD', ENDS, ended + grace, key)
 end
@@ -90,7 +93,7 @@ local function cut_open(key)
     bytes = trim(key, before, bytes, length, math.max(length - steps, 1))
     steps = steps - (length - redis.call('XLEN', key))
     redis.call('HSET', key .. ':state', 'bytes', bytes)
-    holds(key, weight(key, bytes))
+    holds_now(key, weight(key, bytes))
     return bytes < before
 end
 
@@ -107,11 +110,11 @@ local function cut_largest()
     return false
 end
 
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, math.max(steps, 0))) do
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now_ms(), 'LIMIT', 0, math.max(steps, 0))) do
     forget(key)
     steps = steps - 1
 end
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', now, 'LIMIT', 0, math.max(steps, 0))) do
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', now_ms(), 'LIMIT', 0, math.max(steps, 0))) do
     bury(key)
     steps = steps - 1
 end

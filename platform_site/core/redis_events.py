@@ -6,7 +6,6 @@ What is appended is on its way when `append` returns; Redis has it a moment late
 import asyncio
 import logging
 from collections import deque
-from dataclasses import replace
 from typing import Self
 
 from platform_site.core.events import BEGIN, Event, EventsLost, FeedReader
@@ -26,7 +25,7 @@ from platform_site.core.redis_scripts import (
     pack,
     unpack,
 )
-from platform_site.core.redis_writer import Lines, RedisWriter
+from platform_site.core.redis_writer import Known, Lines, RedisWriter
 from platform_site.core.wire import keep
 
 logger = logging.getLogger("switchyard.redis")
@@ -156,9 +155,9 @@ class RedisEventLog:
 
     def _lines_of(self, run_id: str, attempt: int, *, resumable: bool = False) -> Lines:
         bounds = self._max_entries, self._max_bytes, self._open_ms
-        known = self._lines.get(run_id)
-        lines = Lines(stream_key(run_id), state_key(run_id), attempt, *bounds, resumable)
-        return lines if known is None else replace(lines, known=known.known)
+        earlier = self._lines.get(run_id)
+        known = Known() if earlier is None else earlier.known
+        return Lines(stream_key(run_id), state_key(run_id), attempt, *bounds, resumable, known)
 
     def _keys(self, run_id: str, feed: str | None) -> list[str]:
         keys = [stream_key(run_id), state_key(run_id)]

@@ -72,13 +72,13 @@ local function after_feed(feed)
 end
 
 local function add_to_feed(feed, fields, last, life, most_bytes)
-    local state = redis.call('HMGET', feed .. ':state', 'bytes', 'entry')
+    local state = redis.call('HMGET', feed .. ':state', 'bytes', 'entry', 'held')
     local bytes = tonumber(state[1] or '0') + #fields[2]
     local entry = redis.call('XADD', feed, '*', unpack(behind(fields, state[2])))
     bytes = trim(feed, bytes, tonumber(most_bytes), 2000, 1)
     redis.call('HSET', feed .. ':state', 'bytes', bytes, 'entry', entry, 'last', last)
     lives(feed, life)
-    holds(feed, weight(feed, bytes))
+    holds(feed, state[3], weight(feed, bytes))
 end
 """
 
@@ -89,7 +89,7 @@ APPEND = Script(
     ACCOUNT
     + _IDS
     + """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes', 'writer', 'last')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'number', 'closed', 'bytes', 'writer', 'last', 'held')
 local attempt, number = tonumber(ARGV[1]), tonumber(ARGV[2])
 if state[3] then return {'closed'} end
 if state[1] then
@@ -108,7 +108,7 @@ if not state[1] then
     if ARGV[9] == '1' then redis.call('HSET', KEYS[2], 'resumable', 1) end
     lives(KEYS[1], ARGV[5])
 end
-return {'ok', last, holds(KEYS[1], weight(KEYS[1], bytes))}
+return {'ok', last, holds(KEYS[1], state[7], weight(KEYS[1], bytes))}
 """,
     "append",
 )
@@ -119,7 +119,7 @@ BEGIN_ATTEMPT = Script(
     + _IDS
     + _FEEDS
     + """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'writer', 'last', 'bytes')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'writer', 'last', 'bytes', 'held')
 local attempt = tonumber(ARGV[1])
 if state[2] then return {'closed'} end
 if state[1] and tonumber(state[1]) > attempt then return {'fenced'} end
@@ -138,7 +138,7 @@ redis.call('HSET', KEYS[2], 'attempt', attempt, 'writer', ARGV[5], 'last', last,
 if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'number', 0) end
 if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'resumable', 1) end
 lives(KEYS[1], ARGV[3])
-return {'ok', last, holds(KEYS[1], weight(KEYS[1], bytes))}
+return {'ok', last, holds(KEYS[1], state[6], weight(KEYS[1], bytes))}
 """,
     "begin",
 )
@@ -150,7 +150,7 @@ CLOSE = Script(
     + _IDS
     + _FEEDS
     + """
-local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'resumable', 'writer', 'last', 'bytes')
+local state = redis.call('HMGET', KEYS[2], 'attempt', 'closed', 'resumable', 'writer', 'last', 'bytes', 'held')
 if state[2] then return {'closed'} end
 if state[1] then
     if tonumber(state[1]) > tonumber(ARGV[1]) then return {'fenced'} end
@@ -172,7 +172,7 @@ if KEYS[3] then
     redis.call('HSET', KEYS[3] .. ':state', 'until', over)
     add_to_feed(KEYS[3], {'f', ARGV[6], 'id', event_id(id, 0)}, id, over - now_ms(), ARGV[7])
 end
-return {'ok', state[5], holds(KEYS[1], weight(KEYS[1], bytes))}
+return {'ok', state[5], holds(KEYS[1], state[7], weight(KEYS[1], bytes))}
 """,
     "close",
 )
@@ -189,7 +189,7 @@ lives(KEYS[1], ARGV[1])
 redis.call('ZREM', RESUMABLE, KEYS[1])
 redis.call('ZREM', ENDS, KEYS[1])
 redis.call('ZADD', FINISHED, now_ms(), KEYS[1])
-return {'ok', false, holds(KEYS[1], weight(KEYS[1], 0))}
+return {'ok', false, holds(KEYS[1], redis.call('HGET', KEYS[1] .. ':state', 'held'), weight(KEYS[1], 0))}
 """,
     "discard",
 )
@@ -216,7 +216,7 @@ redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
 redis.call('XADD', KEYS[1], '*', 'end', '')
 redis.call('HSET', KEYS[1] .. ':state', 'bytes', 0)
 lives(KEYS[1], ARGV[1])
-return {'ok', false, holds(KEYS[1], weight(KEYS[1], 0))}
+return {'ok', false, holds(KEYS[1], redis.call('HGET', KEYS[1] .. ':state', 'held'), weight(KEYS[1], 0))}
 """,
     "end_feed",
 )

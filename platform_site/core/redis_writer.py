@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -86,7 +86,7 @@ def _size(item: Item) -> int:
 def _with_gap(call: Call, lines: Lines) -> Call:
     """The call with word of what was given up before it; it is said once. Under the writer's lock."""
     gap, lines.known.gap = lines.known.gap, False
-    return replace(call, args=[*call.args, int(gap)], lines=lines)
+    return Call(call.script, call.keys, [*call.args, int(gap)], lines)
 
 
 class RedisWriter:
