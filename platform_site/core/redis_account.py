@@ -44,25 +44,26 @@ local function now_ms()
     return now
 end
 
--- What a stream holds whose events have so many bytes, in whole blocks: few small entries change it.
-local function weight(key, bytes)
-    local more = {_AROUND_BLOCKS} + bytes + {_AROUND_ENTRY} * redis.call('XLEN', key) - {_FIRST_BLOCK}
+-- What a stream of so many entries with so many bytes holds, in whole blocks: few small entries change it.
+local function weight(length, bytes)
+    local more = {_AROUND_BLOCKS} + bytes + {_AROUND_ENTRY} * length - {_FIRST_BLOCK}
     return LEAST + {_BLOCK} * math.max(0, math.ceil(more / {_BLOCK}))
 end
 
--- Account for a stream that held as much before, by its state; the bytes that all of them hold, if that has changed.
+-- Account for a stream that held as much before, by its state, where the caller notes what it holds now; the bytes that
+-- all of them hold, if that has changed.
 local function holds(key, before, size)
     if tonumber(before or '0') == size then return false end
     redis.call('ZADD', SIZES, size, key)
-    redis.call('HSET', key .. ':state', 'held', size)
     return redis.call('INCRBY', HELD, size - tonumber(before or '0'))
 end
 
--- Let a stream and its state go after so many ms.
-local function lives(key, life)
+-- Let a stream and its state go after so many ms, and the account know. It need not know of one that is written to: that
+-- stream will be closed, or is struck when the account is added up.
+local function lives(key, life, is_written_to)
     redis.call('PEXPIRE', key, life)
     redis.call('PEXPIRE', key .. ':state', life)
-    redis.call('ZADD', EXPIRY, now_ms() + tonumber(life), key)
+    if not is_written_to then redis.call('ZADD', EXPIRY, now_ms() + tonumber(life), key) end
 end
 
 -- Strike a stream that is gone from the account.
@@ -82,7 +83,8 @@ local function data_of(entry)
     return #entry[2][2]
 end
 
--- Remove the oldest entries until there are at most so many, with so many bytes, but leave the fewest; the bytes left.
+-- Remove the oldest entries until there are at most so many, with so many bytes, but leave the fewest; the bytes and
+-- entries left.
 local function trim(key, bytes, most_bytes, most_entries, fewest)
     local length = redis.call('XLEN', key)
     while length > fewest and (length > most_entries or bytes > most_bytes) do
@@ -91,6 +93,6 @@ local function trim(key, bytes, most_bytes, most_entries, fewest)
         length = length - 1
         bytes = bytes - data_of(oldest)
     end
-    return bytes
+    return bytes, length
 end
 """

@@ -49,8 +49,10 @@ local function held()
     return tonumber(redis.call('GET', HELD) or '0')
 end
 
-local function holds_now(key, size)
-    holds(key, redis.call('HGET', key .. ':state', 'held'), size)
+local function now_holds(key, bytes, size)
+    local before = redis.call('HGET', key .. ':state', 'held')
+    redis.call('HSET', key .. ':state', 'bytes', bytes, 'held', size)
+    holds(key, before, size)
 end
 
 -- The bytes of the data of all entries, as its state has them.
@@ -65,8 +67,8 @@ local function bury(key)
     redis.call('ZREM', RESUMABLE, key)
     redis.call('ZREM', ENDS, key)
     if redis.call('EXISTS', key .. ':state') == 0 then return forget(key) end
-    redis.call('HSET', key .. ':state', 'gone', 1, 'bytes', 0)
-    holds_now(key, BESIDE)
+    redis.call('HSET', key .. ':state', 'gone', 1)
+    now_holds(key, 0, BESIDE)
 end
 
 -- Cut the stream of a run that has ended to its outcome, or remove it if that is old enough.
@@ -76,10 +78,9 @@ local function cut_finished(key, class, ended)
     if ended + grace <= now_ms() then return bury(key) end
     local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
     -- What fits into the first block takes no more room with all its events.
-    if weight(key, data_in(key)) > LEAST then
+    if weight(redis.call('XLEN', key), data_in(key)) > LEAST then
         redis.call('XTRIM', key, 'MAXLEN', 1)
-        redis.call('HSET', key .. ':state', 'bytes', data_of(newest))
-        holds_now(key, weight(key, data_of(newest)))
+        now_holds(key, data_of(newest), weight(1, data_of(newest)))
     end
     redis.call('ZADD', ENDS, ended + grace, key)
 end
@@ -89,12 +90,11 @@ local function cut_open(key)
     if redis.call('EXISTS', key) == 0 then forget(key) return true end
     local before, length = data_in(key), redis.call('XLEN', key)
     if length < 2 then return false end
-    local bytes = math.max(before / 2, before - (held() - most))
-    bytes = trim(key, before, bytes, length, math.max(length - steps, 1))
-    steps = steps - (length - redis.call('XLEN', key))
-    redis.call('HSET', key .. ':state', 'bytes', bytes)
-    holds_now(key, weight(key, bytes))
-    return bytes < before
+    local target = math.max(before / 2, before - (held() - most))
+    local bytes, left = trim(key, before, target, length, math.max(length - steps, 1))
+    steps = steps - (length - left)
+    now_holds(key, bytes, weight(left, bytes))
+    return left < length
 end
 
 -- The same for the largest that can be cut. Whether there is one.

@@ -59,9 +59,12 @@ end
 # Feeds: an id after everything in the feed, which is Redis's own time unless a run of the feed was faster; and one more
 # entry in a feed, within its bounds. A post may be large, the names of runs are not.
 _FEEDS = """
-local function after_feed(feed)
+local function feed_state(feed)
+    return redis.call('HMGET', feed .. ':state', 'bytes', 'entry', 'held', 'last', 'until')
+end
+
+local function after_feed(last)
     local ms = now_ms()
-    local last = redis.call('HGET', feed .. ':state', 'last')
     if last then
         local last_ms, last_n = string.match(last, '^(%d+)-(%d+)$')
         if tonumber(last_ms) >= ms then
@@ -71,14 +74,16 @@ local function after_feed(feed)
     return string.format('%d', ms) .. '-0'
 end
 
-local function add_to_feed(feed, fields, last, life, most_bytes)
-    local state = redis.call('HMGET', feed .. ':state', 'bytes', 'entry', 'held')
-    local bytes = tonumber(state[1] or '0') + #fields[2]
+-- The feed lives for `life`, or until the logs of runs that have ended are over.
+local function add_to_feed(feed, state, fields, last, life, most_bytes)
     local entry = redis.call('XADD', feed, '*', unpack(behind(fields, state[2])))
-    bytes = trim(feed, bytes, tonumber(most_bytes), 2000, 1)
-    redis.call('HSET', feed .. ':state', 'bytes', bytes, 'entry', entry, 'last', last)
-    lives(feed, life)
-    holds(feed, state[3], weight(feed, bytes))
+    local bytes, length = tonumber(state[1] or '0') + #fields[2], 0
+    bytes, length = trim(feed, bytes, tonumber(most_bytes), 2000, 1)
+    local over = math.max(now_ms() + tonumber(life), tonumber(state[5] or '0'))
+    local kept, held = fields[1] == 'f' and over or state[5] or 0, weight(length, bytes)
+    redis.call('HSET', feed .. ':state', 'bytes', bytes, 'entry', entry, 'last', last, 'until', kept, 'held', held)
+    lives(feed, over - now_ms())
+    holds(feed, state[3], held)
 end
 """
 
@@ -100,15 +105,15 @@ end
 -- Without a state Redis has lost the log: the writer knows what it held.
 local fields = behind({'e', ARGV[3]}, state[6] or ARGV[11], ARGV[10])
 local entry = redis.call('XADD', KEYS[1], '*', unpack(fields))
-local bytes = tonumber(state[4] or '0') + #ARGV[3]
-bytes = trim(KEYS[1], bytes, tonumber(ARGV[6]), tonumber(ARGV[4]), 1)
-local last = event_id(entry, tonumber(ARGV[8]) - 1)
-redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', number, 'bytes', bytes, 'last', last)
+local bytes, length = tonumber(state[4] or '0') + #ARGV[3], 0
+bytes, length = trim(KEYS[1], bytes, tonumber(ARGV[6]), tonumber(ARGV[4]), 1)
+local last, held = event_id(entry, tonumber(ARGV[8]) - 1), weight(length, bytes)
+redis.call('HSET', KEYS[2], 'attempt', attempt, 'number', number, 'bytes', bytes, 'last', last, 'held', held)
 if not state[1] then
     if ARGV[9] == '1' then redis.call('HSET', KEYS[2], 'resumable', 1) end
-    lives(KEYS[1], ARGV[5])
+    lives(KEYS[1], ARGV[5], true)
 end
-return {'ok', last, holds(KEYS[1], state[7], weight(KEYS[1], bytes))}
+return {'ok', last, holds(KEYS[1], state[7], held)}
 """,
     "append",
 )
@@ -126,19 +131,21 @@ if state[1] and tonumber(state[1]) > attempt then return {'fenced'} end
 -- Without a state Redis has lost the log, or there was none.
 local id, before = '*', state[4] or (ARGV[8] ~= '' and ARGV[8])
 if not state[1] and KEYS[3] then
-    id = after_feed(KEYS[3])
-    add_to_feed(KEYS[3], {'r', ARGV[4], 's', ARGV[2], 'id', event_id(id, 0)}, id, ARGV[3], ARGV[6])
+    local feed = feed_state(KEYS[3])
+    id = after_feed(feed[4])
+    add_to_feed(KEYS[3], feed, {'r', ARGV[4], 's', ARGV[2], 'id', event_id(id, 0)}, id, ARGV[3], ARGV[6])
 end
 local gap = ARGV[7]
 if not before and attempt > 1 then gap = '1' end
 id = redis.call('XADD', KEYS[1], id, unpack(behind({'b', attempt}, before, gap)))
 local last, bytes = before or event_id(id, 0), tonumber(state[5] or '0') + #ARGV[1]
-redis.call('HSET', KEYS[2], 'attempt', attempt, 'writer', ARGV[5], 'last', last, 'bytes', bytes)
+local held = weight(redis.call('XLEN', KEYS[1]), bytes)
+redis.call('HSET', KEYS[2], 'attempt', attempt, 'writer', ARGV[5], 'last', last, 'bytes', bytes, 'held', held)
 -- A writer counts on over all that it begins, and may say the same twice.
 if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'number', 0) end
 if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'resumable', 1) end
-lives(KEYS[1], ARGV[3])
-return {'ok', last, holds(KEYS[1], state[6], weight(KEYS[1], bytes))}
+lives(KEYS[1], ARGV[3], true)
+return {'ok', last, holds(KEYS[1], state[6], held)}
 """,
     "begin",
 )
@@ -161,18 +168,15 @@ local life = ARGV[3]
 if resumable then life = ARGV[4] end
 local id = redis.call('XADD', KEYS[1], '*', unpack(behind({'c', ARGV[2]}, state[5] or ARGV[10], ARGV[9])))
 local bytes = tonumber(state[6] or '0') + #ARGV[2]
-redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'closed', 1, 'bytes', bytes, 'end', event_id(id, 0))
+local ending, held = event_id(id, 0), weight(redis.call('XLEN', KEYS[1]), bytes)
+redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'closed', 1, 'bytes', bytes, 'end', ending, 'held', held)
 if resumable then redis.call('HSET', KEYS[2], 'resumable', 1) end
 lives(KEYS[1], life)
 redis.call('ZADD', resumable and RESUMABLE or FINISHED, now_ms(), KEYS[1])
 if KEYS[3] then
-    -- The feed lives as long as any of its logs.
-    local known = tonumber(redis.call('HGET', KEYS[3] .. ':state', 'until') or '0')
-    local over = math.max(now_ms() + tonumber(life), known)
-    redis.call('HSET', KEYS[3] .. ':state', 'until', over)
-    add_to_feed(KEYS[3], {'f', ARGV[6], 'id', event_id(id, 0)}, id, over - now_ms(), ARGV[7])
+    add_to_feed(KEYS[3], feed_state(KEYS[3]), {'f', ARGV[6], 'id', ending}, id, life, ARGV[7])
 end
-return {'ok', state[5], holds(KEYS[1], state[7], weight(KEYS[1], bytes))}
+return {'ok', state[5], holds(KEYS[1], state[7], held)}
 """,
     "close",
 )
@@ -183,13 +187,14 @@ DISCARD = Script(
     + """
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
 redis.call('XADD', KEYS[1], '*', 'x', '')
-redis.call('HSET', KEYS[2], 'closed', 1, 'bytes', 0)
+local before, held = redis.call('HGET', KEYS[2], 'held'), weight(1, 0)
+redis.call('HSET', KEYS[2], 'closed', 1, 'bytes', 0, 'held', held)
 redis.call('HDEL', KEYS[2], 'gone')
 lives(KEYS[1], ARGV[1])
 redis.call('ZREM', RESUMABLE, KEYS[1])
 redis.call('ZREM', ENDS, KEYS[1])
 redis.call('ZADD', FINISHED, now_ms(), KEYS[1])
-return {'ok', false, holds(KEYS[1], redis.call('HGET', KEYS[1] .. ':state', 'held'), weight(KEYS[1], 0))}
+return {'ok', false, holds(KEYS[1], before, held)}
 """,
     "discard",
 )
@@ -200,9 +205,10 @@ POST = Script(
     + _IDS
     + _FEEDS
     + """
-local id = after_feed(KEYS[1])
+local feed = feed_state(KEYS[1])
+local id = after_feed(feed[4])
 local life = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
-add_to_feed(KEYS[1], {'p', ARGV[1], 'id', event_id(id, 0)}, id, life, ARGV[3])
+add_to_feed(KEYS[1], feed, {'p', ARGV[1], 'id', event_id(id, 0)}, id, life, ARGV[3])
 return {'ok'}
 """,
     "post",
@@ -214,9 +220,10 @@ END_FEED = Script(
     + """
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
 redis.call('XADD', KEYS[1], '*', 'end', '')
-redis.call('HSET', KEYS[1] .. ':state', 'bytes', 0)
+local before, held = redis.call('HGET', KEYS[1] .. ':state', 'held'), weight(1, 0)
+redis.call('HSET', KEYS[1] .. ':state', 'bytes', 0, 'held', held)
 lives(KEYS[1], ARGV[1])
-return {'ok', false, holds(KEYS[1], redis.call('HGET', KEYS[1] .. ':state', 'held'), weight(KEYS[1], 0))}
+return {'ok', false, holds(KEYS[1], before, held)}
 """,
     "end_feed",
 )

@@ -107,6 +107,12 @@ async def test_posts_of_a_feed_are_bounded_as_a_log_is(make_log, commands) -> No
 async def test_feed_lives_no_longer_than_its_logs(worker, commands) -> None:
     await fill(worker, "run", 0, feed="feed")
     assert 0 < commands.ttl(feed_key("feed")) <= 120
+    await fill(worker, "open", 0, feed="feed", close=False)
+    assert commands.ttl(feed_key("feed")) > 3600
+    worker.post("feed", "state_update", b"{}")
+    worker.close("open", b"null")
+    await flushed(worker)
+    assert 0 < commands.ttl(feed_key("feed")) <= 120
     await fill(worker, "resumable", 0, feed="feed", resumable=True)
     await fill(worker, "later", 0, feed="feed")
     assert 120 < commands.ttl(feed_key("feed")) <= 3600
@@ -127,6 +133,12 @@ async def test_keys_whose_time_is_over_leave_the_account(make_log, commands) -> 
     assert await worker.streams_bytes() == 0
     left = [key for key in commands.keys("switchyard:events:*") if commands.type(key) == b"zset"]
     assert left == []
+
+
+async def test_feed_that_goes_on_stays_in_the_account(worker, commands) -> None:
+    await fill(worker, "one", 0, feed="feed")
+    await fill(worker, "two", 0, feed="feed", close=False)
+    assert commands.zscore(redis_account.EXPIRY, feed_key("feed")) > 1000 * (commands.time()[0] + 3600)
 
 
 async def test_account_begins_anew_after_redis_has_lost_all(worker, commands) -> None:
