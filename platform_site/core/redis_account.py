@@ -58,8 +58,8 @@ local function holds(key, before, size)
     return redis.call('INCRBY', HELD, size - tonumber(before or '0'))
 end
 
--- Let a stream and its state go after so many ms, and the account know. It need not know of one that is written to: that
--- stream will be closed, or is struck when the account is added up.
+-- Let a stream and its state go after so many ms, and the account know. It need not know of one that is written to:
+-- that stream will be closed, or is struck when the account is added up.
 local function lives(key, life, is_written_to)
     redis.call('PEXPIRE', key, life)
     redis.call('PEXPIRE', key .. ':state', life)

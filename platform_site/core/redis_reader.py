@@ -15,8 +15,10 @@ from platform_site.core.redis_scripts import entry_of
 
 logger = logging.getLogger("switchyard.redis")
 
-# Entries that one command brings of each stream.
+# Entries that one command brings of each stream, at the most and at the beginning; fewer while answers have more bytes.
 COUNT = 500
+_FIRST_COUNT = 50
+_ANSWER_BYTES = 16_000_000
 # A reader that does not read is left behind with this much; what follows it fetches when it comes back.
 MAX_QUEUED_BYTES = 4_000_000
 # What all readers of a process hold together where nobody has given a bound, and how much of it stays when it is full.
@@ -107,7 +109,7 @@ class StreamReader:
                     continue
                 self.after = entry[0]
                 self._queue.append(entry)
-                self._bytes += ENTRY_BYTES + sum(map(len, entry[1].values()))
+                self._bytes += size_of(entry)
             self._reader.hold(self._bytes - held)
             if not self._queue:
                 return True
@@ -166,6 +168,7 @@ class RedisReader:
         self._bell = f"{PREFIX}bell:{uuid4().hex}"
         self._bell_last = OLDEST
         self._is_rung = False
+        self._count = _FIRST_COUNT
         self._commands = link.client()
         self._task = link.submit(self._run())
 
@@ -282,18 +285,27 @@ class RedisReader:
             places: dict[Any, Any] = {key: followed.last for key, followed in self._followed.items()}
             places[self._bell] = self._bell_last
             try:
-                answer = streams(await client.xread(places, count=COUNT, block=int(BLOCK_SECONDS * 1000)))
+                answer = streams(await client.xread(places, count=self._count, block=int(BLOCK_SECONDS * 1000)))
             except Exception as error:
                 # Of any kind: without this loop no stream of this process goes on.
                 await outage.failed(error)
                 continue
             outage.is_over()
+            self._adapt_count(answer)
             for key, entries in answer:
                 try:
                     self._deliver(key, entries, places)
                 except Exception:
                     # One reader's fault is not to cost the others what comes.
                     logger.exception("events could not be handed over")
+
+    def _adapt_count(self, answer: list[tuple[str, list[Entry]]]) -> None:
+        """Ask for fewer entries after an answer that was too large, for more after one that was full and small."""
+        size = sum(size_of(entry) for _, entries in answer for entry in entries)
+        if size > _ANSWER_BYTES:
+            self._count = max(1, self._count // 2)
+        elif size < _ANSWER_BYTES // 4 and any(len(entries) >= self._count for _, entries in answer):
+            self._count = min(COUNT, self._count * 2)
 
     def _deliver(self, key: str, entries: list[Entry], places: dict[str, str]) -> None:
         if key == self._bell:
@@ -317,6 +329,11 @@ def number(entry: str) -> tuple[int, int]:
     """An entry's id as numbers that compare."""
     ms, _, n = entry.partition("-")
     return int(ms), int(n)
+
+
+def size_of(entry: Entry) -> int:
+    """The bytes that an entry takes in memory."""
+    return ENTRY_BYTES + sum(map(len, entry[1].values()))
 
 
 def before(entry: str) -> str:

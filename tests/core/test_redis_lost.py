@@ -338,6 +338,24 @@ async def test_a_reader_that_reads_is_not_held_up_by_those_that_do_not(make_log)
         await reader.__aexit__()
 
 
+async def test_answers_of_redis_do_not_grow_with_the_size_of_events(worker, web, monkeypatch) -> None:
+    monkeypatch.setattr(redis_reader, "_ANSWER_BYTES", 100_000)
+    sizes: list[int] = []
+    deliver = web.reader._deliver
+
+    def measured(key: str, entries: list[redis_reader.Entry], places: dict[str, str]) -> None:
+        if key == stream_key("run"):
+            sizes.append(sum(map(redis_reader.size_of, entries)))
+        deliver(key, entries, places)
+
+    monkeypatch.setattr(web.reader, "_deliver", measured)
+    worker.begin("run", None)
+    await add(worker, "run", *numbers(0, 200))
+    worker.close("run", b"null")
+    assert names(await everything(web.subscribe("run", BEGIN))) == numbers(0, 200)
+    assert max(sizes[len(sizes) // 2 :]) <= 110_000
+
+
 async def test_what_a_reader_leaves_unread_is_no_longer_held(worker, web) -> None:
     async with web.subscribe("run", BEGIN) as reader:
         worker.begin("run", None)
