@@ -119,13 +119,18 @@ class StreamReader:
             waiter.wake()
         return not self._left_behind
 
-    def leave_behind(self) -> None:
-        """Drop what waits: the reader fetches it when it comes back. One that was ended could not, and keeps it."""
+    def leave_behind(self) -> bool:
+        """Drop what waits, and return whether anything did: the reader fetches it when it comes back.
+
+        A reader that was ended could not fetch it, and keeps it.
+        """
         with self._lock:
-            if self._queue and not self._ended:
-                self.after = before(self._queue[0][0])
-                self._empty()
-                self._left_behind = True
+            if not self._queue or self._ended:
+                return False
+            self.after = before(self._queue[0][0])
+            self._empty()
+            self._left_behind = True
+            return True
 
     def drop(self) -> None:
         """Drop what waits: nobody will read it."""
@@ -202,8 +207,8 @@ class RedisReader:
         for reader in sorted(self._entered, key=lambda reader: reader.queued_bytes, reverse=True):
             if self._held <= self.max_bytes * _KEPT_WHEN_FULL:
                 return
-            self._stop_following(reader)
-            reader.leave_behind()
+            if reader.leave_behind():
+                self._stop_following(reader)
 
     def _stop_following(self, reader: StreamReader) -> None:
         followed = self._followed.get(reader.key)

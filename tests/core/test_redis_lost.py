@@ -320,6 +320,33 @@ async def test_readers_of_a_process_share_one_budget_and_miss_nothing(make_log) 
     assert web.held_bytes == 0
 
 
+async def test_no_reader_hangs_however_reading_and_being_left_behind_meet(make_log) -> None:
+    worker, web = make_log(), make_log(memory_bytes=1)
+    worker.begin("run", None)
+
+    async def write_all() -> None:
+        for number in range(500):
+            worker.append("run", str(number), b"x" * 1000)
+            if number % 5 == 0:
+                await flushed(worker)
+        worker.close("run", b"null")
+
+    reading = [asyncio.create_task(everything(web.subscribe("run", BEGIN))) for _ in range(5)]
+    await write_all()
+    for events in await asyncio.gather(*reading):
+        assert names(events) == numbers(0, 500)
+
+
+async def test_reader_for_whom_nothing_waits_is_not_left_behind(worker, web) -> None:
+    async with web.subscribe("run", BEGIN) as reader:
+        write(worker, "run", "a")
+        await some(reader, 1)
+        web.reader.max_bytes = -1
+        web.link.loop.call_soon_threadsafe(web.reader._make_room)
+        worker.append("run", "b", b"")
+        assert names(await some(reader, 1)) == ["b"]
+
+
 async def test_a_reader_that_reads_is_not_held_up_by_those_that_do_not(make_log) -> None:
     worker, web = make_log(), make_log(memory_bytes=200_000)
     stalled = [web.subscribe(f"run {number}", BEGIN) for number in range(5)]
