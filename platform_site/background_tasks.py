@@ -46,12 +46,13 @@ def _events() -> list[Task]:
     if isinstance(log, MemoryEventLog):
         return event_tasks(log)
     # Only here: a process without Redis neither waits for the import of its client nor keeps the client in memory.
+    from platform_site.core.redis_budget import budget_task
     from platform_site.core.redis_events import RedisEventLog
     from runs.streaming.lost_ends import INTERVAL, LostEnds
 
     assert isinstance(log, RedisEventLog)
-    # Redis lets go of what has expired by itself. Nodes of a worker wait for runs as clients of a web process do.
-    return [Task("lost-ends", LostEnds(log).round, INTERVAL)]
+    # Nodes of a worker wait for runs as clients of a web process do.
+    return [Task("lost-ends", LostEnds(log).round, INTERVAL), budget_task(log)]
 
 
 def _threads() -> list[Task]:

@@ -181,6 +181,8 @@ EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
 # Most bytes of memory for the events of all runs in one process; with REDIS_URL those on their way to and from Redis.
 EVENT_MEMORY_BYTES = _env_int("EVENT_MEMORY_BYTES", min(memory_limit() // 16, 128_000_000), 1_000_000)
+# Most bytes that the events of all runs take in Redis, at most half of its maxmemory; the oldest runs go first.
+EVENT_REDIS_BYTES = _env_int("EVENT_REDIS_BYTES", 512_000_000, 1_000_000)
 # Days that spans of finished runs are kept.
 SPAN_RETENTION_DAYS = _env_number("SPAN_RETENTION_DAYS", 14)
 # Days that the figures of the overview are kept; its longest range needs a week.

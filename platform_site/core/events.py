@@ -4,7 +4,7 @@ The logs of runs that belong together, those of a thread, are also read one afte
 """
 
 from functools import cache
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -150,7 +150,8 @@ def event_log() -> EventLog:
         from platform_site.core.redis_link import redis_link
         from platform_site.core.redis_signals import redis_writer
 
-        return cast(EventLog, RedisEventLog(redis_link(), redis_writer(), **bounds))
+        budgets = {"streams_bytes": settings.EVENT_REDIS_BYTES, "memory_bytes": settings.EVENT_MEMORY_BYTES}
+        return RedisEventLog(redis_link(), redis_writer(), **bounds, **budgets)
     from platform_site.core.memory_events import MemoryEventLog
 
     return MemoryEventLog(**bounds, budget=settings.EVENT_MEMORY_BYTES)

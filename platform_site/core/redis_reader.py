@@ -4,25 +4,35 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 from redis.exceptions import RedisError
 
 from platform_site.core.memory_log import Waiter
 from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink
+from platform_site.core.redis_scripts import entry_of
 
 logger = logging.getLogger("switchyard.redis")
 
-# Entries that one command brings of each stream.
+# Entries that one command brings of each stream, at the most and at the beginning; fewer while answers have more bytes.
 COUNT = 500
+_FIRST_COUNT = 50
+_ANSWER_BYTES = 16_000_000
 # A reader that does not read is left behind with this much; what follows it fetches when it comes back.
 MAX_QUEUED_BYTES = 4_000_000
+# What all readers of a process hold together where nobody has given a bound, and how much of it stays when it is full.
+MAX_BYTES = 128_000_000
+_KEPT_WHEN_FULL = 0.75
+# What an entry takes in memory beside its data: its id, a dictionary, its names and values.
+ENTRY_BYTES = 600
 # Ids before and after all entries.
 OLDEST = "0-0"
 
 # An entry: its id, and its fields.
 Entry = tuple[str, dict[bytes, bytes]]
+# The field of an entry that no stream holds: the stream of a run that has ended was removed.
+GONE = b"gone"
 # What readers are told when their process goes: name and data of a last event, and an outcome.
 LastWords = tuple[str, bytes, bytes | None]
 
@@ -34,6 +44,8 @@ class StreamReader:
         """After the entry `after`; None is now: the newest entry, `newest`, comes once more and then what follows."""
         self.key = key
         self.after = after
+        # Whether its stream may have been removed before it follows it.
+        self.may_be_gone = after not in (None, OLDEST)
         self.newest: str | None = None
         self.last_words: LastWords | None = None
         self._reader = reader
@@ -57,13 +69,12 @@ class StreamReader:
             with self._lock:
                 if self._queue:
                     found = list(self._queue)
-                    self._queue.clear()
-                    self._bytes = 0
+                    self._empty()
                     return found
                 if self._ended:
                     return None
                 if self._left_behind:
-                    self._left_behind = False
+                    self._left_behind, self.may_be_gone = False, True
                     self._reader.link.call(self._reader.follow, self)
                 waiter = self._waiter = Waiter()
             await waiter.wait(deadline)
@@ -84,15 +95,22 @@ class StreamReader:
         if waiter is not None:
             waiter.wake()
 
+    @property
+    def queued_bytes(self) -> int:
+        """The bytes of what waits for this reader."""
+        return self._bytes
+
     def push(self, entries: list[Entry]) -> bool:
         """Hand over entries, those that were handed over before left out; False if the reader is left behind."""
         with self._lock:
+            held = self._bytes
             for entry in entries:
                 if self.after is not None and number(entry[0]) <= number(self.after):
                     continue
                 self.after = entry[0]
                 self._queue.append(entry)
-                self._bytes += sum(map(len, entry[1].values()))
+                self._bytes += size_of(entry)
+            self._reader.hold(self._bytes - held)
             if not self._queue:
                 return True
             self._left_behind = self._bytes > MAX_QUEUED_BYTES
@@ -100,6 +118,29 @@ class StreamReader:
         if waiter is not None:
             waiter.wake()
         return not self._left_behind
+
+    def leave_behind(self) -> bool:
+        """Drop what waits, and return whether anything did: the reader fetches it when it comes back.
+
+        A reader that was ended could not fetch it, and keeps it.
+        """
+        with self._lock:
+            if not self._queue or self._ended:
+                return False
+            self.after = before(self._queue[0][0])
+            self._empty()
+            self._left_behind = True
+            return True
+
+    def drop(self) -> None:
+        """Drop what waits: nobody will read it."""
+        with self._lock:
+            self._empty()
+
+    def _empty(self) -> None:
+        self._queue.clear()
+        self._reader.hold(-self._bytes)
+        self._bytes = 0
 
 
 class _Followed:
@@ -113,10 +154,18 @@ class _Followed:
 
 
 class RedisReader:
-    """One `XREAD` for every stream that somebody in this process follows. Its methods are called on the link's loop."""
+    """One `XREAD` for every stream that somebody in this process follows. Its methods are called on the link's loop.
 
-    def __init__(self, link: RedisLink) -> None:
+    What waits for its readers takes `max_bytes` together; then those with the most are left behind.
+    """
+
+    def __init__(self, link: RedisLink, max_bytes: int = MAX_BYTES) -> None:
         self.link = link
+        self.max_bytes = max_bytes
+        self._held = 0
+        self._held_lock = threading.Lock()
+        # Everybody who has entered and not left, also those who are left behind.
+        self._entered: set[StreamReader] = set()
         self._followed: dict[str, _Followed] = {}
         # Streams that are looked up for those who are about to follow them; kept until then.
         self._joining: set[asyncio.Task[None]] = set()
@@ -124,22 +173,49 @@ class RedisReader:
         self._bell = f"{PREFIX}bell:{uuid4().hex}"
         self._bell_last = OLDEST
         self._is_rung = False
+        self._count = _FIRST_COUNT
         self._commands = link.client()
         self._task = link.submit(self._run())
 
     def follow(self, reader: StreamReader) -> None:
         """Bring the reader what its stream holds after its place, and what will come."""
+        self._entered.add(reader)
         task = asyncio.get_running_loop().create_task(self._join(reader))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
 
     def leave(self, reader: StreamReader) -> None:
+        self._stop_following(reader)
+        self._entered.discard(reader)
+        reader.end()
+        reader.drop()
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes of what waits for the readers of this process."""
+        return self._held
+
+    def hold(self, count: int) -> None:
+        """Count bytes that wait from now on, or no longer. From any thread."""
+        with self._held_lock:
+            self._held += count
+
+    def _make_room(self) -> None:
+        """Leave those behind for whom the most waits, if it is too much together."""
+        if self._held <= self.max_bytes:
+            return
+        for reader in sorted(self._entered, key=lambda reader: reader.queued_bytes, reverse=True):
+            if self._held <= self.max_bytes * _KEPT_WHEN_FULL:
+                return
+            if reader.leave_behind():
+                self._stop_following(reader)
+
+    def _stop_following(self, reader: StreamReader) -> None:
         followed = self._followed.get(reader.key)
         if followed is not None:
             followed.readers.discard(reader)
             if not followed.readers:
                 del self._followed[reader.key]
-        reader.end()
 
     def readers(self) -> list[StreamReader]:
         """Everybody who follows a stream now."""
@@ -147,17 +223,37 @@ class RedisReader:
 
     async def _join(self, reader: StreamReader) -> None:
         outage = Outage()
-        while reader.after is None and not reader.has_ended:
+        while not reader.has_ended:
             try:
-                found = decoded(await self._commands.xrevrange(reader.key, count=1))
+                if await self._has_place(reader):
+                    self._add(reader, reader.after or OLDEST)
+                return
             except (RedisError, OSError) as error:
                 await outage.failed(error)
-                continue
+
+    async def _has_place(self, reader: StreamReader) -> bool:
+        """Find out where the reader begins; False if it is told already that its stream was removed, or has left."""
+        if reader.after is None:
+            found = decoded(await self._commands.xrevrange(reader.key, count=1))
             if found:
                 reader.newest = found[0][0]
             reader.after = before(found[0][0]) if found else OLDEST
-        if not reader.has_ended:
-            self._add(reader, reader.after or OLDEST)
+        elif reader.may_be_gone:
+            gone, last, end = cast(
+                "list[bytes | None]", await self._commands.hmget(f"{reader.key}:state", "gone", "last", "end")
+            )
+            if gone and end:
+                reader.push([(entry_of(*number(end.decode()))[0], {GONE: b"", b"q": last or b""})])
+                return False
+        return not reader.has_ended
+
+    async def is_resumable(self, key: str) -> bool:
+        """Whether the log may be joined after any of its events. A Redis that is away, or has lost it, says no."""
+        try:
+            return bool(await self._commands.hexists(f"{key}:state", "resumable"))
+        except (RedisError, OSError) as error:
+            logger.debug("whether %s is resumable could not be asked: %s", key, error)
+            return False
 
     def _add(self, reader: StreamReader, after: str) -> None:
         followed = self._followed.get(reader.key)
@@ -194,18 +290,27 @@ class RedisReader:
             places: dict[Any, Any] = {key: followed.last for key, followed in self._followed.items()}
             places[self._bell] = self._bell_last
             try:
-                answer = streams(await client.xread(places, count=COUNT, block=int(BLOCK_SECONDS * 1000)))
+                answer = streams(await client.xread(places, count=self._count, block=int(BLOCK_SECONDS * 1000)))
             except Exception as error:
                 # Of any kind: without this loop no stream of this process goes on.
                 await outage.failed(error)
                 continue
             outage.is_over()
+            self._adapt_count(answer)
             for key, entries in answer:
                 try:
                     self._deliver(key, entries, places)
                 except Exception:
                     # One reader's fault is not to cost the others what comes.
                     logger.exception("events could not be handed over")
+
+    def _adapt_count(self, answer: list[tuple[str, list[Entry]]]) -> None:
+        """Ask for fewer entries after an answer that was too large, for more after one that was full and small."""
+        size = sum(size_of(entry) for _, entries in answer for entry in entries)
+        if size > _ANSWER_BYTES:
+            self._count = max(1, self._count // 2)
+        elif size < _ANSWER_BYTES // 4 and any(len(entries) >= self._count for _, entries in answer):
+            self._count = min(COUNT, self._count * 2)
 
     def _deliver(self, key: str, entries: list[Entry], places: dict[str, str]) -> None:
         if key == self._bell:
@@ -221,15 +326,19 @@ class RedisReader:
                 # It came while the command was under way: what lies in between is brought by the next one.
                 continue
             if not reader.push(entries):
-                followed.readers.discard(reader)
-        if not followed.readers:
-            del self._followed[key]
+                self._stop_following(reader)
+        self._make_room()
 
 
 def number(entry: str) -> tuple[int, int]:
     """An entry's id as numbers that compare."""
     ms, _, n = entry.partition("-")
     return int(ms), int(n)
+
+
+def size_of(entry: Entry) -> int:
+    """The bytes that an entry takes in memory."""
+    return ENTRY_BYTES + sum(map(len, entry[1].values()))
 
 
 def before(entry: str) -> str:

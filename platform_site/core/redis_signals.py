@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import orjson
+from django.conf import settings
 
 from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink, redis_link
 from platform_site.core.redis_scripts import Script
@@ -92,7 +93,7 @@ class RedisSignals:
 @cache
 def redis_writer() -> RedisWriter:
     """The writer of this process."""
-    return RedisWriter(redis_link())
+    return RedisWriter(redis_link(), settings.EVENT_MEMORY_BYTES)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from platform_site.core.events import Event, Subscription
+from platform_site.core.events import END, Event, EventsLost, Subscription
 from platform_site.core.redis_events import RedisEventLog
 from platform_site.core.redis_link import RedisLink
 from platform_site.core.redis_writer import RedisWriter
@@ -74,3 +74,64 @@ def write(log: RedisEventLog, run_id: str, *names: str, feed: str | None = None,
     log.begin(run_id, feed, **begin)
     for name in names:
         log.append(run_id, name, b"{}")
+
+
+async def add(log: RedisEventLog, run_id: str, *names: str, size: int = 10_000) -> None:
+    """Events that are entries of their own."""
+    for name in names:
+        log.append(run_id, name, b"x" * size)
+        await flushed(log)
+
+
+async def told(subscription: Subscription) -> EventsLost:
+    """The loss that a reader is told next."""
+    with pytest.raises(EventsLost) as caught:
+        await subscription.batch(20)
+    return caught.value
+
+
+def names(events: list[Event]) -> list[str]:
+    return [event.name for event in events]
+
+
+async def both(subscription: Subscription) -> tuple[list[str], list[EventsLost]]:
+    """All events until the end, and all losses on the way."""
+    found: list[str] = []
+    losses: list[EventsLost] = []
+    while True:
+        try:
+            batch = await subscription.batch(20)
+        except EventsLost as loss:
+            losses.append(loss)
+            continue
+        if batch is None:
+            return found, losses
+        assert batch, f"silent after {found}"
+        found += names(batch)
+
+
+def numbers(start: int, end: int) -> list[str]:
+    return [str(number) for number in range(start, end)]
+
+
+async def everything_left(subscription: Subscription) -> list[Event]:
+    found: list[Event] = []
+    while (batch := await subscription.batch(20)) is not None:
+        assert batch, "silent"
+        found += batch
+    return found
+
+
+async def until_end_of(reader: Subscription, run_id: str) -> tuple[list[str], list[EventsLost]]:
+    found: list[str] = []
+    losses: list[EventsLost] = []
+    while True:
+        try:
+            batch = await reader.batch(20)
+        except EventsLost as loss:
+            losses.append(loss)
+            continue
+        assert batch, f"silent or closed after {found}"
+        found += names(batch)
+        if any(event.name == END and event.data == run_id.encode() for event in batch):
+            return found, losses

@@ -398,14 +398,6 @@ async def test_readers_are_told_when_their_process_goes(worker, web) -> None:
         assert await follower.batch(20) is None
 
 
-async def test_a_run_whose_end_was_lost_is_ended_for_those_who_wait(worker, web) -> None:
-    async with web.subscribe("run", None) as subscription:
-        assert await subscription.batch(0.1) == []
-        web.end_here("run", b'{"found":"in the database"}')
-        assert await subscription.batch(20) is None
-        assert subscription.outcome == b'{"found":"in the database"}'
-
-
 async def test_no_reader_hangs_however_subscribing_and_ending_meet(worker, web) -> None:
     async def one(number: int) -> bytes | None:
         run_id = f"run {number}"
