@@ -25,7 +25,7 @@ from platform_site.core.checkpoints import (
     serializer,
 )
 from platform_site.core.database import LOCKED_PAUSE_SECONDS
-from platform_site.core.postgres_fingerprints import FINGERPRINTS
+from platform_site.core.postgres_fingerprints import fingerprints_query
 from platform_site.core.postgres_maintenance import (
     DELETE_THREADS,
     THREAD_TABLES,
@@ -73,12 +73,9 @@ class PostgresCheckpoints(Checkpoints):
     ) -> list[Fingerprint]:
         from django.db import connection
 
-        conditions, params = "", [str(thread_id)]
-        for condition, value in (("=", checkpoint_id), ("<", before)):
-            if value is not None:
-                conditions, params = f"{conditions} AND checkpoint_id {condition} %s", [*params, value]
+        query = fingerprints_query(str(thread_id), checkpoint_id=checkpoint_id, before=before, limit=limit)
         with connection.cursor() as cursor:
-            cursor.execute(f"{FINGERPRINTS}{conditions} ORDER BY checkpoint_id DESC LIMIT %s", [*params, limit])
+            cursor.execute(*query)
             return [Fingerprint(found_id, content.encode()) for found_id, content in cursor.fetchall()]
 
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:

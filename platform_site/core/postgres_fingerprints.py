@@ -8,7 +8,7 @@ from typing import LiteralString
 
 # For a statement on `checkpoints`. The length of a value stands before it: it is not unpacked.
 FINGERPRINT: LiteralString = """
-concat_ws('/', pg_postmaster_start_time(), checkpoints.ctid, checkpoints.xmin, parent_checkpoint_id, (
+concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), checkpoints.ctid, checkpoints.xmin, (
     SELECT string_agg(concat_ws('/', w.task_id, w.idx, w.ctid, w.xmin, octet_length(w.blob)), ' '
         ORDER BY w.task_id, w.idx)
     FROM checkpoint_writes w
@@ -16,7 +16,18 @@ concat_ws('/', pg_postmaster_start_time(), checkpoints.ctid, checkpoints.xmin, p
         AND w.checkpoint_id = checkpoints.checkpoint_id
 ))
 """
-# Of the root graph's checkpoints of a thread; more conditions may follow.
-FINGERPRINTS: LiteralString = (
-    f"SELECT checkpoint_id, {FINGERPRINT} FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
-)
+
+
+def fingerprints_query(
+    thread_id: str, *, checkpoint_id: str | None, before: str | None, limit: int
+) -> tuple[str, list[str | int]]:
+    """Return the statement, with its parameters, that finds root checkpoints with their fingerprints, newest first."""
+    conditions = "thread_id = %s AND checkpoint_ns = ''"
+    params: list[str | int] = [thread_id]
+    for condition, value in (("checkpoint_id = %s", checkpoint_id), ("checkpoint_id < %s", before)):
+        if value is not None:
+            conditions, params = f"{conditions} AND {condition}", [*params, value]
+    return (
+        f"SELECT checkpoint_id, {FINGERPRINT} FROM checkpoints WHERE {conditions} ORDER BY checkpoint_id DESC LIMIT %s",
+        [*params, limit],
+    )

@@ -306,8 +306,10 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         )
 
     def _note(self, row: DictRow) -> None:
-        # Checkpoints of old versions of LangGraph are completed by the writes on their parent.
-        if self._seen is not None and not row["checkpoint_ns"] and row["checkpoint"]["v"] >= 4:
+        if self._seen is None or row["checkpoint_ns"]:
+            return
+        # A checkpoint of an old version of LangGraph is completed by the writes on its parent.
+        if row["checkpoint"]["v"] >= 4 or not row["parent_checkpoint_id"]:
             self._seen.note(Fingerprint(row["checkpoint_id"], row["fingerprint"].encode()))
 
     def _dump_writes(

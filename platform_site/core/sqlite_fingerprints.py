@@ -38,18 +38,22 @@ def fingerprints(
     found = connection.execute(
         f"{_CHECKPOINTS} WHERE {conditions} ORDER BY checkpoint_id DESC LIMIT ?", [*params, limit]
     ).fetchall()
-    digests = {checkpoint_id: blake2b(_packed(facts), digest_size=16) for checkpoint_id, *facts in found}
-    if digests:
-        writes = connection.execute(f"{_WRITES} {_marks(digests)} ORDER BY rowid", [thread_id, *digests])
-        for checkpoint_id, *facts, value in writes:
-            digests[checkpoint_id].update(_packed(facts))
-            # Its length is among the facts.
-            digests[checkpoint_id].update(value or b"")
-    return [Fingerprint(checkpoint_id, digest.digest()) for checkpoint_id, digest in digests.items()]
+    facts: dict[str, list[Any]] = {checkpoint_id: rest for checkpoint_id, *rest in found}
+    values: dict[str, list[bytes]] = {checkpoint_id: [] for checkpoint_id in facts}
+    if facts:
+        writes = connection.execute(f"{_WRITES} {_marks(facts)} ORDER BY rowid", [thread_id, *facts])
+        for checkpoint_id, *rest, value in writes:
+            facts[checkpoint_id] += rest
+            if value is not None:
+                values[checkpoint_id].append(value)
+    return [Fingerprint(checkpoint_id, _digest(facts[checkpoint_id], values[checkpoint_id])) for checkpoint_id in facts]
 
 
-def _packed(facts: list[Any]) -> bytes:
-    return repr(facts).encode()
+def _digest(facts: list[Any], values: list[bytes]) -> bytes:
+    # The length of each value is among the facts.
+    digest = blake2b(repr(facts).encode(), digest_size=16)
+    digest.update(b"".join(values))
+    return digest.digest()
 
 
 def _marks(values: Iterable[Any]) -> str:
