@@ -20,9 +20,10 @@ from platform_site.core.graphs import registry
 from platform_site.core.ids import parse_uuid
 from platform_site.core.loops import state_loop
 from platform_site.core.paging import Answer
+from threads.read_notes import ReadNotes
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState, require_same, thread_for_state
-from threads.state import ReadNotes, graph_of, require_graph, state_history, state_read, state_wire, states_of
+from threads.state import graph_of, require_graph, state_history, state_read, state_wire, states_of
 from threads.state_cache import key_of, state_cache
 
 # Checkpoints of a history that are looked up, and read, together.

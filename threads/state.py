@@ -17,8 +17,6 @@ from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from platform_site.core.acting import Actor, acting_for
-from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
-from platform_site.core.checkpoint_serializer import Losses
 from platform_site.core.checkpoints import EditLease
 from platform_site.core.database import encode_shown, json_contains, needle_text
 from platform_site.core.error_texts import repr_of, text_of
@@ -31,6 +29,7 @@ from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
 from threads.lenient import lenient
+from threads.read_notes import ReadNotes
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
@@ -57,22 +56,6 @@ _LONGEST_HISTORY = 2**31 - 1
 _MOST_CONDITIONS = 100
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]+")
 _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
-
-
-class ReadNotes:
-    """What is known of states beside what they show, after they were read with one graph."""
-
-    def __init__(self) -> None:
-        self.seen = Seen()
-        self.losses = Losses()
-        # Whether the graph refused one of the states: it and others are shown in another way then.
-        self.refused = False
-
-    def fingerprint(self, checkpoint_id: str) -> Fingerprint | None:
-        """Return what the state that was just read was made of, or None if another read may show something else."""
-        if self.refused or any(True for _ in self.losses):
-            return None
-        return self.seen.of(checkpoint_id)
 
 
 @asynccontextmanager

@@ -172,7 +172,10 @@ class CheckpointFile:
                 raise RuntimeError(f"{self._path} has been closed")
             if self._idle:
                 return self._idle.pop()
-        return self._reading_connection()
+        connection = self._reading_connection()
+        # There may be one for each thread of the caller's pool.
+        connection.execute("PRAGMA cache_size=-2000")
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:

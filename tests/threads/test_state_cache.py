@@ -4,7 +4,10 @@ import gc
 import sys
 import threading
 
-from threads.state_cache import StateCache, key_of
+from django.conf import settings
+
+from platform_site.core.process_memory import memory_limit
+from threads.state_cache import StateCache, key_of, state_cache
 
 STATE = b"s" * 1000
 
@@ -113,3 +116,9 @@ def test_any_number_of_threads_may_use_it() -> None:
 def test_keys_tell_their_parts_apart() -> None:
     parts = [("a", "b"), ("ab",), ("a", b"b"), ("a", "b", ()), (("a", "b"),), ("a", 1), ("a", "1"), ("a", True)]
     assert len({key_of(*one) for one in parts}) == len(parts)
+
+
+def test_the_cache_of_a_process_has_a_small_part_of_the_memory() -> None:
+    assert state_cache() is state_cache()
+    assert state_cache().budget_bytes == settings.STATE_CACHE_BYTES
+    assert 0 < settings.STATE_CACHE_BYTES <= min(64_000_000, memory_limit() // 64)
