@@ -134,3 +134,13 @@ def test_a_deleted_run_leaves_what_was_there_before(processes: Processes) -> Non
     a_deleted_run(processes)
 
     assert processes.agree() == before
+
+
+@pytest.mark.parametrize("odd", ["%00", "x", "%F0%9F%98%80", "9" * 300, "%27"])
+def test_ids_that_are_none_get_the_same_answer(processes: Processes, odd: str) -> None:
+    processes.run("approval", input={"request": "this"})
+    for path in (f"state/{odd}", f"history?before={odd}", f"history?limit=5&before={odd}{'0' * 35}"):
+        place = f"/threads/{processes.id}/{path}"
+        right, found = processes.keeps_nothing.get(place), processes.first.get(place)
+        assert (found.status_code, found.content) == (right.status_code, right.content), place
+        assert found.status_code < 500
