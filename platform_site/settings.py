@@ -130,6 +130,8 @@ ALLOW_PICKLE = _env_bool("ALLOW_PICKLE", False)
 MAX_STATE_BYTES = _env_int("MAX_STATE_BYTES", 64_000_000)
 # Bytes after which a page of a history or a search ends early.
 MAX_ANSWER_BYTES = _env_int("MAX_ANSWER_BYTES", 64_000_000)
+# Bytes in which a process keeps encoded states for the next time that they are read; 0 keeps none.
+STATE_CACHE_BYTES = _env_int("STATE_CACHE_BYTES", min(64_000_000, memory_limit() // 64))
 # Most runs of a workspace that wait for their turn, delayed ones included.
 MAX_PENDING_RUNS = _env_int("MAX_PENDING_RUNS", 10_000)
 # Most crons and threads of a workspace.

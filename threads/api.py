@@ -1,8 +1,5 @@
 """REST operations on threads and their state."""
 
-from functools import partial
-from typing import Any
-
 from django.http import HttpResponse
 from ninja import Router
 
@@ -20,9 +17,10 @@ from threads.editing import editing
 from threads.head import head_of, thread_state_changed
 from threads.messages import message_add, messages_list
 from threads.pruning import threads_prune
+from threads.reading import HistoryAsked, history_shown, state_shown
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
-from threads.state import state_history, state_read, state_wire
+from threads.state import state_wire
 from threads.state_changes import state_update
 from threads.supersteps import thread_create
 
@@ -139,17 +137,6 @@ async def _thread(request: ApiRequest, thread_id: str) -> ThreadForState:
     return await read_db(selectors.thread_for_state, request.principal, path_uuid(thread_id, "thread"))
 
 
-def _selected(state: dict[str, Any], select: list[str] | None) -> dict[str, Any]:
-    """The fields of a state that `select` names; `values.<key>` keeps that key of the values only."""
-    if not select:
-        return state
-    picked = {name: state[name] for name in select if name in state}
-    keys = {name.removeprefix("values.") for name in select if name.startswith("values.")}
-    if keys and "values" not in picked and isinstance(state["values"], dict):
-        picked["values"] = {key: value for key, value in state["values"].items() if key in keys}
-    return picked
-
-
 async def _state(
     request: ApiRequest,
     thread_id: str,
@@ -157,10 +144,8 @@ async def _state(
     subgraphs: bool,
     select: list[str] | None,
 ) -> HttpResponse:
-    thread = await _thread(request, thread_id)
-    state = await state_loop().run(state_read(thread, ref, subgraphs=subgraphs))
-    await read_db(selectors.require_same, thread)
-    return json_response(encode_shown(_selected(state, select)))
+    own = path_uuid(thread_id, "thread")
+    return json_response(await state_shown(request.principal, own, ref, subgraphs=subgraphs, select=select))
 
 
 def _flag(request: ApiRequest, name: str) -> bool:
@@ -221,26 +206,21 @@ async def history(request: ApiRequest, thread_id: str) -> HttpResponse:
     text = request.GET.get("limit", "1")
     if not text.removeprefix("-").isdecimal():
         raise Unprocessable(f"Invalid limit {text}")
-    thread = await _thread(request, thread_id)
-    before = request.GET.get("before") or None
-    return await _history(thread, None, None, limit=int(text[:10]), before=before, metadata=None)
+    asked = HistoryAsked(limit=int(text[:10]), before=request.GET.get("before") or None)
+    return json_response(await history_shown(request.principal, path_uuid(thread_id, "thread"), asked))
 
 
 @router.post("/threads/{thread_id}/history", response=list[schemas.ThreadStateSelected])
 async def search_history(request: ApiRequest, thread_id: str, body: schemas.HistorySearch) -> HttpResponse:
     """Past states, the newest first, by metadata, from a checkpoint on or before one."""
-    thread = await _thread(request, thread_id)
-    before = _before(body.before)
-    return await _history(thread, body.checkpoint, body.select, limit=body.limit, before=before, metadata=body.metadata)
-
-
-async def _history(
-    thread: ThreadForState, ref: CheckpointRef | None, select: list[str] | None, **options: Any
-) -> HttpResponse:
-    shown = partial(_selected, select=select)
-    states = await state_loop().run(state_history(thread, ref, shown=shown, **options))
-    await read_db(selectors.require_same, thread)
-    return json_response(b"[%b]" % b",".join(states))
+    asked = HistoryAsked(
+        ref=body.checkpoint,
+        limit=body.limit,
+        before=_before(body.before),
+        metadata=body.metadata,
+        select=tuple(body.select or ()),
+    )
+    return json_response(await history_shown(request.principal, path_uuid(thread_id, "thread"), asked))
 
 
 def _before(before: str | schemas.CheckpointOrConfig | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
 from threads.lenient import lenient
+from threads.read_notes import ReadNotes
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState
@@ -58,20 +59,24 @@ _CHECKPOINT_KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_m
 
 
 @asynccontextmanager
-async def graph_of(thread: ThreadForState, graph_id: str, edit: EditLease | None = None) -> AsyncIterator[AnyPregel]:
+async def graph_of(
+    thread: ThreadForState, graph_id: str, edit: EditLease | None = None, notes: ReadNotes | None = None
+) -> AsyncIterator[AnyPregel]:
     """Open the thread's graph, made with the configuration that the thread was last run with.
 
-    The graph of a thread that was never run is made with its defaults.
+    The graph of a thread that was never run is made with its defaults. What is seen while states are read with it is
+    written into `notes`.
     Raises `BadRequest` if the project's code cannot make it.
     """
     graphs = registry()
+    losses, seen = (notes.losses, notes.seen) if notes is not None else (None, None)
     scope = Scope(workspace_id=thread.workspace_id, thread_id=thread.thread_id, graph_id=graph_id, fence=edit)
     identity = {"thread_id": str(thread.thread_id), "graph_id": graph_id, "assistant_id": thread.assistant_id}
     config = langgraph_config([thread.run_config], thread.principal.configurable | identity)
     opened = graphs.open(
         graph_id,
         cast(RunnableConfig, config),
-        checkpointer=scope.saver(graphs.allowlist(graph_id)),
+        checkpointer=scope.saver(graphs.allowlist(graph_id), losses, seen),
         store=scope.store(),
         access="read" if edit is None else "update",
     )
@@ -101,26 +106,30 @@ def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfi
     return {"configurable": configurable}
 
 
-async def state_read(thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool) -> dict[str, Any]:
+async def state_read(
+    thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool, notes: ReadNotes
+) -> dict[str, Any]:
     """Return the state at a checkpoint. A checkpoint that does not exist gives an empty state with its id.
 
     Raises `BadRequest` for a state that its graph refuses.
     """
     if thread.graph_id is None:
         return _absent(thread, ref)
-    async with graph_of(thread, thread.graph_id) as graph:
+    async with graph_of(thread, thread.graph_id, notes=notes) as graph:
         with refusals():
-            snapshot = await _snapshot(graph, thread, ref, subgraphs=subgraphs)
+            snapshot = await _snapshot(graph, thread, ref, subgraphs=subgraphs, notes=notes)
     if snapshot.created_at is None:
         return _absent(thread, ref)
     return state_wire(snapshot)
 
 
 async def _snapshot(
-    graph: AnyPregel, thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool
+    graph: AnyPregel, thread: ThreadForState, ref: CheckpointRef | None, *, subgraphs: bool, notes: ReadNotes
 ) -> StateSnapshot:
     if ref is None:
-        return (await head_state(graph, thread.thread_id, subgraphs=subgraphs)).snapshot
+        head = await head_state(graph, thread.thread_id, subgraphs=subgraphs)
+        notes.refused = head.refuses_writes
+        return head.snapshot
     return await graph.aget_state(config_at(thread.thread_id, ref), subgraphs=subgraphs)
 
 
@@ -209,7 +218,7 @@ async def state_history(
     )
     found = Answer()
     async with graph_of(thread, thread.graph_id) as graph:
-        states = _past_states(
+        states = past_states(
             graph,
             config,
             filter=_savers_filter(metadata or {}) or None,
@@ -224,15 +233,19 @@ async def state_history(
     return found.parts
 
 
-async def _past_states(
+async def past_states(
     graph: AnyPregel,
     config: RunnableConfig,
     *,
     filter: dict[str, Any] | None,
     before: RunnableConfig | None,
     limit: int | None,
+    is_later: bool = False,
+    notes: ReadNotes | None = None,
 ) -> AsyncIterator[StateSnapshot]:
     """Yield states from the newest to older ones. Raises `BadRequest` if the graph refuses the first.
+
+    With `is_later` the first of them follows a state that was shown before.
 
     Of a later state that the graph refuses, the values are shown as they are stored, and the reason with its tasks:
     somebody has mended the thread since.
@@ -246,8 +259,10 @@ async def _past_states(
                 yield snapshot
             return
         except Exception as error:
-            if not seen or not is_the_graphs(error):
+            if not (seen or is_later) or not is_the_graphs(error):
                 raise
+            if notes is not None:
+                notes.refused = True
         left = None if limit is None else limit - seen
         place = {key: value for key, value in config["configurable"].items() if key != "checkpoint_id"}
         older = lenient(graph).aget_state_history({"configurable": place}, filter=filter, before=last, limit=left)
@@ -263,6 +278,30 @@ async def _with_reason(graph: AnyPregel, stored: StateSnapshot) -> StateSnapshot
         if not is_the_graphs(error):
             raise
         return stored._replace(tasks=tuple(task._replace(error=task.error or error) for task in stored.tasks))
+
+
+async def states_of(
+    graph: AnyPregel, thread_id: UUID, checkpoint_ids: Sequence[str], *, is_later: bool, notes: ReadNotes
+) -> AsyncIterator[StateSnapshot]:
+    """Yield the states of root checkpoints that follow each other, newest first, without those that are gone by now.
+
+    What the graph refuses is treated as in a history, in which they are the first states unless `is_later` is set.
+    """
+    # What is behind the first id is before this one.
+    bound = config_at(thread_id, CheckpointRef(checkpoint_id=f"{checkpoint_ids[0]}0"))
+    wanted = set(checkpoint_ids)
+    states = past_states(
+        graph,
+        config_at(thread_id),
+        filter=None,
+        before=bound,
+        limit=len(checkpoint_ids),
+        is_later=is_later,
+        notes=notes,
+    )
+    async for snapshot in states:
+        if snapshot.config["configurable"]["checkpoint_id"] in wanted:
+            yield snapshot
 
 
 def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class CheckpointFile:
         self._readers: ThreadPoolExecutor | None = None
         self._slow_reader: ThreadPoolExecutor | None = None
         self._reader_connections: list[sqlite3.Connection] = []
+        # Connections of `read_here` that nobody uses at the moment.
+        self._idle: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._closed = False
 
@@ -118,12 +120,13 @@ class CheckpointFile:
                 return
             self._closed = True
             self._queue.put(None)
+            idle, self._idle = self._idle, []
         if self._writer is not None:
             self._writer.join()
         for readers in (self._readers, self._slow_reader):
             if readers is not None:
                 readers.shutdown(wait=True)
-        for connection in self._reader_connections:
+        for connection in [*self._reader_connections, *idle]:
             connection.close()
 
     async def write(self, work: Work[T]) -> T:
@@ -153,6 +156,34 @@ class CheckpointFile:
         """`read` for a caller that may block."""
         return self._read_pool().submit(self._read, work).result()
 
+    def read_here(self, work: Work[T]) -> T:
+        """`read` on the calling thread, for short work beside other reads of the same call."""
+        connection = self._borrowed()
+        try:
+            return _in_snapshot(connection, work)
+        finally:
+            self._give_back(connection)
+
+    def _borrowed(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self.open()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{self._path} has been closed")
+            if self._idle:
+                return self._idle.pop()
+        connection = self._reading_connection()
+        # There may be one for each thread of the caller's pool.
+        connection.execute("PRAGMA cache_size=-2000")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
     def _submit(self, job: _Job) -> None:
         if self._writer is None:
             self.open()
@@ -175,17 +206,17 @@ class CheckpointFile:
         )
         return connection
 
+    def _reading_connection(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
     def _read(self, work: Work[T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
-            connection.execute("PRAGMA query_only=ON")
+            connection = self._local.connection = self._reading_connection()
             self._reader_connections.append(connection)
-        connection.execute("BEGIN")
-        try:
-            return work(connection)
-        finally:
-            connection.execute("ROLLBACK")
+        return _in_snapshot(connection, work)
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
         while True:
@@ -203,6 +234,14 @@ class CheckpointFile:
                 return
             # Do not keep states alive while waiting.
             del jobs, real
+
+
+def _in_snapshot(connection: sqlite3.Connection, work: Work[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _run(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[_Outcome]:

@@ -19,6 +19,7 @@ from platform_site.core.errors import StateTooLarge
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
     from platform_site.core.checkpoint_types import TypeRules
 
 # The task under which LangGraph stores what comes from outside: a command, a resume value for no particular task.
@@ -97,8 +98,11 @@ class Checkpoints(ABC):
         """Create or upgrade the tables. Cheap when there is nothing to do; safe in several processes at once."""
 
     @abstractmethod
-    def saver(self, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
-        """A saver for the current event loop, for reading and updating state outside of runs."""
+    def saver(self, allowlist: Allowlist = (), seen: "Seen | None" = None) -> "BaseCheckpointSaver[str]":
+        """A saver for the current event loop, for reading and updating state outside of runs.
+
+        The fingerprints of the root checkpoints that it reads are noted in `seen`.
+        """
 
     @abstractmethod
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
@@ -110,6 +114,16 @@ class Checkpoints(ABC):
         from platform_site.core.memory_saver import MemorySaver
 
         return MemorySaver(serde=serializer(allowlist))
+
+    @abstractmethod
+    def fingerprints_sync(
+        self, thread_id: UUID, *, checkpoint_id: str | None = None, before: str | None = None, limit: int = 1
+    ) -> "list[Fingerprint]":
+        """Return the fingerprints of checkpoints of the root graph, newest first, as they are at one moment.
+
+        They are those of one checkpoint, of those before one, or of the newest. For a database thread; on PostgreSQL
+        on that thread's connection.
+        """
 
     @abstractmethod
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:

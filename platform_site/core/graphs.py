@@ -4,6 +4,7 @@ LangGraph is imported when graphs are loaded, not with this module: the server a
 """
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_ASSISTANT_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 # The name LangGraph gives to a graph that was compiled without one.
 _UNNAMED = "LangGraph"
+_identities = itertools.count(1)
 
 TypeName = tuple[str, ...]
 
@@ -79,6 +81,7 @@ class GraphRegistry:
         self._graphs: dict[str, AnyPregel] = {}
         self._factories: dict[str, Factory] = {}
         self._allowlists: dict[str, frozenset[TypeName]] = {}
+        self._identities: dict[str, int] = {}
         self._schemas: dict[str, dict[str, Any]] = {}
         self._warned: set[str] = set()
         self._done = {graph_id: threading.Event() for graph_id in self.ids}
@@ -174,6 +177,14 @@ class GraphRegistry:
         """
         return self._allowlists.get(graph_id, self._config.allowed_types)
 
+    def identity(self, graph_id: str) -> int | None:
+        """Return the number of the graph object that reads states, or None if there is none that lasts.
+
+        No other graph of this process has the number. A factory may make another graph each time, and a state with
+        delta channels is made of more than its own checkpoint. Never waits for a graph that is not loaded yet.
+        """
+        return self._identities.get(graph_id)
+
     async def schemas(self, graph_id: str, config: "RunnableConfig") -> dict[str, Any]:
         """The graph's id and its five JSON schemas."""
         from platform_site.core.graph_schemas import graph_schemas
@@ -259,6 +270,7 @@ class GraphRegistry:
         logger.error("graph %s could not be loaded: %s", graph_id, reason, exc_info=raised)
 
     def _load_one(self, graph_id: str, spec: GraphSpec) -> None:
+        from langgraph.channels.delta import DeltaChannel
         from langgraph.graph import StateGraph
         from langgraph.pregel import Pregel
 
@@ -271,6 +283,8 @@ class GraphRegistry:
                 raise GraphError(refusal)
             self._remember(graph_id, graph)
             self._graphs[graph_id] = graph
+            if not any(isinstance(channel, DeltaChannel) for channel in graph.channels.values()):
+                self._identities[graph_id] = next(_identities)
         elif callable(found):
             self._factories[graph_id] = factory(found)
         else:

@@ -10,6 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoint_storage import Storage
 from platform_site.core.checkpoints import (
     INTERRUPT_INDEX,
@@ -24,6 +25,7 @@ from platform_site.core.checkpoints import (
     serializer,
 )
 from platform_site.core.database import LOCKED_PAUSE_SECONDS
+from platform_site.core.postgres_fingerprints import fingerprints_query
 from platform_site.core.postgres_maintenance import (
     DELETE_THREADS,
     THREAD_TABLES,
@@ -60,11 +62,21 @@ class PostgresCheckpoints(Checkpoints):
             for statement in REPLACED_WRITES_TABLE:
                 await connection.execute(statement)
 
-    def saver(self, allowlist: Allowlist = ()) -> PooledPostgresSaver:
-        return PooledPostgresSaver(self._pools, serde=serializer(allowlist))
+    def saver(self, allowlist: Allowlist = (), seen: Seen | None = None) -> PooledPostgresSaver:
+        return PooledPostgresSaver(self._pools, serde=serializer(allowlist), seen=seen)
 
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> PooledPostgresSaver:
         return PooledPostgresSaver(self._pools, serde=serializer(allowlist), fence=fence)
+
+    def fingerprints_sync(
+        self, thread_id: UUID, *, checkpoint_id: str | None = None, before: str | None = None, limit: int = 1
+    ) -> list[Fingerprint]:
+        from django.db import connection
+
+        query = fingerprints_query(str(thread_id), checkpoint_id=checkpoint_id, before=before, limit=limit)
+        with connection.cursor() as cursor:
+            cursor.execute(*query)
+            return [Fingerprint(found_id, content.encode()) for found_id, content in cursor.fetchall()]
 
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
         root = " AND checkpoint_ns = ''" if of_root else ""

@@ -33,9 +33,11 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoint_serializer import CheckpointSerializer
 from platform_site.core.checkpoints import DatabaseBusy, EditLease, Fence, LeaseLost, require_state_size, serializer
 from platform_site.core.database import LOCKED, LOCKED_PAUSE_SECONDS
+from platform_site.core.postgres_fingerprints import FINGERPRINT
 from platform_site.core.postgres_maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
 from platform_site.core.postgres_pool import LoopPools, Pool, answers, told_if_away
 
@@ -81,6 +83,8 @@ _KEEP_WRITE = f"""
 INSERT INTO checkpoint_writes ({WRITE_COLUMNS}) VALUES ({", ".join(["%s"] * 10)}) ON CONFLICT ({WRITE_KEY}) DO NOTHING
 """
 
+# LangGraph's statement, with the fingerprint of the same moment.
+SELECT_WITH_FINGERPRINT = f"SELECT {FINGERPRINT} AS fingerprint, {AsyncPostgresSaver.SELECT_SQL.strip()[6:]} "
 # Bytes of writes on a checkpoint that are not unpacked on the event loop.
 _LARGE_WRITES = 65536
 
@@ -143,13 +147,21 @@ class PooledPostgresSaver(AsyncPostgresSaver):
     INSERT_CHECKPOINT_WRITES_SQL = _KEEP_WRITE
 
     def __init__(
-        self, pools: LoopPools, *, serde: CheckpointSerializer | None = None, fence: Fence | None = None
+        self,
+        pools: LoopPools,
+        *,
+        serde: CheckpointSerializer | None = None,
+        fence: Fence | None = None,
+        seen: Seen | None = None,
     ) -> None:
         # Without a connection: `_cursor`, the only one who uses it, takes one from the pool, which may not be open yet.
         super().__init__(cast(Any, None), serde=serde or serializer(()))
         self.serde: CheckpointSerializer
         self._pools = pools
         self._fence = fence
+        self._seen = seen
+        if seen is not None:
+            self.SELECT_SQL = SELECT_WITH_FINGERPRINT
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
@@ -284,6 +296,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
         values = {**(stored.get("channel_values") or {}), **self._load_blobs(value["channel_values"])}
         checkpoint = cast(Checkpoint, {**stored, "channel_values": values})
         parent_id = value["parent_checkpoint_id"]
+        self._note(value)
         return CheckpointTuple(
             {"configurable": place},
             checkpoint,
@@ -291,6 +304,13 @@ class PooledPostgresSaver(AsyncPostgresSaver):
             {"configurable": {**place, "checkpoint_id": parent_id}} if parent_id else None,
             writes,
         )
+
+    def _note(self, row: DictRow) -> None:
+        if self._seen is None or row["checkpoint_ns"]:
+            return
+        # A checkpoint of an old version of LangGraph is completed by the writes on its parent.
+        if row["checkpoint"]["v"] >= 4 or not row["parent_checkpoint_id"]:
+            self._seen.note(Fingerprint(row["checkpoint_id"], row["fingerprint"].encode()))
 
     def _dump_writes(
         self,

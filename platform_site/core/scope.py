@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
+from platform_site.core.checkpoint_fingerprints import Seen
 from platform_site.core.checkpoint_serializer import CheckpointSerializer, Losses
 from platform_site.core.checkpoints import Allowlist, Fence, checkpoints
 from platform_site.core.events import feed_of
@@ -50,10 +51,11 @@ class Scope:
         if self.fence is not None and self.fence.run_id != self.run_id:
             raise OutOfScope(f"The lease of run {self.fence.run_id} is none of run {self.run_id}")
 
-    def saver(self, allowlist: Allowlist = (), losses: Losses | None = None) -> "ScopedSaver":
+    def saver(self, allowlist: Allowlist = (), losses: Losses | None = None, seen: Seen | None = None) -> "ScopedSaver":
         """Return a saver for the current event loop that refuses every thread and run but these.
 
-        What it reads and cannot rebuild is noted in `losses`.
+        What it reads and cannot rebuild is noted in `losses`. Without a lease, the fingerprints of the root checkpoints
+        that it reads are noted in `seen`.
         """
         inner: BaseCheckpointSaver[str]
         if self.is_temporary:
@@ -61,7 +63,7 @@ class Scope:
         elif self.fence is not None:
             inner = checkpoints().saver_for_run(self.fence, allowlist)
         else:
-            inner = checkpoints().saver(allowlist)
+            inner = checkpoints().saver(allowlist, seen)
         if losses is not None:
             inner.serde = cast(CheckpointSerializer, inner.serde).noting(losses)
         return ScopedSaver(inner, self)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from platform_site.core.checkpoint_file import CheckpointFile
+from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoint_rows import delete_portion, delete_run, delete_threads, thread_rows
 from platform_site.core.checkpoint_serializer import keys_only
 from platform_site.core.checkpoint_storage import Storage
@@ -22,6 +23,7 @@ from platform_site.core.checkpoints import (
     command_write_digests,
     serializer,
 )
+from platform_site.core.sqlite_fingerprints import fingerprints
 from platform_site.core.sqlite_maintenance import copy_in_portions, cut_off_past, delete_places, storage
 from platform_site.core.sqlite_saver import GroupCommitSaver
 
@@ -35,11 +37,19 @@ class SqliteCheckpoints(Checkpoints):
     async def setup(self) -> None:
         await asyncio.to_thread(self._file.open)
 
-    def saver(self, allowlist: Allowlist = ()) -> GroupCommitSaver:
-        return GroupCommitSaver(self._file, serde=serializer(allowlist))
+    def saver(self, allowlist: Allowlist = (), seen: Seen | None = None) -> GroupCommitSaver:
+        return GroupCommitSaver(self._file, serde=serializer(allowlist), seen=seen)
 
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> GroupCommitSaver:
         return GroupCommitSaver(self._file, serde=serializer(allowlist), fence=fence)
+
+    def fingerprints_sync(
+        self, thread_id: UUID, *, checkpoint_id: str | None = None, before: str | None = None, limit: int = 1
+    ) -> list[Fingerprint]:
+        only = None if checkpoint_id is None else [checkpoint_id]
+        return self._file.read_here(
+            lambda connection: fingerprints(connection, str(thread_id), only=only, before=before, limit=limit)
+        )
 
     async def has_checkpoint_of_run(self, thread_id: UUID, run_id: UUID, *, of_root: bool = False) -> bool:
         def found(connection: sqlite3.Connection) -> bool:

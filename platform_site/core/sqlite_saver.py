@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, cast
@@ -23,6 +24,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from platform_site.core.checkpoint_file import CheckpointFile, Work
+from platform_site.core.checkpoint_fingerprints import Seen
 from platform_site.core.checkpoint_rows import (
     delete_runs,
     delete_threads,
@@ -33,6 +35,7 @@ from platform_site.core.checkpoint_rows import (
 )
 from platform_site.core.checkpoint_serializer import CheckpointSerializer
 from platform_site.core.checkpoints import Fence, LeaseLost, require_state_size, serializer
+from platform_site.core.sqlite_fingerprints import fingerprints
 from platform_site.core.sqlite_maintenance import copy_thread, prune
 from platform_site.core.wire import keep
 
@@ -59,6 +62,9 @@ SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, run_id,
 WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ? AND idx = ? AND run_id IS NOT ?
 """
 
+_Page = list[CheckpointTuple]
+_Ids = list[int]
+
 
 class GroupCommitSaver(BaseCheckpointSaver[str]):
     """LangGraph's saver interface on a `CheckpointFile`; works on any event loop and from any thread.
@@ -67,12 +73,18 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     """
 
     def __init__(
-        self, file: CheckpointFile, *, serde: CheckpointSerializer | None = None, fence: Fence | None = None
+        self,
+        file: CheckpointFile,
+        *,
+        serde: CheckpointSerializer | None = None,
+        fence: Fence | None = None,
+        seen: Seen | None = None,
     ) -> None:
         super().__init__(serde=serde or serializer(()))
         self.serde: CheckpointSerializer
         self._file = file
         self._fence = fence
+        self._seen = seen
 
     def fenced(self, fence: Fence) -> Self:
         """A copy whose writes raise `LeaseLost` unless the fence holds when the writer thread comes to them."""
@@ -215,10 +227,26 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     # --- Reading ---------------------------------------------------------------------------------
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._file.read(lambda db: read_tuple(db, self.serde, config))
+        return await self._file.read(lambda db: self._tuple(db, config))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._file.read_sync(lambda db: read_tuple(db, self.serde, config))
+        return self._file.read_sync(lambda db: self._tuple(db, config))
+
+    def _tuple(self, connection: sqlite3.Connection, config: RunnableConfig) -> CheckpointTuple | None:
+        found = read_tuple(connection, self.serde, config)
+        self._note(connection, [found] if found else [])
+        return found
+
+    def _note(self, connection: sqlite3.Connection, found: Sequence[CheckpointTuple]) -> None:
+        """Note the fingerprints of root checkpoints that were read in the connection's transaction."""
+        if self._seen is None:
+            return
+        places = [one.config["configurable"] for one in found]
+        roots = [place for place in places if not place["checkpoint_ns"]]
+        if roots:
+            only = [place["checkpoint_id"] for place in roots]
+            for fingerprint in fingerprints(connection, roots[0]["thread_id"], only=only):
+                self._seen.note(fingerprint)
 
     async def alist(
         self,
@@ -228,13 +256,13 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        pages, page = await self._file.read(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        pages, page = await self._file.read(lambda db: self._first_page(db, config, filter, before, limit))
         while True:
             for found in page:
                 yield found
             if not pages:
                 return
-            page = await self._file.read(partial(read_page, serde=self.serde, ids=pages.popleft()))
+            page = await self._file.read(partial(self._page, ids=pages.popleft()))
 
     def list(
         self,
@@ -244,12 +272,22 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        pages, page = self._file.read_sync(lambda db: read_first_page(db, self.serde, config, filter, before, limit))
+        pages, page = self._file.read_sync(lambda db: self._first_page(db, config, filter, before, limit))
         while True:
             yield from page
             if not pages:
                 return
-            page = self._file.read_sync(partial(read_page, serde=self.serde, ids=pages.popleft()))
+            page = self._file.read_sync(partial(self._page, ids=pages.popleft()))
+
+    def _first_page(self, connection: sqlite3.Connection, *asked: Any) -> tuple[deque[_Ids], _Page]:
+        pages, page = read_first_page(connection, self.serde, *asked)
+        self._note(connection, page)
+        return pages, page
+
+    def _page(self, connection: sqlite3.Connection, ids: Sequence[int]) -> _Page:
+        page = read_page(connection, self.serde, ids)
+        self._note(connection, page)
+        return page
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

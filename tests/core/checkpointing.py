@@ -24,7 +24,7 @@ class Lease:
 def checkpoint(**values: Any) -> Checkpoint:
     """A checkpoint with a new id, later than all before it."""
     versions: dict[str, str | int | float] = {name: f"{1:032}.0{uuid4().int % 10**10}" for name in values}
-    return {**empty_checkpoint(), "id": str(uuid6()), "channel_values": values, "channel_versions": versions}
+    return {**empty_checkpoint(), "v": 4, "id": str(uuid6()), "channel_values": values, "channel_versions": versions}
 
 
 def thread_config(thread_id: UUID, namespace: str = "", **more: Any) -> RunnableConfig:

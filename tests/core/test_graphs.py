@@ -310,3 +310,28 @@ async def test_a_use_loads_the_graphs_if_nobody_has(tmp_path: Path) -> None:
 
 def test_the_default_assistant_of_a_graph_has_a_fixed_id() -> None:
     assert str(default_assistant_id("echo")) == "046b5dc7-2108-582c-9c6c-31d556d138f0"
+
+
+def test_a_graph_object_that_lasts_has_a_number_of_its_own(tmp_path: Path) -> None:
+    registry, again = (one(tmp_path, "graph = builder_of('hi').compile()") for _ in range(2))
+    numbers = {registry.identity("agent"), again.identity("agent")}
+    assert len(numbers) == 2
+    assert None not in numbers
+
+
+DELTAS = """
+from typing import Annotated
+from langgraph.channels.delta import DeltaChannel
+class Deltas(TypedDict):
+    log: Annotated[list, DeltaChannel(lambda log, more: [*log, *[entry for one in more for entry in one]])]
+graph = StateGraph(Deltas).add_node("say", lambda state: {}).add_edge(START, "say").compile()
+"""
+
+
+@pytest.mark.parametrize(
+    "source", ["def graph(): return builder_of('hi').compile()", DELTAS], ids=["factory", "deltas"]
+)
+def test_a_graph_whose_states_hang_on_more_than_a_checkpoint_has_no_number(tmp_path: Path, source: str) -> None:
+    registry = one(tmp_path, source)
+    assert registry.failures == {}
+    assert registry.identity("agent") is None

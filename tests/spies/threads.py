@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, NamedTuple
 
-from tests.spies.statements import caller
+from tests.spies.statements import caller, canonical
 from tests.spies.violations import report, told_by
 
 # What a saver is asked with a config, and with the id of a thread.
@@ -90,6 +90,13 @@ def _saw_id(thread_id: Any, *_: Any, **__: Any) -> None:
     saw_thread(thread_id)
 
 
+def _saw_looked_up(thread_id: Any, *_: Any, **__: Any) -> None:
+    """Judge a thread whose checkpoints a request looked at: it was found in the caller's workspace before."""
+    who = caller.get()
+    if who is not None and canonical(thread_id) not in who.known:
+        report(f"checkpoints of thread {thread_id} were looked at before the thread: {' < '.join(told_by()[:6])}")
+
+
 def install() -> None:
     """Watch the savers and stores of both databases, and say what attempts and calls on a state may touch."""
     from platform_site.core.postgres_checkpoints import PostgresCheckpoints
@@ -107,6 +114,9 @@ def install() -> None:
     for checkpoints in (SqliteCheckpoints, PostgresCheckpoints):
         for name in _MAINTENANCE:
             setattr(checkpoints, name, _after(getattr(checkpoints, name), _saw_id))
+        checkpoints.fingerprints_sync = _after(  # type: ignore[method-assign]
+            checkpoints.fingerprints_sync, _saw_looked_up
+        )
     abatch = WorkspaceStore.abatch
 
     async def watched(self: Any, ops: Any) -> Any:
@@ -120,7 +130,7 @@ def install() -> None:
 
 def _name_places() -> None:
     from runs.engine.executor import Attempt
-    from threads import state, state_changes
+    from threads import reading, state, state_changes
 
     graph_of = state.graph_of
 
@@ -151,6 +161,7 @@ def _name_places() -> None:
 
     state.graph_of = of
     state_changes.graph_of = of  # type: ignore[attr-defined]
+    reading.graph_of = of  # type: ignore[attr-defined]
 
 
 def _leave_rounds_alone() -> None:

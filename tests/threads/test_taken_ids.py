@@ -17,7 +17,7 @@ from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import run_to_end
 from threads import api as threads_api
-from threads import copying, messages
+from threads import copying, messages, reading
 from threads.editing import editing
 from threads.models import Thread
 from threads.services import delete_threads
@@ -71,7 +71,7 @@ async def test_what_is_read_of_a_thread_is_its_own(
             await take()
             return await state_loop().run(reading)
 
-    for module in (threads_api, messages):
+    for module in (threads_api, messages, reading):
         monkeypatch.setattr(module, "state_loop", Late)
     answer = await api.request(method, f"/threads/{run.thread_id}/{path}", json=body)
     assert answer.status_code == 404

@@ -43,6 +43,8 @@ class Seen:
     resumed: list[str] | None = None
     again: list[str] | None = None
     error: dict[str, str] | None = None
+    # Whether states were read a second time with the same bytes.
+    same_again: bool = True
 
 
 class Observer:
@@ -115,8 +117,11 @@ class Observer:
             return _read(await self._http.get(path, params=params))
 
         thread = f"/threads/{thread_id}"
-        joined, state = await get(f"{thread}/runs/{run_id}/join"), await get(f"{thread}/state")
-        history, row = await get(f"{thread}/history", limit=10), await get(thread)
+        joined, row = await get(f"{thread}/runs/{run_id}/join"), await get(thread)
+        state, history = (
+            await self._twice(f"{thread}/state", rows),
+            await self._twice(f"{thread}/history?limit=10", rows),
+        )
         [found] = _read(await self._http.post("/threads/search", json={"ids": [thread_id]}))
         item = await get("/store/items", namespace="values", key=rows[0])
         [[asked]] = row["interrupts"].values()
@@ -134,6 +139,13 @@ class Observer:
             "store": item["value"],
         }.items():
             self._note(place, rows, values)
+
+    async def _twice(self, path: str, rows: list[str]) -> Any:
+        """Read states, and again what the server has kept of them."""
+        first, again = [await self._http.get(path) for _ in range(2)]
+        for row in rows:
+            self.seen[row].same_again &= first.content == again.content
+        return _read(first)
 
     def _note(self, place: str, rows: list[str], values: Any) -> None:
         """Remember the rows' values, where the place has them. What is seen last counts."""

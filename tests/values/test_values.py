@@ -41,6 +41,11 @@ def test_is_shown_the_same_everywhere(row: Row, seen: dict[str, Seen], server_mo
 
 
 @pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
+def test_is_read_again_byte_for_byte(row: Row, seen: dict[str, Seen]) -> None:
+    assert seen[row.name].same_again
+
+
+@pytest.mark.parametrize("row", KEPT, ids=lambda row: row.name)
 def test_has_its_type_in_the_next_run(row: Row, seen: dict[str, Seen]) -> None:
     assert seen[row.name].again is not None
     found, expected = seen[row.name].again or ("", "")
