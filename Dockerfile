@@ -24,5 +24,5 @@ ENV PATH=/venv/bin:$PATH \
 USER switchyard
 EXPOSE 2024
 # Of the web process; worker and beat have their own in compose.yaml.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "platform_site.alive", "--web"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "platform_site.processes.alive", "--web"]
 CMD ["python", "manage.py", "serve"]

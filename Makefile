@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 # The user's langgraph.json; without one the samples are served.
 CONFIG ?=
 # Installs what that project needs, into an environment of its own, and prints the interpreter.
-PROJECT_PYTHON = $(BIN)/python -m platform_site.project_environment $(if $(SCALED),--extra scaled)
+PROJECT_PYTHON = $(BIN)/python -m platform_site.installation.environment $(if $(SCALED),--extra scaled)
 # With SCALED=1 `make serve` starts PostgreSQL, Valkey, workers and beat as well.
 SCALED ?=
 

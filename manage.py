@@ -4,7 +4,7 @@
 import os
 import sys
 
-from platform_site.command_line import apply_to_environment, keep_files_private
+from platform_site.processes.command_line import apply_to_environment, keep_files_private
 
 
 def main() -> None:

@@ -9,14 +9,14 @@ from ninja import Router
 
 from assistants import schemas, selectors, services
 from assistants.models import Assistant
-from platform_site.core.acting import Actor, acting_for
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import InvalidJSON, Unprocessable
-from platform_site.core.graphs import default_assistant_id, registry
-from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.graphs.registry import default_assistant_id, registry
+from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.http.openapi import declared
+from platform_site.core.http.paging import MOST_ROWS, Limit, Offset
+from platform_site.core.loopback.acting import Actor, acting_for
 from platform_site.core.loops import state_loop
-from platform_site.core.openapi import declared
-from platform_site.core.paging import MOST_ROWS, Limit, Offset
 from platform_site.core.wire import encode
 from threads.refusals import refusals
 

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.models import Workspace
-from platform_site.core.database import JSONField
+from platform_site.core.database.access import JSONField
 
 # The longest name of an assistant, in characters.
 NAME_LENGTH = 500

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from platform_site.core.openapi import every_field_optional
-from platform_site.core.paging import Limit, Offset
+from platform_site.core.http.openapi import every_field_optional
+from platform_site.core.http.paging import Limit, Offset
 from platform_site.core.run_config import Configurable, RecursionLimit, RunConfig
 from platform_site.core.validation import AssistantId
 from platform_site.core.wire import Schema

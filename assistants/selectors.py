@@ -10,10 +10,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from assistants.models import Assistant
 from assistants.schemas import COLUMNS, AssistantCount, AssistantSearch, VersionSearch
 from platform_site.access.principal import Principal
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database.access import IS_POSTGRES
 from platform_site.core.errors import NotFound
-from platform_site.core.graphs import UnknownGraph, registry
-from platform_site.core.paging import Page
+from platform_site.core.graphs.registry import UnknownGraph, registry
+from platform_site.core.http.paging import Page
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.wire import encode, timestamp
 

@@ -18,9 +18,9 @@ from assistants.schemas import AssistantCreate, AssistantPatch
 from assistants.selectors import assistant_find, assistant_wire, require_graph
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
-from platform_site.core.database import Portion
+from platform_site.core.database.access import Portion
 from platform_site.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from platform_site.core.graphs import default_assistant_id
+from platform_site.core.graphs.registry import default_assistant_id
 from platform_site.core.hooks import assistant_deleting, assistant_purging
 from platform_site.core.quotas import require_free_disk, require_kept_size
 from platform_site.core.wire import encode

@@ -4,9 +4,9 @@ from django.http import HttpResponse
 from ninja import Router
 
 from crons import schemas, selectors, services
-from platform_site.core.database import in_db, read_db
-from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
-from platform_site.core.openapi import declared
+from platform_site.core.database.access import in_db, read_db
+from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.http.openapi import declared
 from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["crons"])

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.database import Portion
+from platform_site.core.database.access import Portion
 from platform_site.core.hooks import assistant_deleting, assistant_purging, threads_purging
 
 

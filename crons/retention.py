@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from crons.models import CronTick
-from platform_site.core.database import Portion, in_db, read_db
+from platform_site.core.database.access import Portion, in_db, read_db
 from runs.models import IN_FLIGHT, Run
 
 INTERVAL = 3600.0

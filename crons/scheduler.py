@@ -22,9 +22,9 @@ from crons.models import Cron, CronTick, OverlapPolicy
 from crons.policy import Missed, plan
 from crons.schedule import ScheduleError, parse
 from crons.services import lock_targets, next_due, run_make
-from platform_site.core.database import in_db, moment_param, read_db, uuid_param
+from platform_site.core.database.access import in_db, moment_param, read_db, uuid_param
+from platform_site.core.database.outages import outage
 from platform_site.core.errors import ApiError, NotFound
-from platform_site.core.outages import outage
 from runs.models import IN_FLIGHT, Run
 
 logger = logging.getLogger("switchyard.crons")

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from platform_site.core.openapi import every_field_optional
-from platform_site.core.paging import Limit, Offset
+from platform_site.core.http.openapi import every_field_optional
+from platform_site.core.http.paging import Limit, Offset
 from platform_site.core.validation import AssistantId, ThreadId
 from platform_site.core.wire import Schema, encode
 from runs.schemas import RunOptions

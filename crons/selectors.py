@@ -11,7 +11,7 @@ from crons.models import Cron, CronTick
 from crons.schemas import Column, CronCount, CronSearch
 from platform_site.access.principal import Principal
 from platform_site.core.errors import NotFound
-from platform_site.core.paging import Page
+from platform_site.core.http.paging import Page
 from platform_site.core.wire import encode, timestamp
 from threads.models import Thread
 

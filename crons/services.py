@@ -19,9 +19,9 @@ from crons.schemas import CronCreate, CronCreateStateless, CronPatch, moment_of
 from crons.selectors import cron_wire, crons_visible
 from platform_site.access.principal import Principal, Role
 from platform_site.access.services import actor_of, audit
-from platform_site.core.background import background
+from platform_site.core.background.tasks import background
 from platform_site.core.errors import BadRequest, Conflict, NotFound, Unprocessable
-from platform_site.core.graphs import default_assistant_id, registry
+from platform_site.core.graphs.registry import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
 from platform_site.core.quotas import Quota, require_free_disk, require_kept_size
 from platform_site.core.run_config import require_valid

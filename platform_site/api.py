@@ -13,12 +13,12 @@ from ninja.parser import Parser
 
 from platform_site import __version__
 from platform_site.access.principal import Principal, Role
-from platform_site.core.checkpoints import DatabaseUnavailable
+from platform_site.core.checkpoints.interface import DatabaseUnavailable
+from platform_site.core.database.outages import AWAY, FULL, RETRY_SECONDS, outage
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
-from platform_site.core.handler import error_response
-from platform_site.core.outages import AWAY, FULL, RETRY_SECONDS, outage
+from platform_site.core.http.handler import error_response
 from platform_site.core.validation import validation_detail
-from store.access import BadLabel
+from store.operations import BadLabel
 
 logger = logging.getLogger("switchyard.request")
 

@@ -11,9 +11,9 @@ from django.urls import path
 from platform_site.api import api
 from platform_site.core.config import config
 from platform_site.core.errors import MethodNotAllowed
-from platform_site.core.handler import json_response
-from platform_site.core.openapi import completed, page
-from platform_site.core.routing import PUBLIC, group_of
+from platform_site.core.http.handler import json_response
+from platform_site.core.http.openapi import completed, page
+from platform_site.core.http.routing import PUBLIC, group_of
 from platform_site.core.wire import encode
 
 __all__ = ["PUBLIC", "openapi_document", "urlpatterns"]

@@ -17,14 +17,15 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 from django.core.signals import request_finished  # noqa: E402
 from django.db import connections  # noqa: E402
 
-from platform_site import api_urls, serving  # noqa: E402
+from platform_site import api_urls  # noqa: E402
 from platform_site.access.authentication import authenticate, check_settings  # noqa: E402
 from platform_site.access.authorization import authorize  # noqa: E402
-from platform_site.core.bodies import PAGES, is_below  # noqa: E402
 from platform_site.core.config import config  # noqa: E402
-from platform_site.core.cors import OriginPolicy  # noqa: E402
-from platform_site.core.handler import ApiHandler, Receive, Send  # noqa: E402
-from platform_site.core.page_door import PageDoor  # noqa: E402
+from platform_site.core.http.bodies import PAGES, is_below  # noqa: E402
+from platform_site.core.http.cors import OriginPolicy  # noqa: E402
+from platform_site.core.http.handler import ApiHandler, Receive, Send  # noqa: E402
+from platform_site.core.http.page_door import PageDoor  # noqa: E402
+from platform_site.processes import serving  # noqa: E402
 
 
 class PageHandler(ASGIHandler):

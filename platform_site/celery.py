@@ -37,10 +37,11 @@ from django.conf import settings
 from kombu.utils.url import as_url
 from redis.connection import SSLConnection, parse_url
 
-from platform_site import alive, serving
 from platform_site.access.authentication import check_settings
-from platform_site.core import data_directory, tracing
 from platform_site.core.config import ConfigError
+from platform_site.core.database import data_directory
+from platform_site.core.telemetry import tracing
+from platform_site.processes import alive, serving
 
 logger = logging.getLogger("switchyard.worker")
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from platform_site.core import data_directory
-from platform_site.core.process_memory import memory_limit
+from platform_site.core.database import data_directory
+from platform_site.core.telemetry.process_memory import memory_limit
 
 # Checkpoints are unpacked with an allowlist of types; LangGraph reads this when it is first imported.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -322,7 +322,7 @@ LOG_LEVEL = _env_choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error
 LOG_FORMAT = _env_choice("LOG_FORMAT", "text" if sys.stderr.isatty() else "json", ("json", "text"))
 # One line for each request of the API at the level info; without it at debug.
 LOG_REQUESTS = _env_bool("LOG_REQUESTS", False)
-LOGGING_CONFIG = "platform_site.core.logs.configure"
+LOGGING_CONFIG = "platform_site.core.telemetry.logs.configure"
 LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 # --- Monitoring ----------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ INSTALLED_APPS = [
 ]
 AUTH_USER_MODEL = "auth.User"
 MIDDLEWARE = [
-    # Pages only: API requests go through platform_site.core.handler and never meet these.
+    # Pages only: API requests go through platform_site.core.http.handler and never meet these.
     "platform_site.console.middleware.page_request",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

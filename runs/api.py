@@ -9,15 +9,15 @@ from uuid import UUID
 from django.http import HttpResponse, HttpResponseBase
 from ninja import Body, Router
 
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound, Unprocessable
-from platform_site.core.events import BEGIN, Subscription, event_log
-from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
+from platform_site.core.events.interface import BEGIN, Subscription, event_log
+from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
+from platform_site.core.http.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.ids import uuid7
-from platform_site.core.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.wire import encode
 from runs import cancel, schemas, selectors, services
-from runs.engine import embedded
+from runs.engine import engine as embedded
 from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun

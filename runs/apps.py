@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from platform_site.core.database import Portion
+from platform_site.core.database.access import Portion
 from platform_site.core.hooks import state_posted, state_updated, thread_freed, threads_deleting, threads_purging
 
 
@@ -28,7 +28,7 @@ def _close_interrupts(thread_id: UUID) -> None:
 
 
 def _begin_runs(thread_id: UUID) -> None:
-    from runs.engine.embedded import wake_thread
+    from runs.engine.engine import wake_thread
 
     wake_thread(thread_id)
 

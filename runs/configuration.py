@@ -9,10 +9,10 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 
 from platform_site.access.principal import Principal, Role
-from platform_site.core import tracing
 from platform_site.core.errors import BadRequest, Unprocessable
-from platform_site.core.graph_context import context_keys
+from platform_site.core.graphs.context import context_keys
 from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
+from platform_site.core.telemetry import tracing
 from runs.schemas import RunCreate
 from runs.webhooks.policy import webhook_check
 

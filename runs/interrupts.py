@@ -7,7 +7,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from platform_site.core.database import uuid_param
+from platform_site.core.database.access import uuid_param
 from platform_site.core.wire import encode
 from runs.engine.queue import Claim
 from runs.models import PendingInterrupt

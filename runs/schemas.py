@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from platform_site.core.openapi import every_field_optional
+from platform_site.core.http.openapi import every_field_optional
 from platform_site.core.run_config import RunConfig
 from platform_site.core.validation import RunId, ThreadId
 from platform_site.core.wire import Schema, encode

@@ -11,10 +11,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import stamp, uuid_param
+from platform_site.core.database.access import stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound, Unprocessable
-from platform_site.core.graph_output import Output, questions_of
-from platform_site.core.paging import Answer
+from platform_site.core.graphs.output import Output, questions_of
+from platform_site.core.http.paging import Answer
 from runs.models import CancelAction, Run
 from threads.models import LARGE_COLUMNS_OF_THREAD, Thread, ThreadStatus
 from threads.selectors import thread_not_found

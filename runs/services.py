@@ -14,15 +14,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
+from platform_site.core.database.access import IS_POSTGRES, json_param, moment, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
-from platform_site.core.graphs import default_assistant_id, registry
+from platform_site.core.graphs.registry import default_assistant_id, registry
 from platform_site.core.ids import parse_uuid, uuid7
 from platform_site.core.quotas import Quota, require_free_disk
 from platform_site.core.wire import encode, keep, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
-from runs.engine import embedded
+from runs.engine import engine as embedded
 from runs.engine.queue import Claim, lease_end, lease_owner
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless

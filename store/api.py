@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from ninja import Router
 
 from platform_site.core.errors import Unprocessable
-from platform_site.core.handler import ApiRequest, empty_response, json_response
-from platform_site.core.openapi import declared, query
+from platform_site.core.http.handler import ApiRequest, empty_response, json_response
+from platform_site.core.http.openapi import declared, query
 from platform_site.core.wire import encode
 from store import schemas, selectors, services
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from platform_site.core.config_sections import Minutes
-from platform_site.core.paging import Offset
+from platform_site.core.http.paging import Offset
+from platform_site.core.project.sections import Minutes
 from platform_site.core.wire import Schema
 
 

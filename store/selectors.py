@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from platform_site.access.authorization import check, may
 from platform_site.access.principal import Principal
-from platform_site.core.paging import Answer
+from platform_site.core.http.paging import Answer
 from platform_site.core.wire import encode, timestamp
-from store.access import namespace_of, on_items, on_store
+from store.operations import namespace_of, on_items, on_store
 from store.schemas import DEFAULT_ITEMS, DEFAULT_NAMESPACES, ItemSearch, NamespaceSearch
 
 if TYPE_CHECKING:
     from langgraph.store.base import Item
 
-    from platform_site.core.store_browsing import Level, Shown
+    from platform_site.core.items.browsing import Level, Shown
 
 
 async def item_get(
@@ -113,7 +113,7 @@ async def namespace_levels(
     principal: Principal, parent: tuple[str, ...], *, limit: int = 100, offset: int = 0
 ) -> "list[Level]":
     """The labels right below a namespace, sorted, each with the number of items there and deeper."""
-    from platform_site.core.store_browsing import levels
+    from platform_site.core.items.browsing import levels
 
     path = str(principal.workspace_id), *namespace_of(parent)
     return await on_items(lambda store: levels(store, path, limit=limit, offset=offset))
@@ -123,7 +123,7 @@ async def items_page(
     principal: Principal, namespace: tuple[str, ...], *, limit: int = 50, offset: int = 0
 ) -> tuple[int, list[StoreItem]]:
     """How many items lie right in a namespace, and a page of them. Nothing is prolonged by looking."""
-    from platform_site.core.store_browsing import page
+    from platform_site.core.items.browsing import page
 
     path = str(principal.workspace_id), *namespace_of(namespace)
     total, shown = await on_items(lambda store: page(store, path, limit=limit, offset=offset))
@@ -132,7 +132,7 @@ async def items_page(
 
 async def item_detail(principal: Principal, namespace: tuple[str, ...], key: str) -> StoreItem | None:
     """One item, None if there is none. Nothing is prolonged by looking."""
-    from platform_site.core.store_browsing import one
+    from platform_site.core.items.browsing import one
 
     path = str(principal.workspace_id), *namespace_of(namespace)
     shown = await on_items(lambda store: one(store, path, key))
@@ -148,7 +148,7 @@ def _store_item(shown: "Shown") -> StoreItem:
 
 async def items_with_text(principal: Principal, text: str, *, limit: int = 50) -> list[StoreItem]:
     """Items whose key, namespace or value has this text in it, the newest first. Nothing is prolonged by looking."""
-    from platform_site.core.store_browsing import with_text
+    from platform_site.core.items.browsing import with_text
 
     path = (str(principal.workspace_id),)
     return [_store_item(item) for item in await on_items(lambda store: with_text(store, path, text, limit=limit))]

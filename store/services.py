@@ -2,7 +2,7 @@
 
 from platform_site.access.principal import Principal
 from platform_site.core.quotas import require_free_disk
-from store.access import namespace_of, on_store
+from store.operations import namespace_of, on_store
 from store.schemas import ItemDelete, ItemPut
 
 

@@ -33,7 +33,7 @@ def client(**options: Any) -> ApiClient:
 async def api(transactional_db: None) -> AsyncIterator[ApiClient]:
     """The API in open mode on an empty database: no default assistants either."""
     from platform_site.access.services import ensure_first_start
-    from platform_site.core.database import in_db
+    from platform_site.core.database.access import in_db
 
     await in_db(ensure_first_start)
     async with client() as http:
@@ -45,7 +45,7 @@ async def make_key(role: str = "member", *, workspace: str = "default", **option
     from platform_site.access.models import Workspace
     from platform_site.access.principal import Role
     from platform_site.access.services import api_key_create, ensure_first_start
-    from platform_site.core.database import in_db
+    from platform_site.core.database.access import in_db
 
     def make() -> str:
         ensure_first_start()

@@ -21,7 +21,7 @@ from django.conf import settings  # noqa: E402
 from langgraph_sdk import get_client, get_sync_client  # noqa: E402
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient  # noqa: E402
 
-from platform_site.core import database  # noqa: E402
+from platform_site.core.database import access as database  # noqa: E402
 from tests import live  # noqa: E402
 from tests.scaled_stack import ScaledStack  # noqa: E402
 from tests.scaled_stack import scaled_stacks as scaled_stacks  # noqa: E402

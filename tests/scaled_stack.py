@@ -24,7 +24,7 @@ import pytest
 from psycopg.rows import dict_row
 from redis import Redis
 
-from platform_site.local_servers import LocalPostgres, LocalValkey
+from platform_site.processes.local_servers import LocalPostgres, LocalValkey
 from tests.live import CONTRACT_CONFIG, INHERITED, ROOT, LiveServer, spied
 
 SECRET_KEY = "the-secret-key-of-the-scaled-test-stack-0123456789"

@@ -108,7 +108,7 @@ HANDED_OUT = {
     "saver_for_run": {"platform_site/core/scope.py"},
     "memory_saver": {"platform_site/core/scope.py"},
     # Without a thread: the store's own operations.
-    "store_for": {"platform_site/core/scope.py", "store/access.py"},
+    "store_for": {"platform_site/core/scope.py", "store/operations.py"},
     # Readers of a thread's stream, and what is told them between runs.
     "feed_of": {"platform_site/core/scope.py", "runs/streaming/thread_stream.py"},
 }

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext
 
-from platform_site.core import tracing
-from platform_site.core.otel import Tracing
+from platform_site.core.telemetry import tracing
+from platform_site.core.telemetry.otel import Tracing
 
 
 @pytest.fixture

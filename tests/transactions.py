@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 

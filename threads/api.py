@@ -3,13 +3,13 @@
 from django.http import HttpResponse
 from ninja import Router
 
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import encode_shown, in_db, read_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import encode_shown, in_db, read_db
 from platform_site.core.errors import Unprocessable
-from platform_site.core.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.hooks import state_posted
+from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid
+from platform_site.core.http.openapi import declared, header, query
 from platform_site.core.loops import graph_loop, state_loop
-from platform_site.core.openapi import declared, header, query
 from platform_site.core.wire import encode
 from threads import schemas, selectors, services
 from threads.copying import thread_copy

@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from platform_site.core import metrics
-from platform_site.core.database import in_db, read_db
-from platform_site.core.rounds import Task
+from platform_site.core.background.rounds import Task
+from platform_site.core.database.access import in_db, read_db
+from platform_site.core.telemetry import metrics
 from threads.models import Thread, ThreadStatus, TTLStrategy
 from threads.pruning import keep_latest
 from threads.services import delete_threads

@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints import EditLease, LeaseLost, checkpoints
-from platform_site.core.database import encode_shown, json_param, moment_param, storable, uuid_param
-from platform_site.core.graph_output import Output
+from platform_site.core.checkpoints.interface import EditLease, LeaseLost, checkpoints
+from platform_site.core.database.access import encode_shown, json_param, moment_param, storable, uuid_param
+from platform_site.core.graphs.output import Output
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode, keep
 from threads.editing import edit_over

@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.pregel import Pregel
 
-from platform_site.core.graphs import graph_copy
+from platform_site.core.graphs.registry import graph_copy
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.hooks import state_posted
 from platform_site.core.loops import graph_loop, state_loop
 from platform_site.core.quotas import require_free_disk, require_kept_size

@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.access.models import Workspace
-from platform_site.core.database import JSONField
+from platform_site.core.database.access import JSONField
 from platform_site.core.ids import uuid7
 
 

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db, read_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.loops import state_loop
 from threads.models import Thread, ThreadStatus
 from threads.selectors import threads_visible

@@ -1,7 +1,7 @@
 """What is noted while states are read with a graph: whether they may be kept, and under which fingerprints."""
 
-from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
-from platform_site.core.checkpoint_serializer import Losses
+from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
+from platform_site.core.serialization.serializer import Losses
 
 
 class ReadNotes:

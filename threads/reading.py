@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoint_fingerprints import Fingerprint
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import encode_shown, read_db
-from platform_site.core.graphs import registry
+from platform_site.core.checkpoints.fingerprints import Fingerprint
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import encode_shown, read_db
+from platform_site.core.graphs.registry import registry
+from platform_site.core.http.paging import Answer
 from platform_site.core.ids import parse_uuid
 from platform_site.core.loops import state_loop
-from platform_site.core.paging import Answer
 from threads.read_notes import ReadNotes
 from threads.schemas import CheckpointRef
 from threads.selectors import ThreadForState, require_same, thread_for_state

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from django.db import Error as DatabaseError
 
-from platform_site.core.checkpoints import DatabaseUnavailable, LeaseLost
+from platform_site.core.checkpoints.interface import DatabaseUnavailable, LeaseLost
 from platform_site.core.error_texts import error_body, repr_of, text_of
 from platform_site.core.errors import ApiError, BadRequest
-from platform_site.core.graph_loading import GraphError
+from platform_site.core.graphs.loading import GraphError
 from platform_site.core.scope import OutOfScope
 
 logger = logging.getLogger("switchyard.threads")

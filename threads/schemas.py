@@ -4,9 +4,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from platform_site.core.config_sections import Minutes
-from platform_site.core.openapi import every_field_optional
-from platform_site.core.paging import Limit, Offset
+from platform_site.core.http.openapi import every_field_optional
+from platform_site.core.http.paging import Limit, Offset
+from platform_site.core.project.sections import Minutes
 from platform_site.core.validation import ThreadId
 from platform_site.core.wire import Schema
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from platform_site.core.database import IS_POSTGRES, needle_text, uuid_param
+from platform_site.core.database.access import IS_POSTGRES, needle_text, uuid_param
 
 # The tagged term of one row `j` of SQLite's json_each: text, number or literal.
 TERM_OF_JSON_EACH = """

@@ -10,10 +10,10 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import moment, moment_param, stamp, uuid_param
+from platform_site.core.database.access import moment, moment_param, stamp, uuid_param
 from platform_site.core.errors import BadRequest, NotFound
+from platform_site.core.http.paging import Page
 from platform_site.core.ids import parse_uuid
-from platform_site.core.paging import Page
 from threads.extract import ExtractPath, parse_extract
 from threads.models import Thread
 from threads.schemas import ThreadCount, ThreadSearch

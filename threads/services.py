@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.background import background
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import IS_POSTGRES, Portion, json_param, moment_param, uuid_param
+from platform_site.core.background.tasks import background
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import IS_POSTGRES, Portion, json_param, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting, threads_purging
 from platform_site.core.ids import uuid7

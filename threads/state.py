@@ -16,15 +16,15 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from platform_site.core.acting import Actor, acting_for
-from platform_site.core.checkpoints import EditLease
-from platform_site.core.database import encode_shown, json_contains, needle_text
+from platform_site.core.checkpoints.interface import EditLease
+from platform_site.core.database.access import encode_shown, json_contains, needle_text
 from platform_site.core.error_texts import repr_of, text_of
 from platform_site.core.errors import BadRequest
-from platform_site.core.graph_output import Output
-from platform_site.core.graphs import registry
+from platform_site.core.graphs.output import Output
+from platform_site.core.graphs.registry import registry
+from platform_site.core.http.paging import Answer
 from platform_site.core.ids import parse_uuid
-from platform_site.core.paging import Answer
+from platform_site.core.loopback.acting import Actor, acting_for
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode

@@ -1,7 +1,7 @@
 """Threads that begin with a state: created, and then led through supersteps as if nodes had returned their values."""
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import ApiError
 from platform_site.core.loops import graph_loop
 from platform_site.core.wire import encode

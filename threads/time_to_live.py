@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from platform_site.core.config import config
-from platform_site.core.database import moment, moment_param
+from platform_site.core.database.access import moment, moment_param
 from platform_site.core.errors import Unprocessable
 from platform_site.core.wire import timestamp
 from threads.models import TTLStrategy

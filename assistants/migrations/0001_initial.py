@@ -6,7 +6,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-import platform_site.core.database
+import platform_site.core.database.access
 
 
 class Migration(migrations.Migration):
@@ -25,9 +25,9 @@ class Migration(migrations.Migration):
                 ('graph_id', models.CharField(max_length=200)),
                 ('name', models.CharField(default='Untitled', max_length=500)),
                 ('description', models.TextField(blank=True, null=True)),
-                ('config', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('context', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('metadata', platform_site.core.database.JSONField(blank=True, default=dict)),
+                ('config', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('context', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('metadata', platform_site.core.database.access.JSONField(blank=True, default=dict)),
                 ('assistant_id', models.UUIDField(default=uuid.uuid4, editable=False)),
                 ('version', models.PositiveIntegerField(default=1)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -43,9 +43,9 @@ class Migration(migrations.Migration):
                 ('graph_id', models.CharField(max_length=200)),
                 ('name', models.CharField(default='Untitled', max_length=500)),
                 ('description', models.TextField(blank=True, null=True)),
-                ('config', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('context', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('metadata', platform_site.core.database.JSONField(blank=True, default=dict)),
+                ('config', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('context', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('metadata', platform_site.core.database.access.JSONField(blank=True, default=dict)),
                 ('version', models.PositiveIntegerField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('note', models.CharField(blank=True, max_length=500)),

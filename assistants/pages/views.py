@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from assistants.pages import browse
 from platform_site.access.principal import Role
 from platform_site.console.shell import PageRequest, page, render_page
-from platform_site.core.graphs import registry
+from platform_site.core.graphs.registry import registry
 
 
 @page

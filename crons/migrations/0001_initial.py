@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-import platform_site.core.database
+import platform_site.core.database.access
 import platform_site.core.ids
 
 
@@ -24,13 +24,13 @@ class Migration(migrations.Migration):
                 ('cron_id', models.UUIDField(default=platform_site.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('assistant_id', models.UUIDField()),
                 ('user_id', models.CharField(blank=True, max_length=500)),
-                ('owner', platform_site.core.database.JSONField(default=dict, help_text='The rest of the principal that made the cron.')),
+                ('owner', platform_site.core.database.access.JSONField(default=dict, help_text='The rest of the principal that made the cron.')),
                 ('schedule', models.CharField(max_length=500)),
                 ('timezone', models.CharField(blank=True, max_length=100, null=True)),
                 ('end_time', models.CharField(blank=True, max_length=64, null=True)),
                 ('ends_at', models.DateTimeField(blank=True, null=True)),
-                ('payload', platform_site.core.database.JSONField(default=dict)),
-                ('metadata', platform_site.core.database.JSONField(blank=True, default=dict)),
+                ('payload', platform_site.core.database.access.JSONField(default=dict)),
+                ('metadata', platform_site.core.database.access.JSONField(blank=True, default=dict)),
                 ('on_run_completed', models.CharField(blank=True, choices=[('delete', 'Delete'), ('keep', 'Keep')], max_length=6, null=True)),
                 ('misfire_policy', models.CharField(choices=[('run_once', 'Run Once'), ('skip', 'Skip')], default='run_once', max_length=8)),
                 ('overlap_policy', models.CharField(choices=[('allow', 'Allow'), ('skip', 'Skip')], default='allow', max_length=8)),

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from platform_site.access.models import SignInAttempts
-from platform_site.core.database import moment_param
+from platform_site.core.database.access import moment_param
 
 WINDOW = timedelta(minutes=5)
 # Attempts in the window. A name alone has many: whoever knows a name could keep its owner out otherwise.

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from platform_site.access.principal import Role
-from platform_site.core.database import JSONField
+from platform_site.core.database.access import JSONField
 
 ROLES = [(role.value, role.name.title()) for role in Role]
 

@@ -13,8 +13,8 @@ from platform_site.access.principal import Principal
 from platform_site.console.checks import Check
 from platform_site.console.memory_health import memory_checks
 from platform_site.console.wording import number, took
-from platform_site.core.background import Status, background
-from platform_site.core.graphs import GraphRegistry, registry
+from platform_site.core.background.tasks import Status, background
+from platform_site.core.graphs.registry import GraphRegistry, registry
 from platform_site.system.processes import processes
 from runs.models import Run, RunStatus
 from runs.pages.browse import waiting_count

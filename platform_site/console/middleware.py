@@ -1,4 +1,4 @@
-"""What every page request has around it; API requests go through `platform_site.core.handler` and never meet this."""
+"""What every page request has around it; API requests go through `platform_site.core.http.handler` and never meet this."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,8 +13,8 @@ from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
-from platform_site.core import logs
-from platform_site.core.outages import outage
+from platform_site.core.database.outages import outage
+from platform_site.core.telemetry import logs
 
 logger = logging.getLogger("switchyard.request")
 

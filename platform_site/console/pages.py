@@ -17,7 +17,6 @@ from crons.pages.browse import crons_found
 from platform_site.access.brake import hashing
 from platform_site.access.services import sign_in_link_use
 from platform_site.console import charts
-from platform_site.console.figures import RANGES, Figures, figures
 from platform_site.console.finding import as_uuid
 from platform_site.console.guesses import brake_of, remember_browser
 from platform_site.console.shell import (
@@ -30,6 +29,7 @@ from platform_site.console.shell import (
     render_page,
     shell,
 )
+from platform_site.console.statistics import RANGES, Figures, figures
 from platform_site.console.wording import compact, percent, took
 from platform_site.core.errors import ApiError
 from runs.pages.browse import recent_runs, runs_found, waiting_for_people

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from platform_site.core import config_sections as sections
-from platform_site.core import import_path
-from platform_site.core.config_notes import is_local, notes
-from platform_site.core.config_reading import ConfigError, complaints, json_object, parse
-from platform_site.core.config_variables import assistant_configs, variables
+from platform_site.core.project import import_path
+from platform_site.core.project import sections as sections
+from platform_site.core.project.notes import is_local, notes
+from platform_site.core.project.reading import ConfigError, complaints, json_object, parse
+from platform_site.core.project.variables import assistant_configs, variables
 
 if TYPE_CHECKING:
-    from platform_site.core.checkpoint_types import TypeRules
+    from platform_site.core.serialization.types import TypeRules
 
 __all__ = ["Config", "ConfigError", "GraphSpec", "config", "load_config", "spec_of"]
 
@@ -80,7 +80,7 @@ class Config:
     @cached_property
     def type_rules(self) -> "TypeRules":
         """Which classes the checkpoints of all graphs may bring back."""
-        from platform_site.core.checkpoint_types import type_rules
+        from platform_site.core.serialization.types import type_rules
 
         return type_rules(self)
 

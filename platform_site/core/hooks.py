@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from platform_site.core.database import Portion
+    from platform_site.core.database.access import Portion
 
 P = ParamSpec("P")
 

@@ -22,12 +22,12 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from platform_site.core.checkpoint_fingerprints import Seen
-from platform_site.core.checkpoint_serializer import CheckpointSerializer, Losses
-from platform_site.core.checkpoints import Allowlist, Fence, checkpoints
-from platform_site.core.events import feed_of
+from platform_site.core.checkpoints.fingerprints import Seen
+from platform_site.core.checkpoints.interface import Allowlist, Fence, checkpoints
+from platform_site.core.events.interface import feed_of
+from platform_site.core.items.stores import WorkspaceStore, store_for
 from platform_site.core.run_config import SERVER_KEYS
-from platform_site.core.stores import WorkspaceStore, store_for
+from platform_site.core.serialization.serializer import CheckpointSerializer, Losses
 
 
 class OutOfScope(RuntimeError):

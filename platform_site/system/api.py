@@ -12,16 +12,17 @@ from pydantic import Field
 from platform_site import __version__
 from platform_site.access.authentication import authenticate
 from platform_site.access.principal import Role
-from platform_site.core import metrics
-from platform_site.core.background import Status, background
+from platform_site.core.background.tasks import Status, background
 from platform_site.core.config import config
-from platform_site.core.database import read_db
+from platform_site.core.database.access import read_db
 from platform_site.core.errors import ApiError, Unauthorized
-from platform_site.core.graphs import registry
-from platform_site.core.handler import json_response
-from platform_site.core.openapi import declared
+from platform_site.core.graphs.registry import registry
+from platform_site.core.http.handler import json_response
+from platform_site.core.http.openapi import declared
+from platform_site.core.telemetry import metrics
 from platform_site.core.wire import encode, timestamp
-from platform_site.system import checks, figures
+from platform_site.system import checks
+from platform_site.system import gauges as figures
 from platform_site.system.processes import processes
 from platform_site.system.schemas import Health, Info, Metrics
 from platform_site.system.selectors import Queue, mode, queue_figures, workers_max

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from django.conf import settings
 
-from platform_site.core.database import IS_POSTGRES, read_db
+from platform_site.core.database.access import IS_POSTGRES, read_db
 from platform_site.system.selectors import database_check
 
 
@@ -37,7 +37,7 @@ async def ask_database() -> None:
         return
     from psycopg import AsyncConnection
 
-    from platform_site.core.postgres_pool import loop_pools
+    from platform_site.core.database.postgres_pool import loop_pools
 
     async with await AsyncConnection.connect(loop_pools().conninfo, autocommit=True) as connection:
         await connection.execute("SELECT 1")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from platform_site.core import metrics
-from platform_site.core.events import event_log
-from platform_site.core.process_memory import memory_limit, resident_bytes
-from platform_site.core.rounds import Task
+from platform_site.core.background.rounds import Task
+from platform_site.core.events.interface import event_log
+from platform_site.core.telemetry import metrics
+from platform_site.core.telemetry.process_memory import memory_limit, resident_bytes
 from platform_site.system.process_figures import INTERVAL, WINDOW_SECONDS, ProcessFigures, RedisFigures
 from threads.state_cache import state_cache
 
@@ -122,7 +122,7 @@ class Processes:
 
 @cache
 def _redis() -> "RedisProcesses":
-    from platform_site.core.redis_link import redis_link
+    from platform_site.core.redis.link import redis_link
     from platform_site.system.redis_processes import RedisProcesses
 
     return RedisProcesses(redis_link())

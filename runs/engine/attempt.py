@@ -1,231 +1,448 @@
-"""What an attempt gives to its graph: command, input and fork point apply once, however many attempts a run needs.
+"""One attempt at a run: build the graph, stream it into the event log, write how it ended.
 
-All attempts of a run carry one `metadata.run_id`. An attempt after the first goes on from the thread's head with no
-input if a checkpoint of this run is there. If none is, its input had not been stored and is applied. A command stores
-its writes on the checkpoint it found, before it makes one of its own: what of it is stored there counts as applied,
-because a resume value that is applied again would answer the next interrupt, and an update would count twice.
-
-An attempt may also find that the one before it had come to the run's end, which was not written any more. Then the
-graph is not run again (`breakpoints.py`).
+The same coroutine executes a run in every mode; only who calls it differs.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from enum import Enum, auto
+from functools import partial
 from typing import Any
+from uuid import UUID
 
+import orjson
 from django.conf import settings
+from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
-from langgraph.pregel import main as pregel
-from langgraph.runtime import Runtime
-from langgraph.types import Command, Send, StateSnapshot
+from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints import Fence, LeaseLost, checkpoints
-from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
+from platform_site.core.checkpoints.interface import DatabaseUnavailable, LeaseLost, checkpoints
+from platform_site.core.database.access import in_db, storable
+from platform_site.core.error_texts import full_text, run_error
+from platform_site.core.events.interface import event_log
+from platform_site.core.graphs.context import node_context
+from platform_site.core.graphs.output import INTERRUPT, Output, questions_of
+from platform_site.core.graphs.registry import registry
+from platform_site.core.loopback.acting import Actor, acting_for
 from platform_site.core.scope import Scope
-from runs.engine.breakpoints import continued, where_it_stopped
-from runs.engine.own_writes import in_db_for_run
-from runs.engine.queue import Claim, save_baseline
-from runs.streaming.modes import graph_modes
+from platform_site.core.serialization.packing import ValueNotStorable
+from platform_site.core.serialization.serializer import Losses, told_losses
+from platform_site.core.telemetry import metrics
+from platform_site.core.wire import encode
+from runs.configuration import without_mirror
+from runs.engine.caller import caller_of
+from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
+from runs.engine.lent_slots import Lending, LentSlot
+from runs.engine.node_threads import Work, current_work
+from runs.engine.own_writes import in_db_for_run, in_db_when_back
+from runs.engine.queue import Claim, cancel_asked, release
+from runs.engine.start import attempt_config, chunks_of, confirmed, start_of, without_fork_point
+from runs.engine.stopping import Stopper
+from runs.engine.telemetry import Telemetry
+from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
+from runs.streaming.modes import EventEncoder, graph_modes
+from runs.webhooks.outbox import cancelled_error
+from threads.head import head_of
 from threads.state import AnyPregel
 
-RESUME_CHANNEL = "__resume__"
-# By it LangGraph refuses an answer to an interrupt that does not wait (`CONFIG_KEY_STRICT_RESUME`).
-_STRICT_RESUME = "__pregel_strict_resume"
-# Where LangGraph finds the runtime of a graph's caller (`CONFIG_KEY_RUNTIME`).
-_CALLERS_RUNTIME = "__pregel_runtime"
-# Stream modes in which checkpoints are seen.
-_SHOWS_CHECKPOINTS = {"checkpoints", "debug", "events", "tasks"}
+logger = logging.getLogger("switchyard.runs")
+
+DRAINED = {
+    "error": "ServerShutdown",
+    "message": "The server is shutting down; the run goes on when it is back.",
+}
 
 
-@dataclass(frozen=True)
-class Start:
-    """The first argument of `astream`, and whether the fork point still applies."""
+class Stop(Enum):
+    """Why an attempt was stopped from outside."""
 
-    input: Any
-    from_fork_point: bool
-    # Where the run had come to its end before, if it had: then nothing is to be run.
-    stopped_at: StateSnapshot | None = None
+    CANCEL = auto()
+    DRAIN = auto()
+    LOST = auto()
 
 
-async def start_of(claim: Claim, lease: Fence, graph: AnyPregel, config: RunnableConfig) -> Start:
-    """How this attempt begins. Raises `LeaseLost` if the run was taken away meanwhile."""
-    command = claim.kwargs.get("command")
-    if claim.was_begun and not claim.is_temporary:
-        graph.checkpointer = continued(graph, claim.run_id)
-        run = claim.thread_id, claim.run_id
-        # With `exit` a subgraph may have stored where it stopped, and the root graph not even what it was given.
-        of_root = claim.kwargs["durability"] == "exit"
-        if await checkpoints().has_checkpoint_of_run(*run, of_root=of_root):
-            return await _going_on(claim, graph, config)
-        if command and claim.baseline is not None:
-            command = await _not_yet_applied(claim, command, graph, config)
-            if of_root and await checkpoints().has_checkpoint_of_run(*run):
-                # What that subgraph was told is not told again: it might answer the next question.
-                command.pop("resume", None)
-            if not command:
-                return await _going_on(claim, graph, config)
-    if not command:
-        return Start(claim.kwargs.get("input"), from_fork_point=True)
-    if not claim.is_temporary and claim.baseline is None:
-        claim.baseline = {"writes": await checkpoints().command_writes(claim.thread_id)}
-        if not await in_db_for_run(save_baseline, claim, claim.baseline):
-            raise LeaseLost(lease)
-    prepared = await _command(command, graph, config)
-    # LangGraph has no empty command; one that asks for nothing goes on where the thread stands.
-    asks = prepared.resume is not None or prepared.update or prepared.goto
-    return Start(prepared if asks else None, from_fork_point=True)
+class Lease:
+    """The fence of an attempt's writes: true until somebody says that the run was taken away."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.run_id: UUID = claim.run_id
+        self.lease_owner = claim.lease_owner
+        self._lost = False
+
+    def holds(self) -> bool:
+        return not self._lost
+
+    def lose(self) -> None:
+        self._lost = True
 
 
-async def _going_on(claim: Claim, graph: AnyPregel, config: RunnableConfig) -> Start:
-    """From the thread's head, without anything that an earlier attempt has applied already."""
-    head, after = without_fork_point(config), claim.kwargs["interrupt_after"]
-    stopped_at = await where_it_stopped(graph, head, claim.thread_id, claim.run_id, after)
-    return Start(None, from_fork_point=False, stopped_at=stopped_at)
+class Attempt:
+    """An attempt in progress. `execute` on the run loop; `stop` from the run loop too."""
 
+    def __init__(
+        self,
+        claim: Claim,
+        next_worker: Callable[[], str | None],
+        slot_given_up: Callable[[], None] = lambda: None,
+        lending: Lending | None = None,
+    ) -> None:
+        """`next_worker` is asked at the end who claims the thread's next run; None leaves it pending.
 
-async def _not_yet_applied(
-    claim: Claim, command: dict[str, Any], graph: AnyPregel, config: RunnableConfig
-) -> dict[str, Any]:
-    """The parts of the command of which an earlier attempt has stored nothing."""
-    assert claim.baseline is not None
-    before: dict[str, str] = claim.baseline["writes"]
-    now = await checkpoints().command_writes(claim.thread_id)
-    # namespace, which may hold any character, | checkpoint | task | index | channel
-    fresh = [key.rsplit("|", 4) for key, digest in now.items() if before.get(key) != digest]
-    resumed = {task for _, _, task, _, channel in fresh if channel == RESUME_CHANNEL}
-    updated = any(channel != RESUME_CHANNEL for *_, channel in fresh)
-    left = {part: value for part, value in command.items() if part == "resume" or not updated}
-    if resumed and "resume" in left:
-        answers = left.pop("resume")
-        if _is_resume_map(answers):
-            # Each answer is stored with the task that took it: those of tasks that took none are still to be given.
-            waiting = _waiting(await graph.aget_state(config, subgraphs=True), resumed)
-            if unused := {key: value for key, value in answers.items() if key in waiting}:
-                left["resume"] = unused
-    return left
+        `slot_given_up` is called when the attempt, which should be over, holds its slot no longer. `lending` counts
+        the slot while the attempt lends it.
+        """
+        self.claim = claim
+        self.lease = Lease(claim)
+        self.stopped_by: Stop | None = None
+        # Whether the run is pending again, for another attempt.
+        self.given_back = False
+        # Done when nothing of the attempt is left, in whatever way it ended.
+        self.over: Future[None] = Future()
+        # False once it could not be stopped in time: others may use its slot, its run and thread stay its own.
+        self.holds_slot = True
+        self._slot_given_up = slot_given_up
+        self._next_worker = next_worker
+        self._name = str(claim.run_id)
+        self._log = event_log()
+        self._work = Work()
+        self.slot = LentSlot(lending or Lending(), self._work)
+        # From the attempt's begin on.
+        self._stopper: Stopper | None = None
+        self._telemetry = Telemetry(claim)
+        self._recorder = self._telemetry.recorder
+        # What this attempt read from checkpoints as plain data, though it was stored as something else.
+        self._losses = Losses()
+        self._encoder = EventEncoder(claim.kwargs["stream_mode"], subgraphs=claim.kwargs["subgraphs"])
 
+    @property
+    def scope(self) -> Scope:
+        """What the attempt may touch, under its lease."""
+        claim = self.claim
+        return Scope(
+            workspace_id=claim.workspace_id,
+            thread_id=claim.thread_id,
+            graph_id=claim.graph_id,
+            run_id=claim.run_id,
+            fence=self.lease,
+            is_temporary=claim.is_temporary,
+        )
 
-def _waiting(snapshot: StateSnapshot, resumed: set[str]) -> set[str]:
-    """The interrupts of tasks that took no answer, in subgraphs too."""
-    found: set[str] = set()
-    for task in snapshot.tasks:
-        if isinstance(task.state, StateSnapshot):
-            found |= _waiting(task.state, resumed)
-        elif task.id not in resumed:
-            found |= {interrupt.id for interrupt in task.interrupts}
-    return found
+    def _actor(self) -> Actor:
+        """Return for whom the SDK acts inside the graph."""
+        claim = self.claim
+        principal = caller_of(claim)
+        return Actor(principal, thread_id=claim.thread_id, run_id=claim.run_id, waiting=self.slot.waiting)
 
+    def stop(self, reason: Stop) -> None:
+        """End the attempt as soon as its graph lets go. The first reason counts, but a lost lease beats all."""
+        if reason is Stop.LOST:
+            self.lease.lose()
+        if self.stopped_by is None or reason is Stop.LOST:
+            self.stopped_by = reason
+        if self._stopper is not None:
+            self._stopper.ask()
 
-async def _command(command: dict[str, Any], graph: AnyPregel, config: RunnableConfig) -> Command[Any]:
-    resume = command.get("resume")
-    if resume is not None and not _is_resume_map(resume):
-        # Addressed by id, a resume value is stored with the task that consumes it, and only with that.
-        snapshot = await graph.aget_state(config)
-        waiting = {interrupt.id for interrupt in snapshot.interrupts}
-        if len(waiting) == 1:
-            resume = {waiting.pop(): resume}
-    update = command.get("update")
-    if isinstance(update, list):
-        update = [tuple(pair) for pair in update if isinstance(pair, (list, tuple)) and len(pair) == 2]
-    return Command(resume=resume, update=update, goto=_goto(command.get("goto")))
+    async def execute(self) -> list[Claim]:
+        """Run the attempt to its end; the claims that its end made on the thread's next run."""
+        with self._telemetry.attempt(), acting_for(self._actor()):
+            return await self._execute()
 
+    async def _execute(self) -> list[Claim]:
+        current_work.set(self._work)
+        deadline = asyncio.get_running_loop().time() + settings.RUN_TIME_LIMIT_SECONDS
+        self._stopper = stopper = Stopper(deadline, settings.STOP_GRACE_SECONDS, self._give_up_slot)
+        if self.stopped_by is not None:
+            stopper.ask()
+        try:
+            return await self._execute_until_stopped(stopper)
+        finally:
+            stopper.over()
+            # It knows the attempt: together they would wait for a garbage collection.
+            self._stopper = None
 
-def _is_resume_map(resume: Any) -> bool:
-    return (
-        isinstance(resume, dict)
-        and bool(resume)
-        and all(isinstance(key, str) and len(key) == 32 and _is_hex(key) for key in resume)
-    )
+    async def _execute_until_stopped(self, stopper: Stopper) -> list[Claim]:
+        self._begin_stream(self.claim.attempt)
+        self._emit("metadata", encode({"run_id": self.claim.run_id, "attempt": self.claim.attempt}))
+        try:
+            ending = await self._attempt(stopper)
+        except LeaseLost as error:
+            logger.warning("gave up: %s", error)
+            return []
+        except DatabaseUnavailable as error:
+            await self._give_back_later(error)
+            return []
+        if ending is None:
+            return []
+        return await self._finish(ending)
 
+    async def abandon(self, ending: Ending) -> list[Claim]:
+        """End a run without another attempt. Its graph is not opened: that may be what ends every process."""
+        with self._telemetry.end_only():
+            # The log may hold events of an attempt that did not count: its number is the next one's.
+            self._begin_stream(self.claim.attempt + 1)
+            if ending.rollback and not self.claim.is_temporary:
+                await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
+            return await self._finish(ending)
 
-def _is_hex(text: str) -> bool:
-    return all(character in "0123456789abcdef" for character in text)
+    async def show_state(self) -> None:
+        """After `abandon`: let the thread show the state that the run reached, if its graph can be opened."""
+        if self.claim.is_temporary:
+            return
+        try:
+            with acting_for(self._actor()):
+                async with self._graph() as (graph, config):
+                    head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
+        except Exception:
+            logger.exception("the state of an abandoned run cannot be read")
+            return
+        await in_db_for_run(show_state, self.claim, head)
 
+    async def flush_spans(self) -> None:
+        """Store the spans that have ended so far, for those who watch."""
+        self._telemetry.count_events()
+        if self._recorder.has_ended_spans and not self.claim.is_temporary:
+            spans = self._telemetry.take_spans()
+            try:
+                await in_db(flush_spans, self.claim, spans)
+            except DatabaseError:
+                # They go with the next ones, or with the end of the run.
+                self._telemetry.keep_spans(spans)
+                raise
 
-def _goto(goto: Any) -> Any:
-    if isinstance(goto, dict):
-        return Send(goto["node"], goto.get("input"))
-    if isinstance(goto, list):
-        return [_goto(item) for item in goto]
-    return goto if goto is not None else ()
+    def _begin_stream(self, attempt: int) -> None:
+        claim = self.claim
+        self._log.begin(self._name, self.scope.feed, attempt=attempt, resumable=claim.kwargs["resumable"])
 
+    def _emit(self, name: str, data: bytes) -> None:
+        self._telemetry.event(len(data))
+        self._log.append(self._name, name, storable(data))
 
-def attempt_config(claim: Claim) -> RunnableConfig:
-    """Return the run's configuration for LangGraph.
+    async def _attempt(self, stopper: Stopper) -> Ending | None:
+        """Open and stream the graph; how it ended. None: stopped without an end of the run."""
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                opened = await self._opened(stack, stopper)
+                ending = opened if isinstance(opened, Ending) else await self._streamed(*opened, stopper)
+                if self.stopped_by is Stop.LOST:
+                    logger.info("gave up: the run was deleted or taken away")
+                    return None
+                if self.stopped_by is Stop.DRAIN and ending.status is RunStatus.INTERRUPTED:
+                    if await self._gave_back():
+                        return None
+                    # Somebody has cancelled the run meanwhile, or it is no longer ours: then nothing is written.
+                    self.claim.cancel_action = await in_db_for_run(cancel_asked, self.claim)
+                    ending = self.cancelled()
+                if not self.claim.is_temporary:
+                    await self._settle(ending, None if isinstance(opened, Ending) else opened)
+                return ending
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except BaseException as error:
+            # The graph could not be opened or closed, or its state not be read.
+            return self._failed(error)
 
-    The claim says which run and thread it is, whatever is stored with the run.
-    """
-    stored = claim.kwargs["config"]
-    server = server_configurable(stored["configurable"])
-    server |= fork_point(stored["configurable"]) | {"run_id": str(claim.run_id), "thread_id": str(claim.thread_id)}
-    if claim.kwargs.get("strict_resume"):
-        server[_STRICT_RESUME] = True
-    config = langgraph_config([stored], server)
-    config["metadata"] |= {
-        "run_attempt": claim.attempt,
-        "run_id": str(claim.run_id),
-        "thread_id": str(claim.thread_id),
-        "graph_id": claim.graph_id,
-    }
-    config["run_id"] = claim.run_id
-    config.setdefault("run_name", claim.graph_id)
-    return config  # type: ignore[return-value]
+    async def _opened(
+        self, stack: contextlib.AsyncExitStack, stopper: Stopper
+    ) -> tuple[AnyPregel, RunnableConfig] | Ending:
+        """The graph, open until `stack` closes; or how the run ended while its graph was being made."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self.stopped_by is not None:
+            return self.cancelled()
+        try:
+            with stopper.watching(task):
+                return await stack.enter_async_context(self._graph())
+        except BaseException:
+            if (ending := self._stopped(stopper)) is None:
+                raise
+            return ending
+        finally:
+            while task.cancelling():
+                task.uncancel()
 
+    async def _streamed(self, graph: AnyPregel, config: RunnableConfig, stopper: Stopper) -> Ending:
+        task = asyncio.create_task(self._stream(graph, config))
+        try:
+            with stopper.watching(task):
+                await task
+            # A drain is content with a graph that came to its end; a cancel and the time limit stand all the same.
+            stopped = self._stopped(stopper) if self.stopped_by is not Stop.DRAIN or stopper.timed_out else None
+            return stopped or Ending(RunStatus.SUCCESS)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except BaseException as error:
+            # Of any kind: a node may turn its cancellation into an exception of its own, and raise `CancelledError`,
+            # `KeyboardInterrupt` or `SystemExit` by itself.
+            if isinstance(error, SystemExit):
+                error = RuntimeError(f"The graph called sys.exit({error.code!r})")
+            return self._stopped(stopper) or self._failed(error)
+        finally:
+            await self._threads_done(stopper)
 
-def confirmed(graph: AnyPregel, config: RunnableConfig, scope: Scope) -> RunnableConfig:
-    """Return the configuration to use with the graph, once LangGraph's own merge was seen to keep the server's keys.
+    def _stopped(self, stopper: Stopper) -> Ending | None:
+        """The end of an attempt that was stopped, however the graph took it; None if it was not."""
+        if stopper.timed_out and self.stopped_by in (None, Stop.DRAIN):
+            return self._timed_out()
+        return self.cancelled() if self.stopped_by is not None else None
 
-    A graph may be bound to a configuration, and LangGraph has rules of its own for what goes over what. Raises
-    `OutOfScope` if the merge changes where the run is or who asks for it. A run has no more supersteps than the server
-    allows, whoever gives the number.
-    """
-    # The function by which `astream` merges, looked up where `astream` finds it.
-    merged = pregel.ensure_config(graph.config, config)  # type: ignore[attr-defined]
-    scope.require_unchanged(config["configurable"], merged["configurable"])
-    if merged["recursion_limit"] > settings.RECURSION_LIMIT_MAX:
-        return {**config, "recursion_limit": settings.RECURSION_LIMIT_MAX}
-    return config
+    async def _stream(self, graph: AnyPregel, config: RunnableConfig) -> None:
+        kwargs = self.claim.kwargs
+        start = await start_of(self.claim, self.lease, graph, config)
+        if start.stopped_at is not None:
+            self._show_stop(start.stopped_at)
+            return
+        if not start.from_fork_point:
+            config = without_fork_point(config)
+        async for namespace, mode, chunk in chunks_of(graph, start.input, config, self._context, kwargs):
+            for name, data in self._encoder.events(namespace, mode, chunk):
+                self._emit(name, data)
 
+    def _show_stop(self, stopped_at: StateSnapshot) -> None:
+        """Tell readers once more where the run stopped: what an attempt before this one told them may be lost."""
+        asked = tuple(stopped_at.interrupts)
+        values = self._encoder.output.shown(stopped_at.values)
+        chunks: list[tuple[str, Any]] = [("updates", {INTERRUPT: asked})]
+        chunks.append(("values", {**values, INTERRUPT: asked} if asked and isinstance(values, dict) else values))
+        for mode, chunk in chunks:
+            if mode in graph_modes(self.claim.kwargs["stream_mode"]):
+                for name, data in self._encoder.events((), mode, chunk):
+                    self._emit(name, data)
 
-def without_fork_point(config: RunnableConfig) -> RunnableConfig:
-    """The configuration that addresses the thread's head."""
-    configurable = {key: value for key, value in config["configurable"].items() if key not in FORK_KEYS}
-    return {**config, "configurable": configurable}
+    @contextlib.asynccontextmanager
+    async def _graph(self) -> AsyncIterator[tuple[AnyPregel, RunnableConfig]]:
+        claim, graphs = self.claim, registry()
+        config, given = attempt_config(claim), claim.kwargs.get("context") or {}
+        config["callbacks"] = [self._recorder]
+        scope = self.scope
+        saver, store = scope.saver(graphs.allowlist(claim.graph_id), self._losses), scope.store()
+        async with graphs.open(
+            claim.graph_id, config, checkpointer=saver, store=store, access="run", context=given
+        ) as graph:
+            self._context = node_context(graph.context_schema, given)
+            self._encoder.output = Output.of(graph)
+            known = without_mirror(config, claim.kwargs, graph.context_schema)
+            yield graph, confirmed(graph, known, scope)
 
+    async def _settle(self, ending: Ending, opened: tuple[AnyPregel, RunnableConfig] | None) -> None:
+        """Undo a run that is rolled back, and put the state that the thread has now into the ending."""
+        if ending.rollback or ending.status in (RunStatus.INTERRUPTED, RunStatus.TIMEOUT):
+            # A graph that is stopped while it waits for its last checkpoints leaves their writes behind, under way.
+            self.lease.lose()
+            self.claim.lease_owner = self.lease.lease_owner = await checkpoints().end_writes(self.lease)
+        if ending.rollback:
+            await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
+        if opened is not None:
+            graph, config = opened
+            ending.head = head_of(await graph.aget_state(without_fork_point(config)), Output.of(graph))
 
-async def chunks_of(
-    graph: AnyPregel, start: Any, config: RunnableConfig, context: dict[str, Any] | None, kwargs: dict[str, Any]
-) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-    """Yield what the graph streams, as (namespace, mode, chunk).
+    def _give_up_slot(self) -> None:
+        """Leave the slot to others: what cannot be stopped may take for ever. The run goes on to hold its thread."""
+        self.holds_slot = False
+        self.slot.end()
+        nodes = self._work.give_up_threads() or self._recorder.open_nodes() or ["unknown"]
+        message = "run %s should be over and still works in node %s; its slot is given to others, not its thread"
+        logger.warning(message, self.claim.run_id, ", ".join(nodes))
+        metrics.SLOTS_GIVEN_UP.inc()
+        self._slot_given_up()
 
-    `values` and `updates` hold the graph's output channels only. With `events`, which shows the whole state anyway,
-    they hold everything.
-    """
-    if context == {}:
-        # LangGraph takes an empty context for none and uses the caller's, and with a caller always the caller's store.
-        caller: Runtime[Any] = Runtime(context=context, store=graph.store)
-        config = {**config, "configurable": {**config["configurable"], _CALLERS_RUNTIME: caller}}
-    asked = kwargs["stream_mode"]
-    durability = kwargs["durability"]
-    if kwargs["temporary"] and not _SHOWS_CHECKPOINTS.intersection(asked):
-        # Nobody can read the checkpoints of a stateless run; it makes only the last.
-        durability = "exit"
-    options: dict[str, Any] = {
-        "stream_mode": graph_modes(asked),
-        "subgraphs": kwargs["subgraphs"],
-        "context": context,
-        "durability": durability,
-        "interrupt_before": kwargs["interrupt_before"],
-        "interrupt_after": kwargs["interrupt_after"],
-    }
-    if "events" not in asked:
-        async for item in graph.astream(start, config, output_keys=graph.output_channels, **options):
-            yield item if kwargs["subgraphs"] else ((), *item)
-        return
-    root = str(config["run_id"])
-    async for event in graph.astream_events(start, config, version="v2", **options):
-        if event["event"] == "on_chain_stream" and event["run_id"] == root:
-            item = event["data"]["chunk"]
-            yield item if kwargs["subgraphs"] else ((), *item)
-        else:
-            yield (), "events", event
+    async def _threads_done(self, stopper: Stopper) -> None:
+        """Wait for synchronous nodes that a cancelled or timed out attempt left behind: they still own the thread."""
+        loop, idle = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(idle.set)
+
+        if self._work.is_idle:
+            return
+        stopper.is_to_end()
+        self._work.when_idle(wake)
+        while not idle.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await idle.wait()
+
+    def cancelled(self) -> Ending:
+        """The end that was asked for."""
+        action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
+        error = cancelled_error(action)
+        return Ending(RunStatus.INTERRUPTED, error=error, rollback=action is CancelAction.ROLLBACK)
+
+    def _timed_out(self) -> Ending:
+        message = f"The run was stopped after {settings.RUN_TIME_LIMIT_SECONDS:g} s, the longest time a run may take."
+        return Ending(RunStatus.TIMEOUT, error={"error": "RunTimeout", "message": message}, error_text=message)
+
+    def _failed(self, error: BaseException) -> Ending:
+        if isinstance(error, ValueNotStorable):
+            error.returned_by(self._recorder.node_of(error.task_id))
+        shown, text, told = run_error(error), full_text(error), told_losses(error, self._losses)
+        # The whole text, because clients may have been told no more than the exception's class.
+        logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
+        return Ending(
+            RunStatus.ERROR,
+            error={**shown, "message": shown["message"] + told},
+            error_text=text + told,
+            error_traceback="".join(traceback.format_exception(error)),
+        )
+
+    async def _gave_back(self) -> bool:
+        if not await in_db_for_run(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
+            return False
+        self.given_back = True
+        self.lease.lose()
+        self._telemetry.given_back = True
+        self._log.leave(self._name, "error", encode(DRAINED), encode({"__error__": DRAINED}))
+        return True
+
+    async def _give_back_later(self, error: DatabaseUnavailable) -> None:
+        """Make the run pending again once the database is back; the next attempt goes on where this one was.
+
+        Its readers stay: the next attempt writes to the same log.
+        """
+        logger.warning("the database is out of reach (%s); the run is tried again when it is back", error)
+        give_back = partial(release, self.claim, counts=False, reason=RunAttempt.Reason.LOST)
+        self.given_back = await in_db_when_back(give_back)
+        self.lease.lose()
+        self._telemetry.given_back = self.given_back
+        self._log.pause(self._name)
+
+    async def _finish(self, ending: Ending) -> list[Claim]:
+        spans: list[RunSpan] = []
+        while True:
+            spans += self._telemetry.take_spans()
+            ending.spans = spans
+            ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
+            finished = await in_db_when_back(partial(self._write_end, ending))
+            if finished.written or not (action := await in_db_when_back(partial(cancel_asked, self.claim))):
+                break
+            # Somebody cancelled the run after its graph had ended, and was told that it will be.
+            self.claim.cancel_action = action
+            ending = self.cancelled()
+            async with self._graph() as opened:
+                await self._settle(ending, opened)
+        self.lease.lose()
+        if not finished.written:
+            logger.warning("the end of the run was refused: its lease is lost")
+            return finished.next_claims
+        self._telemetry.run_ended(ending)
+        outcome = storable(self._outcome(ending))
+        if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+            self._emit("error", encode(ending.error))
+        self._log.close(self._name, outcome)
+        return finished.next_claims
+
+    def _write_end(self, ending: Ending) -> Finished:
+        return finish(self.claim, ending, self._next_worker())
+
+    def _outcome(self, ending: Ending) -> bytes:
+        if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+            return encode({"__error__": ending.error})
+        if ending.head is None:
+            return self._encoder.outcome
+        # The interrupts that the thread shows, in its order.
+        questions = questions_of(ending.head.interrupts)
+        if self._encoder.has_values:
+            return self._encoder.outcome_with(questions)
+        return self._encoder.output.answer(orjson.loads(ending.head.values), questions)

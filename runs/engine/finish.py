@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from platform_site.core.database import IS_POSTGRES, json_param, moment_param, uuid_param
-from platform_site.core.graph_output import Output
+from platform_site.core.database.access import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.graphs.output import Output
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
 from runs.interrupts import interrupts_reconcile, interrupts_restore

@@ -9,7 +9,7 @@ import logging
 from django.conf import settings
 from django.db import connection
 
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database.access import IS_POSTGRES
 
 logger = logging.getLogger("switchyard.engine")
 

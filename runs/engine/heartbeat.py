@@ -11,11 +11,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from platform_site.core.background import background
-from platform_site.core.database import write_turn
-from platform_site.core.rounds import Status
+from platform_site.core.background.rounds import Status
+from platform_site.core.background.tasks import background
+from platform_site.core.database.access import write_turn
 from runs.engine import queue
-from runs.engine.executor import Attempt
+from runs.engine.attempt import Attempt
 from runs.models import Run
 
 

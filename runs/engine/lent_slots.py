@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from platform_site.core.errors import TooManyRequests
-from runs.engine.threads import Work
+from runs.engine.node_threads import Work
 
 # The smallest bound on runs that wait for others, also if CONCURRENCY is smaller.
 LEAST = 100

@@ -16,12 +16,12 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from platform_site.core.database import read_db
+from platform_site.core.database.access import read_db
 from platform_site.core.ids import parse_uuid
-from platform_site.core.redis_link import BLOCK_SECONDS, PREFIX, Outage, RedisLink, redis_link
-from platform_site.core.redis_scripts import Script
-from platform_site.core.redis_signals import RedisSignals, redis_signals, redis_writer
-from platform_site.core.redis_writer import RedisWriter
+from platform_site.core.redis.link import BLOCK_SECONDS, PREFIX, Outage, RedisLink, redis_link
+from platform_site.core.redis.scripts import Script
+from platform_site.core.redis.signals import RedisSignals, redis_signals, redis_writer
+from platform_site.core.redis.writer import RedisWriter
 
 logger = logging.getLogger("switchyard.engine")
 

@@ -17,8 +17,8 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from platform_site.core import metrics
-from platform_site.core.database import IS_POSTGRES, json_param, moment, moment_param, uuid_param
+from platform_site.core.database.access import IS_POSTGRES, json_param, moment, moment_param, uuid_param
+from platform_site.core.telemetry import metrics
 from runs.models import Run, RunAttempt, RunStatus
 
 

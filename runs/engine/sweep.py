@@ -14,10 +14,10 @@ from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from platform_site.core.checkpoints import DatabaseBusy
-from platform_site.core.database import in_db, lost_a_lock, read_db
-from platform_site.core.rounds import Task
-from runs.engine import embedded
+from platform_site.core.background.rounds import Task
+from platform_site.core.checkpoints.interface import DatabaseBusy
+from platform_site.core.database.access import in_db, lost_a_lock, read_db
+from runs.engine import engine as embedded
 from runs.engine.frozen import end_frozen_sessions
 from runs.engine.removal import removable_runs, remove_run
 from runs.models import Run, RunSpan, RunStatistic

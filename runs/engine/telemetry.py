@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from platform_site.core import logs, metrics
-from platform_site.core.tracing import tracing
+from platform_site.core.telemetry import logs, metrics
+from platform_site.core.telemetry.tracing import tracing
 from runs.engine.finish import Ending
 from runs.engine.queue import Claim
 from runs.engine.spans import SpanRecorder

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from platform_site.core import logs
-from platform_site.core.tracing import tracing
+from platform_site.core.telemetry import logs
+from platform_site.core.telemetry.tracing import tracing
 from runs.engine.queue import Claim
 from runs.engine.spans import storable
 from runs.models import RunSpan
 
 if TYPE_CHECKING:
-    from platform_site.core.otel import Attributes, Tracing
+    from platform_site.core.telemetry.otel import Attributes, Tracing
 
 
 def attempt_trace(claim: Claim) -> "AttemptTrace | None":
@@ -31,7 +31,7 @@ class AttemptTrace:
         """Begin the attempt's span; spans that nodes make by themselves are its children."""
         from opentelemetry import context, trace
 
-        from platform_site.core.otel import extracted, trace_id_of
+        from platform_site.core.telemetry.otel import extracted, trace_id_of
 
         self._tracing = made
         self._span = made.span(
@@ -68,7 +68,7 @@ class AttemptTrace:
     def _add(self, span: RunSpan) -> None:
         from opentelemetry import context, trace
 
-        from platform_site.core.otel import context_of
+        from platform_site.core.telemetry.otel import context_of
 
         own = self._span.get_span_context()
         enclosing = span.parent_id

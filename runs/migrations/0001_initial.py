@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import platform_site.core.database
+import platform_site.core.database.access
 import platform_site.core.ids
 
 
@@ -27,8 +27,8 @@ class Migration(migrations.Migration):
                 ('run_id', models.UUIDField(default=platform_site.core.ids.uuid7, editable=False, unique=True)),
                 ('assistant_id', models.UUIDField()),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('success', 'Success'), ('error', 'Error'), ('timeout', 'Timeout'), ('interrupted', 'Interrupted')], default='pending', max_length=12)),
-                ('kwargs', platform_site.core.database.JSONField(default=dict)),
-                ('metadata', platform_site.core.database.JSONField(default=dict)),
+                ('kwargs', platform_site.core.database.access.JSONField(default=dict)),
+                ('metadata', platform_site.core.database.access.JSONField(default=dict)),
                 ('multitask_strategy', models.CharField(choices=[('enqueue', 'Enqueue'), ('reject', 'Reject'), ('interrupt', 'Interrupt'), ('rollback', 'Rollback')], default='enqueue', max_length=10)),
                 ('scheduled_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveSmallIntegerField(default=0)),
                 ('attempt_started_at', models.DateTimeField(blank=True, null=True)),
                 ('cancel_action', models.CharField(blank=True, choices=[('interrupt', 'Interrupt'), ('rollback', 'Rollback')], max_length=10, null=True)),
-                ('baseline', platform_site.core.database.JSONField(blank=True, null=True)),
+                ('baseline', platform_site.core.database.access.JSONField(blank=True, null=True)),
                 ('error_class', models.CharField(blank=True, max_length=200)),
                 ('error_message', models.TextField(blank=True)),
                 ('error_text', models.TextField(blank=True)),
@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                 ('interrupt_id', models.CharField(max_length=64)),
                 ('task_id', models.CharField(max_length=64)),
                 ('node', models.CharField(blank=True, max_length=200)),
-                ('value', platform_site.core.database.JSONField(null=True)),
+                ('value', platform_site.core.database.access.JSONField(null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('answered_at', models.DateTimeField(blank=True, null=True)),
                 ('answered_by', models.CharField(blank=True, max_length=200)),

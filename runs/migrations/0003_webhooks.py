@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-import platform_site.core.database
+import platform_site.core.database.access
 import platform_site.core.ids
 
 
@@ -74,9 +74,9 @@ class Migration(migrations.Migration):
                 ("number", models.PositiveIntegerField()),
                 ("at", models.DateTimeField()),
                 ("milliseconds", models.PositiveIntegerField(default=0)),
-                ("request_headers", platform_site.core.database.JSONField(default=dict)),
+                ("request_headers", platform_site.core.database.access.JSONField(default=dict)),
                 ("response_status", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("response_headers", platform_site.core.database.JSONField(default=list)),
+                ("response_headers", platform_site.core.database.access.JSONField(default=list)),
                 ("response_body", models.TextField(blank=True)),
                 ("error", models.TextField(blank=True)),
                 (

@@ -6,7 +6,7 @@ import orjson
 from django.utils.html import escape
 
 from platform_site.console.wording import size
-from platform_site.core.events import Event
+from platform_site.core.events.interface import Event
 
 # Of a longer text the row shows the beginning; larger events are named by their size, not unpacked.
 MAX_SUMMARY = 240

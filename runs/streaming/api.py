@@ -3,8 +3,8 @@
 from django.http import HttpResponseBase
 from ninja import Router
 
-from platform_site.core.handler import ApiRequest, path_uuid, stream_response
-from platform_site.core.openapi import EVENTS, declared, header, query
+from platform_site.core.http.handler import ApiRequest, path_uuid, stream_response
+from platform_site.core.http.openapi import EVENTS, declared, header, query
 from runs.streaming.sse import follow
 from runs.streaming.thread_stream import MODES, ThreadEvents, Wanted
 

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from platform_site.core.events import Event, EventsLost, Subscription
+from platform_site.core.events.interface import Event, EventsLost, Subscription
 
 # A run ends with a commit, and its log right after. A log that is silent for so long is not the run's: it is gone.
 _PATIENCE_SECONDS = 1.0

@@ -1,7 +1,7 @@
 """Streams whose run has ended without its log saying so: a worker died in between, or Redis forgot. Scale mode only."""
 
-from platform_site.core.database import read_db
-from platform_site.core.redis_events import RedisEventLog
+from platform_site.core.database.access import read_db
+from platform_site.core.events.redis import RedisEventLog
 from runs.selectors import outcomes_of_ended
 
 # How often they are looked for, in seconds. The end of a log may come this much later than the end of its run.

@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.messages import BaseMessageChunk, message_chunk_to_message
 from langgraph.types import StreamMode
 
-from platform_site.core.graph_output import INTERRUPT, Output
+from platform_site.core.graphs.output import INTERRUPT, Output
 from platform_site.core.wire import encode, keep
 
 Named = tuple[str, bytes]

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Container, Iterable
 
 from django.conf import settings
 
-from platform_site.core import metrics
-from platform_site.core.events import Event, EventsLost, Subscription
+from platform_site.core.events.interface import Event, EventsLost, Subscription
+from platform_site.core.telemetry import metrics
 from platform_site.core.wire import encode
 
 # Tokens that come faster than a person sees are gathered: a chunk for each would cost several times as much. A stream

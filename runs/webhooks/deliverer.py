@@ -14,11 +14,11 @@ from functools import cache
 from django.conf import settings
 from django.utils import timezone
 
-from platform_site.core.background import Task, background
+from platform_site.core.background.tasks import Task, background
 from platform_site.core.config import config
-from platform_site.core.config_sections import Webhooks
-from platform_site.core.database import IS_POSTGRES, in_db, read_db
+from platform_site.core.database.access import IS_POSTGRES, in_db, read_db
 from platform_site.core.errors import Unprocessable
+from platform_site.core.project.sections import Webhooks
 from runs.webhooks import queue
 from runs.webhooks.addresses import Resolver
 from runs.webhooks.answer import Answer

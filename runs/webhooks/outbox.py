@@ -8,9 +8,9 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from platform_site.core.background import background
+from platform_site.core.background.tasks import background
 from platform_site.core.errors import Unprocessable
-from platform_site.core.graph_output import Output
+from platform_site.core.graphs.output import Output
 from platform_site.core.wire import encode, timestamp
 from runs.models import CancelAction, Run, RunStatus, WebhookDelivery
 from runs.webhooks.policy import target_of

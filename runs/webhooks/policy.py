@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from platform_site.core.config import config
-from platform_site.core.config_sections import WebhookUrl
 from platform_site.core.errors import Unprocessable
+from platform_site.core.project.sections import WebhookUrl
 from runs.webhooks.addresses import Blocked, Resolver, Rules, name_refusal, rules
 
 if TYPE_CHECKING:

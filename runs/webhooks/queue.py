@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from platform_site.core import metrics
+from platform_site.core.telemetry import metrics
 from runs.models import DeliveryStatus, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from runs.webhooks import schedule
 from runs.webhooks.answer import Answer

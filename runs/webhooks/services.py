@@ -12,7 +12,7 @@ from django.utils import timezone
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
 from platform_site.access.services import actor_of, audit
-from platform_site.core.background import background
+from platform_site.core.background.tasks import background
 from platform_site.core.errors import Conflict, Forbidden, NotFound
 from runs.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint, WebhookSecret
 from runs.webhooks import queue

@@ -15,7 +15,7 @@ from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, acting, pa
 from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
 from store import services
-from store.access import BadLabel
+from store.operations import BadLabel
 from store.pages import browse
 from store.schemas import ItemDelete, ItemPut
 from store.selectors import StoreItem

@@ -14,7 +14,7 @@ from platform_site.access import authentication
 from platform_site.access.models import ApiKey, AuditEntry
 from platform_site.access.principal import Role
 from platform_site.access.services import api_key_check, api_key_revoke
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient, client, make_key, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ def main() -> None:
     import django
 
     django.setup()
-    from platform_site.serving import prepare
+    from platform_site.processes.serving import prepare
 
     prepare()
     json.dump(races(), sys.stdout)
@@ -35,7 +35,7 @@ def races() -> dict[str, Any]:
     from crons.services import cron_create
     from platform_site.access.models import Workspace
     from platform_site.access.principal import Principal
-    from platform_site.core.graphs import default_assistant_id
+    from platform_site.core.graphs.registry import default_assistant_id
 
     echo = default_assistant_id("echo")
     outcomes = {}

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from assistants.schemas import Assistant
 from platform_site.access.models import AuditEntry
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.assistants.conftest import Make
 

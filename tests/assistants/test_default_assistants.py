@@ -7,7 +7,7 @@ import pytest
 from assistants.models import Assistant
 from assistants.services import ensure_default_assistants, name_default_assistants
 from platform_site.access.principal import Role
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient, client, make_key
 
 ECHO = "046b5dc7-2108-582c-9c6c-31d556d138f0"

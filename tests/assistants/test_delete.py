@@ -7,7 +7,7 @@ from django.db import connection
 
 from assistants.models import AssistantVersion
 from platform_site.access.selectors import default_workspace_id
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.assistants.conftest import Make
 from threads.models import Thread

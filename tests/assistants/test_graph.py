@@ -6,8 +6,8 @@ import pytest
 
 from assistants import schemas
 from assistants.services import ensure_default_assistants
-from platform_site.core.database import in_db
-from platform_site.core.graphs import registry
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs.registry import registry
 from tests.api_client import ApiClient
 from tests.assistants.conftest import Make
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from platform_site.core.graphs import default_assistant_id
+from platform_site.core.graphs.registry import default_assistant_id
 from tests.live import CONTRACT_CONFIG, INHERITED, ROOT, LiveServer
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 

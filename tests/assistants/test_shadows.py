@@ -9,8 +9,8 @@ import pytest
 from assistants.models import Assistant, AssistantVersion
 from assistants.services import ensure_default_assistants
 from platform_site.access.models import AuditEntry
-from platform_site.core.database import in_db
-from platform_site.core.graphs import default_assistant_id
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs.registry import default_assistant_id
 from tests.api_client import ApiClient, client, make_key
 from threads.models import Thread
 

@@ -16,11 +16,11 @@ from django.utils import timezone
 from assistants.models import Assistant
 from platform_site.access.models import Membership, Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.core import stores
-from platform_site.core.events import event_log
+from platform_site.core.events.interface import event_log
+from platform_site.core.items import stores
+from platform_site.core.items.sqlite import open_sqlite_store
+from platform_site.core.items.stores import LoopStores
 from platform_site.core.loops import state_loop
-from platform_site.core.sqlite_store import open_sqlite_store
-from platform_site.core.stores import LoopStores
 from runs.models import PendingInterrupt, Run, RunStatus
 from store.schemas import ItemPut
 from store.services import item_put

@@ -3,7 +3,7 @@
 from django.test import Client
 
 from assistants.models import Assistant
-from platform_site.core.graphs import registry
+from platform_site.core.graphs.registry import registry
 from tests.console.conftest import HOSTILE
 
 

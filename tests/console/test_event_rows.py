@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from platform_site.core.events import Event
+from platform_site.core.events.interface import Event
 from runs.pages.event_rows import MAX_ROWS, MAX_UNPACKED, EventRows
 from tests.console.conftest import HOSTILE
 

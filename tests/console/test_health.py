@@ -9,9 +9,9 @@ from platform_site.access.principal import Principal
 from platform_site.console import health as health_module
 from platform_site.console.checks import Check
 from platform_site.console.health import health
-from platform_site.core.background import Status, background
+from platform_site.core.background.tasks import Status, background
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 from platform_site.system.process_figures import ProcessFigures, RedisFigures
 from platform_site.system.processes import Processes
 

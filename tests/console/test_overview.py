@@ -8,7 +8,7 @@ import pytest
 
 from assistants.models import Assistant
 from platform_site.access.principal import Principal
-from platform_site.console.figures import bucket_seconds, figures
+from platform_site.console.statistics import bucket_seconds, figures
 from runs.models import RunStatistic, RunStatus
 from tests.console.conftest import HOSTILE, Yard
 

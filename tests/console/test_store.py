@@ -9,8 +9,8 @@ from django.test import Client
 
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE
-from platform_site.core import stores
 from platform_site.core.config import ConfigError
+from platform_site.core.items import stores
 from store import selectors
 from store.pages import browse
 from tests.console.conftest import HOSTILE, Yard

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from platform_site.core.config import Config, load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 from tests.live import ROOT
 
 
@@ -71,7 +71,7 @@ import django
 django.setup()
 from pathlib import Path
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 config = load_config(Path(sys.argv[1]))
 config.apply()
 registry = GraphRegistry(config)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from platform_site.core.events import END, Event, EventsLost, Subscription
-from platform_site.core.redis_events import RedisEventLog
-from platform_site.core.redis_link import RedisLink
-from platform_site.core.redis_writer import RedisWriter
+from platform_site.core.events.interface import END, Event, EventsLost, Subscription
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.redis.writer import RedisWriter
 
 Maker = Any
 

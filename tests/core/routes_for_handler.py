@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 from ninja import NinjaAPI
 
-from platform_site.core.handler import stream_response
+from platform_site.core.http.handler import stream_response
 
 api = NinjaAPI(urls_namespace="handler-tests", docs_url=None, openapi_url=None)
 # What happened inside streams, for tests to look at.

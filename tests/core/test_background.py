@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
-from platform_site import serving
-from platform_site.core import rounds as module
-from platform_site.core.background import BackgroundTasks, Task
+from platform_site.core.background import rounds as module
+from platform_site.core.background.tasks import BackgroundTasks, Task
+from platform_site.processes import serving
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_sleeping_task_is_woken(tasks):
 def test_beat_wakes_what_looks_for_work_and_nothing_else(tasks, settings, monkeypatch):
     seldom, often = Rounds(), Rounds()
     tasks.start([Task("seldom", seldom, interval=3600), Task("often", often, interval=settings.SWEEP_SECONDS)])
-    monkeypatch.setattr("platform_site.core.background.background", lambda: tasks)
+    monkeypatch.setattr("platform_site.core.background.tasks.background", lambda: tasks)
     assert seldom.reached(1)
     assert often.reached(1)
     serving.wake_all()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.bodies import Disconnected, most_bytes, read_body
 from platform_site.core.errors import TooLarge, UnsupportedMediaType
+from platform_site.core.http.bodies import Disconnected, most_bytes, read_body
 from tests.core.test_handler import ask, handler
 
 

@@ -8,7 +8,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
-from platform_site.core.graphs import BrokenGraph, UnknownGraph
+from platform_site.core.graphs.registry import BrokenGraph, UnknownGraph
 from tests.core.projects import clean_imports, registry_of
 from tests.core.test_graphs import BUILDER, one, said
 

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt
 
-from platform_site.core.checkpoint_fingerprints import Fingerprint, Seen
-from platform_site.core.checkpoints import Checkpoints
-from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
+from platform_site.core.checkpoints.interface import Checkpoints
+from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import Lease, checkpoint, save, thread_config
 from tests.core.test_checkpoints import leased
 from tests.core.test_checkpoints import store as store
@@ -29,7 +29,7 @@ def taken(store: Checkpoints, thread: UUID, **asked: Any) -> list[Fingerprint]:
     asked = {"limit": 50, **asked}
     if isinstance(store, SqliteCheckpoints):
         return store.fingerprints_sync(thread, **asked)
-    from platform_site.core.postgres_fingerprints import fingerprints_query
+    from platform_site.core.checkpoints.postgres.fingerprints import fingerprints_query
 
     query, params = fingerprints_query(str(thread), **{"checkpoint_id": None, "before": None, **asked})
     # The session of a request is none of the saver's: other time zone, other format of dates.

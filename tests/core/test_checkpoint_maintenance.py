@@ -9,10 +9,12 @@ import pytest
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 
-from platform_site.core import postgres_maintenance, sqlite_checkpoints, sqlite_maintenance
-from platform_site.core.checkpoint_chains import latest_and_needed, needed_by, row_of
-from platform_site.core.checkpoints import NULL_TASK_ID, Checkpoints
-from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+from platform_site.core.checkpoints.chains import latest_and_needed, needed_by, row_of
+from platform_site.core.checkpoints.interface import NULL_TASK_ID, Checkpoints
+from platform_site.core.checkpoints.postgres import maintenance as postgres_maintenance
+from platform_site.core.checkpoints.sqlite import checkpoints as sqlite_checkpoints
+from platform_site.core.checkpoints.sqlite import maintenance as sqlite_maintenance
+from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import ids, save, thread_config
 from tests.core.test_checkpoints import leased as leased
 from tests.core.test_checkpoints import store as store

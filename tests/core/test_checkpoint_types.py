@@ -8,10 +8,10 @@ from typing import Any
 import ormsgpack
 import pytest
 
-from platform_site.core.checkpoint_forms import KEYWORDS, SINGLE_ARGUMENT
-from platform_site.core.checkpoint_serializer import Losses
-from platform_site.core.checkpoint_types import TypeRules, type_rules
-from platform_site.core.checkpoints import serializer
+from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.serialization.forms import KEYWORDS, SINGLE_ARGUMENT
+from platform_site.core.serialization.serializer import Losses
+from platform_site.core.serialization.types import TypeRules, type_rules
 from tests.core.projects import clean_imports, read
 
 MODELS = """
@@ -260,7 +260,7 @@ def test_what_a_field_of_a_project_s_class_names_comes_back(tmp_path: Path) -> N
 
 
 def test_a_file_that_is_no_package_keeps_its_types_over_restarts(tmp_path: Path) -> None:
-    from platform_site.core.graph_loading import import_object
+    from platform_site.core.graphs.loading import import_object
 
     # The name of a module that is taken: the file is imported under one made of its path.
     files = {"calendar.py": MODELS + "graph = None\n"}

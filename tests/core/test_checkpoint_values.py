@@ -28,10 +28,10 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, Field, HttpUrl, PrivateAttr, SecretStr, field_validator
 from pydantic import v1 as pydantic_v1
 
-from platform_site.core.checkpoint_packing import ValueNotStorable
-from platform_site.core.checkpoint_types import TypeRules
-from platform_site.core.checkpoints import serializer
-from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
+from platform_site.core.serialization.packing import ValueNotStorable
+from platform_site.core.serialization.types import TypeRules
 from tests.core.checkpointing import save, thread_config
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -274,8 +274,8 @@ async def test_every_value_is_kept_under_a_key_of_its_own(
     values = {**{f"kept {name}": value for name, value in KEPT.items()}, **own, "nul": "a\0b", "plain": ["a", 1, 1.5]}
     checkpoints: Any = SqliteCheckpoints(tmp_path / "checkpoints.sqlite3")
     if database == "postgres":
-        from platform_site.core.postgres_checkpoints import PostgresCheckpoints
-        from platform_site.core.postgres_pool import LoopPools
+        from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
+        from platform_site.core.database.postgres_pool import LoopPools
 
         checkpoints = PostgresCheckpoints(LoopPools(request.getfixturevalue("postgres_url")))
     await checkpoints.setup()

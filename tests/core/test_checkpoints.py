@@ -12,8 +12,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from platform_site.core.checkpoints import NULL_TASK_ID, Checkpoints, LeaseLost, adopted
-from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+from platform_site.core.checkpoints.interface import NULL_TASK_ID, Checkpoints, LeaseLost, adopted
+from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -26,8 +26,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "sqlite":
         checkpoints = SqliteCheckpoints(tmp_path / "checkpoints.sqlite3")
     else:
-        from platform_site.core.postgres_checkpoints import PostgresCheckpoints
-        from platform_site.core.postgres_pool import LoopPools
+        from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
+        from platform_site.core.database.postgres_pool import LoopPools
 
         url = request.getfixturevalue("postgres_url")
         with psycopg.connect(url, autocommit=True) as connection:

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from prometheus_client import REGISTRY
 
-from platform_site.core import collector
-from platform_site.core.collector import CollectorRounds, settle
+from platform_site.core.background import collector
+from platform_site.core.background.collector import CollectorRounds, settle
 
 
 @pytest.fixture(autouse=True)

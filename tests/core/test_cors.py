@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.cors import OriginPolicy
-from platform_site.core.handler import ApiHandler
+from platform_site.core.http.cors import OriginPolicy
+from platform_site.core.http.handler import ApiHandler
 from tests.core import routes_for_handler
 from tests.core.test_handler import Answer, ask, authenticate, authorize
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from platform_site.core import data_directory
+from platform_site.core.database import data_directory
 
 HOLD = """
 import sys, os
 from pathlib import Path
-from platform_site.core import data_directory
+from platform_site.core.database import data_directory
 data_directory.lock(Path(sys.argv[1]), "http://first")
 if sys.argv[2] == "fork":
     if os.fork() == 0:

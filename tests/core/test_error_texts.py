@@ -35,7 +35,7 @@ from langgraph_sdk.errors import LangGraphError
 
 from platform_site.core.error_texts import MASKED_MESSAGE, error_body, full_text, repr_of, run_error, text_of
 from platform_site.core.errors import BadRequest
-from platform_site.core.graphs import BrokenGraph
+from platform_site.core.graphs.registry import BrokenGraph
 from threads.refusals import refusals
 
 TEXT = "the text"

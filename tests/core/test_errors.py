@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from platform_site.core import errors
 from platform_site.core.errors import ApiError
-from platform_site.core.handler import error_response
+from platform_site.core.http.handler import error_response
 from platform_site.core.validation import ThreadId, path_uuid, validation_detail
 from platform_site.core.wire import Schema
 

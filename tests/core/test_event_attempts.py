@@ -2,8 +2,8 @@
 
 import pytest
 
-from platform_site.core.events import BEGIN, Event
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.events.interface import BEGIN, Event
+from platform_site.core.events.memory import MemoryEventLog
 from tests.core.clock import Clock
 from tests.core.test_events import clock, everything, log
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 from django.conf import settings
 
-from platform_site.core.events import BEGIN, Event, EventsLost, Subscription, event_log
-from platform_site.core.memory_budget import cut_level
-from platform_site.core.memory_events import MemoryEventLog, event_tasks
-from platform_site.core.memory_log import LOG_OVERHEAD
-from platform_site.core.process_memory import memory_limit
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, Subscription, event_log
+from platform_site.core.events.memory import MemoryEventLog, event_tasks
+from platform_site.core.events.memory_budget import cut_level
+from platform_site.core.events.memory_log import LOG_OVERHEAD
+from platform_site.core.telemetry.process_memory import memory_limit
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 
@@ -47,8 +47,8 @@ async def is_kept(log: MemoryEventLog, name: str) -> bool:
 
 _HELD = """
 import gc, sys
-from platform_site.core.memory_events import MemoryEventLog
-from platform_site.core.process_memory import resident_bytes
+from platform_site.core.events.memory import MemoryEventLog
+from platform_site.core.telemetry.process_memory import resident_bytes
 
 def grown(logs, events, size):
     log = MemoryEventLog(max_bytes=10**9, ttl=1, resumable_ttl=1, abandoned_after=1, budget=10**9)

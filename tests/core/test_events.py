@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import REGISTRY
 
-from platform_site.core.events import BEGIN, Event, EventLog, Subscription
-from platform_site.core.memory_events import MemoryEventLog, event_tasks
-from platform_site.core.memory_log import BATCH_BYTES
+from platform_site.core.events.interface import BEGIN, Event, EventLog, Subscription
+from platform_site.core.events.memory import MemoryEventLog, event_tasks
+from platform_site.core.events.memory_log import BATCH_BYTES
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from platform_site.core.events import BEGIN, END, Event, EventsLost, Subscription
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.events.interface import BEGIN, END, Event, EventsLost, Subscription
+from platform_site.core.events.memory import MemoryEventLog
 from tests.core.clock import Clock
 from tests.core.clock import clock as clock
 

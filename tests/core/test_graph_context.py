@@ -8,7 +8,7 @@ import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
-from platform_site.core.graph_context import factory_context, node_context
+from platform_site.core.graphs.context import factory_context, node_context
 
 
 @dataclass

@@ -8,7 +8,7 @@ from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from platform_site.core.graph_output import Output, questions_of
+from platform_site.core.graphs.output import Output, questions_of
 
 
 class State(TypedDict, total=False):

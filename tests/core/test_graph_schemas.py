@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from platform_site.core import graph_schemas
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs import schemas as graph_schemas
+from platform_site.core.graphs.registry import GraphRegistry
 from tests.core.projects import clean_imports, registry_of
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "transcripts"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from platform_site.core.checkpoint_types import TypeRules
-from platform_site.core.checkpoints import serializer
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.graphs.registry import GraphRegistry
+from platform_site.core.serialization.types import TypeRules
 from tests.core.projects import clean_imports, registry_of
 
 TYPES = """

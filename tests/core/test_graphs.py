@@ -10,7 +10,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
-from platform_site.core.graphs import GraphRegistry, default_assistant_id
+from platform_site.core.graphs.registry import GraphRegistry, default_assistant_id
 from tests.core.projects import clean_imports, read, registry_of
 
 BUILDER = """

@@ -10,9 +10,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from platform_site.access.models import Workspace
-from platform_site.core import group_writer
-from platform_site.core.database import IS_POSTGRES, in_db, read_db
-from platform_site.core.group_writer import GroupWriter
+from platform_site.core.database import group_writer
+from platform_site.core.database.access import IS_POSTGRES, in_db, read_db
+from platform_site.core.database.group_writer import GroupWriter
 from tests.runs.conftest import eventually
 from threads.models import Thread
 

@@ -11,9 +11,9 @@ from django.core.handlers.asgi import ASGIHandler
 from django.test import override_settings
 
 from platform_site.access.principal import Principal
-from platform_site.core.cors import OriginPolicy
 from platform_site.core.errors import Forbidden, Unauthorized
-from platform_site.core.handler import ApiHandler, ApiRequest
+from platform_site.core.http.cors import OriginPolicy
+from platform_site.core.http.handler import ApiHandler, ApiRequest
 from tests.core import routes_for_handler
 from tests.core.routes_for_handler import journal
 
@@ -208,7 +208,7 @@ async def test_route_refused_to_the_caller() -> None:
 
 
 async def test_exception_is_logged_with_the_request_id_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    from platform_site.core import logs
+    from platform_site.core.telemetry import logs
 
     ids = []
 

@@ -8,7 +8,7 @@ import pytest
 
 from platform_site import api_urls
 from platform_site.core import config as config_module
-from platform_site.core.config_sections import Http
+from platform_site.core.project.sections import Http
 from tests.api_client import ApiClient, client
 from tests.api_client import api as api
 

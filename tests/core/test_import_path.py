@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from platform_site.core import import_path
-from platform_site.core.import_path import OUR_MODULES
-from platform_site.core.name_clashes import clash
+from platform_site.core.project import import_path
+from platform_site.core.project.import_path import OUR_MODULES
+from platform_site.core.project.name_clashes import clash
 from tests.core.projects import GRAPH, clean_imports, loaded, read, registry_of, write
 from tests.live import ROOT
 

@@ -17,7 +17,7 @@ def test_a_server_without_redis_does_not_import_its_client() -> None:
     program = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'platform_site.settings'; django.setup()\n"
         "import platform_site.api_urls\n"
-        "from platform_site.background_tasks import background_tasks\n"
+        "from platform_site.processes.background_tasks import background_tasks\n"
         "assert background_tasks()\n"
         "print(sorted({'redis', 'celery', 'kombu'} & set(sys.modules)))"
     )

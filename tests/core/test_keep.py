@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.events import Event
-from platform_site.core.graph_output import Output
-from platform_site.core.memory_events import MemoryEventLog
-from platform_site.core.redis_scripts import CLOSE
-from platform_site.core.redis_writer import Lines, RedisWriter
-from platform_site.core.sqlite_saver import _json
+from platform_site.core.checkpoints.sqlite.saver import _json
+from platform_site.core.events.interface import Event
+from platform_site.core.events.memory import MemoryEventLog
+from platform_site.core.graphs.output import Output
+from platform_site.core.redis.scripts import CLOSE
+from platform_site.core.redis.writer import Lines, RedisWriter
 from platform_site.core.wire import encode, keep
 from runs.streaming.modes import EventEncoder
 from threads.head import Head

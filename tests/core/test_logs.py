@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.logs import Context, JsonFormatter, TextFormatter, request_id, run_id
+from platform_site.core.telemetry.logs import Context, JsonFormatter, TextFormatter, request_id, run_id
 
 
 def a_record(message: str = "claimed", *args: Any, **extra: Any) -> logging.LogRecord:

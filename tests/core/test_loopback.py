@@ -16,8 +16,8 @@ from langgraph_sdk._async import client as sdk
 from langgraph_sdk._shared import utilities
 
 from platform_site.access.principal import Principal
-from platform_site.core.acting import Actor, acting_for, current_actor
-from platform_site.core.loopback import ACTOR, BUFFER_BYTES, LoopbackTransport, serve_loopback
+from platform_site.core.loopback.acting import Actor, acting_for, current_actor
+from platform_site.core.loopback.transport import ACTOR, BUFFER_BYTES, LoopbackTransport, serve_loopback
 
 EVENTS = [(b"content-type", b"text/event-stream")]
 marked: contextvars.ContextVar[str] = contextvars.ContextVar("marked", default="nothing")

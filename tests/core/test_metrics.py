@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from platform_site.core import metrics
+from platform_site.core.telemetry import metrics
 
 OPERATIONS = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.peers import is_loopback, open_mode_refusal
+from platform_site.core.http.peers import is_loopback, open_mode_refusal
 
 SERVER = ("127.0.0.1", 2024)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_site.core.process_memory import give_back, memory_limit, resident_bytes
+from platform_site.core.telemetry.process_memory import give_back, memory_limit, resident_bytes
 
 
 def write(root: Path, path: str, text: str) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from platform_site import background_tasks
-from platform_site.core import events, redis_account, redis_budget, redis_link, redis_signals
-from platform_site.core.events import BEGIN
-from platform_site.core.redis_events import RedisEventLog, feed_key, state_key, stream_key
-from platform_site.core.redis_link import RedisLink
+from platform_site.core.events import interface as events
+from platform_site.core.events import redis_budget
+from platform_site.core.events.interface import BEGIN
+from platform_site.core.events.redis import RedisEventLog, feed_key, state_key, stream_key
+from platform_site.core.redis import account as redis_account
+from platform_site.core.redis import link as redis_link
+from platform_site.core.redis import signals as redis_signals
+from platform_site.core.redis.link import RedisLink
+from platform_site.processes import background_tasks
 from tests.core.redis_logs import Maker, everything, flushed, write
 from tests.core.redis_logs import commands as commands
 from tests.core.redis_logs import make_log as make_log

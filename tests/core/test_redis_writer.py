@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from platform_site.core import redis_writer
-from platform_site.core.redis_link import RedisLink
-from platform_site.core.redis_scripts import DISCARD
-from platform_site.core.redis_writer import Call, Lines, RedisWriter
+from platform_site.core.redis import writer as redis_writer
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.redis.scripts import DISCARD
+from platform_site.core.redis.writer import Call, Lines, RedisWriter
 from tests.live import free_port
 
 LINES = Lines("stream", "state", 1, 100, 100, 100)

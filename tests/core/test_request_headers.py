@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.config_sections import HeaderChoice
-from platform_site.core.request_headers import HeaderFilter
+from platform_site.core.http.request_headers import HeaderFilter
+from platform_site.core.project.sections import HeaderChoice
 
 SENT = [
     (b"X-User", b"ada"),

@@ -6,7 +6,7 @@ import pytest
 from django.urls import URLPattern, URLResolver
 
 from platform_site import api_urls
-from platform_site.core.routing import Routes, group_of
+from platform_site.core.http.routing import Routes, group_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from platform_site.core import scope as scope_module
-from platform_site.core.checkpoints import Checkpoints
+from platform_site.core.checkpoints.interface import Checkpoints
 from platform_site.core.scope import OutOfScope, Scope, ScopedSaver
 from tests.core.checkpointing import checkpoint, ids, save, thread_config
 from tests.core.test_checkpoints import asking_graph, leased

@@ -21,9 +21,9 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
 
-from platform_site.core.checkpoint_file import CheckpointFile
-from platform_site.core.checkpoints import LeaseLost
-from platform_site.core.sqlite_saver import GroupCommitSaver
+from platform_site.core.checkpoints.interface import LeaseLost
+from platform_site.core.checkpoints.sqlite.file import CheckpointFile
+from platform_site.core.checkpoints.sqlite.saver import GroupCommitSaver
 from tests.core.checkpointing import Lease, checkpoint, ids, save, thread_config
 
 
@@ -341,8 +341,8 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from uuid import UUID
-from platform_site.core.checkpoint_file import CheckpointFile
-from platform_site.core.sqlite_saver import GroupCommitSaver
+from platform_site.core.checkpoints.sqlite.file import CheckpointFile
+from platform_site.core.checkpoints.sqlite.saver import GroupCommitSaver
 from tests.core.checkpointing import save, thread_config
 
 async def main():

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from platform_site.core import database
-from platform_site.core.database import is_storable, storable
+from platform_site.core.database import access as database
+from platform_site.core.database.access import is_storable, storable
 from platform_site.core.wire import encode
 
 WITHOUT = [{"a": "x"}, {"a": r"\u0000"}, {"a": r"\\u0000\\"}, {"a": "☃"}]

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from langgraph.store.base import GetOp, PutOp
 
-from platform_site.core.checkpoints import DatabaseAway, LeaseLost
-from platform_site.core.postgres_pool import LoopPools
-from platform_site.core.postgres_store import open_postgres_store
-from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
+from platform_site.core.checkpoints.interface import DatabaseAway, LeaseLost
+from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.items.postgres import open_postgres_store
+from platform_site.core.items.stores import LoopStores, OpenStore, WorkspaceStore
 from tests.core.checkpointing import Lease
 from tests.core.test_checkpoints import RUNS_TABLE
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
@@ -40,7 +40,7 @@ class Counted(LoopStores):
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Counted]:
     if request.param == "sqlite":
-        from platform_site.core.sqlite_store import open_sqlite_store
+        from platform_site.core.items.sqlite import open_sqlite_store
 
         stores = Counted(lambda: open_sqlite_store(tmp_path / "store.sqlite3"))
         yield stores
@@ -183,7 +183,7 @@ async def test_closing_does_not_mind_that_another_loop_begins_operations(store: 
 
 
 async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
-    from platform_site.core.sqlite_store import open_sqlite_store
+    from platform_site.core.items.sqlite import open_sqlite_store
 
     attempts = 0
 
@@ -220,7 +220,7 @@ async def test_an_attempt_that_has_lost_its_lease_writes_nothing_but_may_read(st
 
 
 async def test_a_lease_that_is_lost_while_a_model_embeds_refuses_the_item(tmp_path: Path) -> None:
-    from platform_site.core.sqlite_store import open_sqlite_store
+    from platform_site.core.items.sqlite import open_sqlite_store
 
     lease = Lease()
 

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from platform_site.core import otel, tracing
+from platform_site.core.telemetry import otel, tracing
 from tests.tracing import Receiver, attributes, place
 from tests.tracing import receiver as receiver
 from tests.tracing import traces as traces
@@ -62,10 +62,10 @@ def test_without_the_packages_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 def test_nothing_is_imported_unless_traces_are_asked_for() -> None:
     program = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'platform_site.settings'; django.setup()\n"
-        "import platform_site.asgi, runs.engine.executor\n"
-        "from platform_site.core import tracing; tracing.start('1')\n"
+        "import platform_site.asgi, runs.engine.attempt\n"
+        "from platform_site.core.telemetry import tracing; tracing.start('1')\n"
         # LangSmith imports some of OpenTelemetry wherever it is installed.
-        "mine = {'platform_site.core.otel', 'opentelemetry.exporter'}\n"
+        "mine = {'platform_site.core.telemetry.otel', 'opentelemetry.exporter'}\n"
         "print(sorted(mine & set(sys.modules)), tracing.tracing())"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

@@ -35,8 +35,8 @@ def race() -> dict[str, Any]:
     from crons.models import Cron, CronTick
     from platform_site.access.principal import Principal
     from platform_site.access.services import ensure_first_start
-    from platform_site.core.graphs import registry
-    from platform_site.serving import prepare
+    from platform_site.core.graphs.registry import registry
+    from platform_site.processes.serving import prepare
     from runs.models import Run
     from tests.crons.conftest import create, new_thread
     from threads.services import delete_threads

@@ -11,8 +11,8 @@ from crons.models import Cron
 from crons.scheduler import Scheduler
 from platform_site.access.models import AuditEntry
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
-from platform_site.core.graphs import default_assistant_id
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs.registry import default_assistant_id
 from runs.models import Run
 from tests.api_client import ApiClient, client, make_key
 from tests.crons.conftest import at, new_thread

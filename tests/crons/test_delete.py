@@ -15,7 +15,7 @@ from crons.models import Cron, CronTick
 from crons.scheduler import Scheduler
 from platform_site.access.models import AuditEntry, Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.database.access import IS_POSTGRES, in_db
 from platform_site.core.errors import Forbidden
 from runs.models import Run
 from tests.api_client import ApiClient

@@ -8,7 +8,7 @@ from crons import services
 from crons.models import Cron
 from crons.scheduler import Scheduler
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.crons.conftest import at, create, new_thread, runs_of
 

@@ -18,7 +18,7 @@ from crons.scheduler import Scheduler, fire
 from crons.schemas import CronPatch
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import NotFound
 from runs.models import Run, RunStatus
 from runs.services import CreatedRun

@@ -8,7 +8,7 @@ import pytest
 from crons import selectors
 from crons.models import Cron, CronTick
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import NotFound
 from tests.api_client import ApiClient
 from tests.crons.conftest import at, create, new_thread

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from runs.engine import executor
+from runs.engine import attempt as executor
 from runs.engine.finish import Ending, Finished, finish
 from runs.engine.queue import Claim
 

@@ -43,7 +43,7 @@ def installed(project: Project) -> Installed:
         _mirror(project.folder, COPIES / project.name)
         config = COPIES / project.name / project.config
         done = subprocess.run(
-            [sys.executable, "-m", "platform_site.project_environment", str(config)],
+            [sys.executable, "-m", "platform_site.installation.environment", str(config)],
             cwd=ROOT,
             env=_environment(),
             capture_output=True,

@@ -16,14 +16,14 @@ from assistants.services import ensure_default_assistants
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
 from platform_site.access.services import ensure_first_start
-from platform_site.core import graphs
 from platform_site.core.config import load_config
-from platform_site.core.database import in_db
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs import registry as graphs
+from platform_site.core.graphs.registry import GraphRegistry
 from runs import services
-from runs.engine import embedded
-from runs.engine.embedded import Engine
-from runs.engine.executor import Attempt
+from runs.engine import engine as embedded
+from runs.engine.attempt import Attempt
+from runs.engine.engine import Engine
 from runs.engine.queue import Claim, claim_next
 from runs.models import Run
 from runs.schemas import RunCreate

@@ -9,7 +9,7 @@ from crons.models import Cron, CronTick
 from crons.scheduler import Scheduler
 from crons.services import cron_run_now
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.crons import conftest as crons

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.database import in_db
-from runs.engine.embedded import Engine
+from platform_site.core.database.access import in_db
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, eventually

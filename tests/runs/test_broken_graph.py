@@ -9,8 +9,8 @@ from crons.scheduler import fire
 from crons.schemas import CronCreate
 from crons.services import cron_create
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs.registry import GraphRegistry
 from runs.models import Run
 from tests.api_client import ApiClient, client, make_key
 from tests.runs.conftest import api as api

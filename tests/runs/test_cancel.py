@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, claim, create, ended, run_to_end

@@ -8,7 +8,7 @@ import pytest
 
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, claim, create, ended, run_to_end

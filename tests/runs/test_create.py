@@ -11,9 +11,9 @@ from assistants.schemas import AssistantPatch
 from assistants.services import assistant_delete, assistant_patch
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import NotFound
-from platform_site.core.graphs import default_assistant_id
+from platform_site.core.graphs.registry import default_assistant_id
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import api as api

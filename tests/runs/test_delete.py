@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db
-from runs.engine.embedded import Engine
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db
+from runs.engine.engine import Engine
 from runs.models import PendingInterrupt, Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, create, eventually, run_to_end

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from platform_site.access.models import Workspace
-from platform_site.core.database import in_db, read_db
-from platform_site.core.events import event_log
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.database.access import in_db, read_db
+from platform_site.core.events.interface import event_log
+from platform_site.core.events.memory import MemoryEventLog
 from runs import api as views
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.models import Run
 from runs.services import CreatedRun
 from tests.api_client import ApiClient

@@ -21,9 +21,9 @@ from assistants.services import (
 from crons.schemas import CronCreate, CronCreateStateless
 from crons.services import cron_create, cron_run_now
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.run_config import SERVER_KEYS
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.models import Run
 from runs.schemas import RunCreate, RunCreateStateless
 from runs.services import run_create, runs_create

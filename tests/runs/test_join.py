@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
-from platform_site.core.events import event_log
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.database.access import in_db
+from platform_site.core.events.interface import event_log
+from platform_site.core.events.memory import MemoryEventLog
 from runs import selectors
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.models import Run
 from runs.streaming import ended as ended_runs
 from tests.api_client import ApiClient

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db
-from runs.engine.embedded import Engine
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, claim, create, ended, eventually

@@ -7,7 +7,7 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core import quotas
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.database.access import IS_POSTGRES, in_db
 from runs import cancel, services
 from runs.models import Run
 from runs.schemas import MOST_IN_BATCH

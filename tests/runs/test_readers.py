@@ -8,10 +8,10 @@ import pytest
 
 from platform_site.access.authorization import READING_POSTS
 from platform_site.access.principal import Principal, Role
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Forbidden
 from runs import cancel
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.api_client import ApiClient, client, make_key
 from tests.runs.conftest import Gate, create, ended

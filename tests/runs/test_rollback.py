@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db
 from runs.cancel import Removal, run_delete
-from runs.engine.embedded import Engine
-from runs.engine.executor import Attempt, Stop
+from runs.engine.attempt import Attempt, Stop
+from runs.engine.engine import Engine
 from runs.engine.sweep import finish_removals
 from runs.models import PendingInterrupt, Run
 from tests.api_client import ApiClient

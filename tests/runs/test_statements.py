@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database.access import IS_POSTGRES
 from platform_site.core.errors import TooManyRequests
 from runs import services
 from runs.engine.finish import Ending, finish

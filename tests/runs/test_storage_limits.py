@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from platform_site.core import quotas
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database.access import IS_POSTGRES
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.usefixtures("principal")

@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 
 LOAD = """
 import sys
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 assert "langgraph" not in sys.modules, "the registry must not import langgraph before graphs are loaded"
 registry = GraphRegistry(load_config(None))
 registry.load()

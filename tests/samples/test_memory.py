@@ -11,8 +11,8 @@ from langgraph.store.base import BaseStore
 from langgraph_sdk import get_client
 
 from platform_site.core.config import load_config
-from platform_site.core.embeddings import embedder
-from platform_site.core.sqlite_store import open_sqlite_store
+from platform_site.core.items.embeddings import embedder
+from platform_site.core.items.sqlite import open_sqlite_store
 from platform_site.samples import memory
 from platform_site.samples.embedding import DIMS, embed
 from tests import live

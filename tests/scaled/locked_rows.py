@@ -22,10 +22,10 @@ def main() -> None:
     from django.conf import settings
     from django.utils import timezone
 
-    from platform_site.core.checkpoints import checkpoints
-    from platform_site.core.database import lost_a_lock
-    from platform_site.core.postgres_pool import loop_pools
-    from platform_site.core.postgres_saver import _FENCE
+    from platform_site.core.checkpoints.interface import checkpoints
+    from platform_site.core.checkpoints.postgres.saver import _FENCE
+    from platform_site.core.database.access import lost_a_lock
+    from platform_site.core.database.postgres_pool import loop_pools
     from runs.engine import frozen, queue
     from runs.models import Run
     from tests.scaled.claimers import prepare

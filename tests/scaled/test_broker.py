@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from platform_site.local_servers import LocalValkey
+from platform_site.processes.local_servers import LocalValkey
 from tests.live import INHERITED, ROOT
 
 SETTINGS = "print(json.dumps({name: app.conf[f'broker_{name}'] for name in ('url', 'use_ssl', 'transport_options')}))"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from platform_site import alive
+from platform_site.processes import alive
 from tests.live import INHERITED, ROOT
 from tests.scaled_stack import ScaledStack, scaled_stack, scaled_stacks
 
@@ -131,7 +131,10 @@ def test_worker_and_beat_show_that_they_are_alive(scaled_stacks: Callable[..., S
     for file in files:
         wait_for(file.exists)
         checked = subprocess.run(
-            [sys.executable, "-m", "platform_site.alive"], cwd=ROOT, env={"ALIVE_FILE": str(file)}, check=False
+            [sys.executable, "-m", "platform_site.processes.alive"],
+            cwd=ROOT,
+            env={"ALIVE_FILE": str(file)},
+            check=False,
         )
         assert checked.returncode == 0
     stack.stop()

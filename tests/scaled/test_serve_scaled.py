@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from platform_site import local_servers, scaled_stack
-from platform_site.serving import CannotStart
+from platform_site.processes import local_servers, scaled_stack
+from platform_site.processes.serving import CannotStart
 from tests.live import ROOT, LiveServer
 from tests.serving.conftest import manage, wait_log
 

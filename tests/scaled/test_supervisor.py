@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from platform_site.supervisor import Program, Supervisor
+from platform_site.processes.supervisor import Program, Supervisor
 from tests.live import ROOT
 
 PROGRAM = """
 import os, sys
-from platform_site import supervisor
-from platform_site.supervisor import GaveUp, Program, Supervisor
+from platform_site.processes import supervisor
+from platform_site.processes.supervisor import GaveUp, Program, Supervisor
 supervisor.FIRST_PAUSE = 0.05
 def sh(name, stage, script, **options):
     return Program(name, ["sh", "-c", script], dict(os.environ), stage, **options)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from platform_site.core.config import load_config
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.graphs.registry import GraphRegistry
 from platform_site.management.commands.serve import about_graphs
 from tests.serving.conftest import Launch, wait_log, write_graph
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from platform_site import serving
+from platform_site.processes import serving
 
 
 @pytest.mark.django_db

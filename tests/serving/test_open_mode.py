@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from platform_site.http_servers import FrontDoor
+from platform_site.processes.http.servers import FrontDoor
 from tests.live import ROOT, LiveServer
 from tests.serving.conftest import Launch, clean_environment, wait_log
 from tests.serving.raw import exchange, wait_until

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from platform_site.http_limits import (
+from platform_site.processes.http.limits import (
     BODY,
     HEADER,
     NOTHING,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from platform_site import project_environment
 from platform_site.core.config import load_config
-from platform_site.project_environment import CannotInstall, interpreter
+from platform_site.installation import environment as project_environment
+from platform_site.installation.environment import CannotInstall, interpreter
 from tests.core.projects import GRAPH, loaded, write
 from tests.live import ROOT
 
@@ -43,8 +43,8 @@ class Installer:
 @pytest.fixture
 def installer(monkeypatch: pytest.MonkeyPatch) -> Installer:
     made = Installer()
-    monkeypatch.setattr("platform_site.project_environment.subprocess.run", made)
-    monkeypatch.setattr("platform_site.project_environment.shutil.which", lambda _: "uv")
+    monkeypatch.setattr("platform_site.installation.environment.subprocess.run", made)
+    monkeypatch.setattr("platform_site.installation.environment.shutil.which", lambda _: "uv")
     return made
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from platform_site.core.config import ConfigError
-from platform_site.project_requirements import Requirements, requirements_of
+from platform_site.installation.requirements import Requirements, requirements_of
 from tests.core.projects import read
 
 BUILT = "[build-system]\nrequires = ['setuptools']\n[project]\nname = 'agent'\nversion = '1'\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import autoreload
 
-from platform_site import reloading
+from platform_site.processes import reloading
 
 
 class LosingOne(dict[str, Any]):

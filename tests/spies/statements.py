@@ -139,7 +139,7 @@ def install() -> None:
 
 
 def _watch_api() -> None:
-    from platform_site.core.handler import ApiHandler
+    from platform_site.core.http.handler import ApiHandler
 
     make, answer = ApiHandler.__init__, ApiHandler.__call__
 

@@ -10,7 +10,7 @@ import pytest
 
 from platform_site.access.models import Workspace
 from platform_site.access.services import ensure_first_start
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.api_client import api as api
 from tests.live import CONTRACT_CONFIG, LiveServer
@@ -131,8 +131,8 @@ def test_threads_and_workspaces_of_others_are_reported(spies: Reports) -> None:
 
 
 async def test_a_saver_is_watched(spies: Reports, tmp_path: Path) -> None:
-    from platform_site.core.checkpoint_file import CheckpointFile
-    from platform_site.core.sqlite_saver import GroupCommitSaver
+    from platform_site.core.checkpoints.sqlite.file import CheckpointFile
+    from platform_site.core.checkpoints.sqlite.saver import GroupCommitSaver
 
     saver = GroupCommitSaver(CheckpointFile(tmp_path / "checkpoints.sqlite3"))
     threads.own.set(threads.Place("mine", 1))

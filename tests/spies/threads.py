@@ -99,11 +99,11 @@ def _saw_looked_up(thread_id: Any, *_: Any, **__: Any) -> None:
 
 def install() -> None:
     """Watch the savers and stores of both databases, and say what attempts and calls on a state may touch."""
-    from platform_site.core.postgres_checkpoints import PostgresCheckpoints
-    from platform_site.core.postgres_saver import PooledPostgresSaver
-    from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
-    from platform_site.core.sqlite_saver import GroupCommitSaver
-    from platform_site.core.stores import WorkspaceStore
+    from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
+    from platform_site.core.checkpoints.postgres.saver import PooledPostgresSaver
+    from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
+    from platform_site.core.checkpoints.sqlite.saver import GroupCommitSaver
+    from platform_site.core.items.stores import WorkspaceStore
 
     for saver in (GroupCommitSaver, PooledPostgresSaver):
         for name in _BY_CONFIG:
@@ -129,7 +129,7 @@ def install() -> None:
 
 
 def _name_places() -> None:
-    from runs.engine.executor import Attempt
+    from runs.engine.attempt import Attempt
     from threads import reading, state, state_changes
 
     graph_of = state.graph_of
@@ -166,7 +166,7 @@ def _name_places() -> None:
 
 def _leave_rounds_alone() -> None:
     """Background tasks may be started by a request, and belong to no caller."""
-    from platform_site.core.rounds import Rounds
+    from platform_site.core.background.rounds import Rounds
 
     run = Rounds.run
 

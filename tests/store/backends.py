@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.embeddings import Embedder
-from platform_site.core.postgres_pool import LoopPools
-from platform_site.core.postgres_store import open_postgres_store
-from platform_site.core.sqlite_store import open_sqlite_store
-from platform_site.core.store_items import ItemStore, StoreClock
-from platform_site.core.stores import LoopStores, OpenStore, WorkspaceStore
+from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.items.embeddings import Embedder
+from platform_site.core.items.postgres import open_postgres_store
+from platform_site.core.items.sqlite import open_sqlite_store
+from platform_site.core.items.store import ItemStore, StoreClock
+from platform_site.core.items.stores import LoopStores, OpenStore, WorkspaceStore
 
 BACKENDS = ["sqlite", "sqlite-vec", pytest.param("postgres", marks=pytest.mark.postgres)]
 WORKSPACES = count(1)

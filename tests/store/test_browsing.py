@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from platform_site.core.store_browsing import Level, levels, one, page, with_text
-from platform_site.core.stores import WorkspaceStore
+from platform_site.core.items.browsing import Level, levels, one, page, with_text
+from platform_site.core.items.stores import WorkspaceStore
 from tests.store.backends import Backend, item_store
 
 PLACES = [("users", "ada"), ("users", "ada"), ("users", "bob", "notes"), ("users",), ("Docs",), ("users-old", "x")]

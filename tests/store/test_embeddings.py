@@ -12,7 +12,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from platform_site.core import loops
 from platform_site.core.config import ConfigError, load_config
-from platform_site.core.embeddings import Embedder, check_embed, embedder
+from platform_site.core.items.embeddings import Embedder, check_embed, embedder
 from platform_site.core.loops import BackgroundLoop
 
 FUNCTIONS = """

@@ -11,13 +11,13 @@ import httpx
 import psycopg
 import pytest
 
-from platform_site.core import store_index
 from platform_site.core.config import ConfigError, load_config
-from platform_site.core.postgres_pool import LoopPools
-from platform_site.core.postgres_store import open_postgres_store
-from platform_site.core.sqlite_store import open_sqlite_store
-from platform_site.core.store_items import ItemStore
-from platform_site.core.store_reindex import reindex
+from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.items import index as store_index
+from platform_site.core.items.postgres import open_postgres_store
+from platform_site.core.items.reindex import reindex
+from platform_site.core.items.sqlite import open_sqlite_store
+from platform_site.core.items.store import ItemStore
 from tests import live
 from tests.serving.conftest import manage
 from tests.store.backends import Backend, Letters, keys, letters, stored_vectors

@@ -8,9 +8,9 @@ import pytest
 from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.sqlite import SqliteStore
 
-from platform_site.core.postgres_pool import LoopPools
-from platform_site.core.postgres_store import open_postgres_store
-from platform_site.core.sqlite_store import open_sqlite_store
+from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.items.postgres import open_postgres_store
+from platform_site.core.items.sqlite import open_sqlite_store
 from tests.store.backends import letters
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from langgraph.store.base import InvalidNamespaceError, PutOp
 
-from platform_site.core.store_filters import UnsupportedOperator
-from platform_site.core.store_items import LONGEST_NAME_BYTES, NotStorable
-from platform_site.core.stores import WorkspaceStore
+from platform_site.core.items.filters import UnsupportedOperator
+from platform_site.core.items.store import LONGEST_NAME_BYTES, NotStorable
+from platform_site.core.items.stores import WorkspaceStore
 from tests.store.backends import Backend, keys
 
 ITEMS: dict[str, Any] = {

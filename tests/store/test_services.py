@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal, Role
-from platform_site.background_tasks import background_tasks
-from platform_site.core import stores
-from platform_site.core.config_sections import Store, StoreTTL
 from platform_site.core.errors import ApiError, BadRequest, Forbidden, Unprocessable
+from platform_site.core.items import stores
+from platform_site.core.items.sqlite import open_sqlite_store
+from platform_site.core.items.store import StoreClock
+from platform_site.core.items.stores import LoopStores
 from platform_site.core.loops import state_loop
-from platform_site.core.sqlite_store import open_sqlite_store
-from platform_site.core.store_items import StoreClock
-from platform_site.core.stores import LoopStores
+from platform_site.core.project.sections import Store, StoreTTL
+from platform_site.processes.background_tasks import background_tasks
 from store import expiry, schemas, selectors, services
-from store.access import BadLabel
+from store.operations import BadLabel
 from tests.store.backends import Time
 
 ADA, BOB = Principal(1), Principal(2)

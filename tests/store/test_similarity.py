@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from langgraph.store.base import PutOp
 
-from platform_site.core import embeddings, sqlite_store
-from platform_site.core.embeddings import EmbeddingFailed
-from platform_site.core.sqlite_store import SharedSqliteStore
-from platform_site.core.store_items import MOST_TEXTS, NotStorable
-from platform_site.core.stores import WorkspaceStore
+from platform_site.core.items import embeddings
+from platform_site.core.items import sqlite as sqlite_store
+from platform_site.core.items.embeddings import EmbeddingFailed
+from platform_site.core.items.sqlite import SharedSqliteStore
+from platform_site.core.items.store import MOST_TEXTS, NotStorable
+from platform_site.core.items.stores import WorkspaceStore
 from tests.store.backends import Backend, Letters, item_store, keys, letters, stored_vectors
 
 TEXTS = {"a": "aaa", "ab": "ab", "b": "bb", "abc": "aabbc", "d": "d", "nothing": "xyz"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.sqlite_store import SharedSqliteStore, open_sqlite_store
+from platform_site.core.items.sqlite import SharedSqliteStore, open_sqlite_store
 
 PLACE = ("1", "n")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.stores import WorkspaceStore
+from platform_site.core.items.stores import WorkspaceStore
 from tests.store.backends import Backend, item_store, keys, letters, stored_vectors
 
 PLACE = ("n",)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from platform_site import __version__
-from platform_site.core.graphs import registry
-from platform_site.core.routing import PUBLIC
+from platform_site.core.graphs.registry import registry
+from platform_site.core.http.routing import PUBLIC
 from tests.api_client import ApiClient, client, make_key
 from tests.api_client import api as api
 

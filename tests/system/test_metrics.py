@@ -13,13 +13,13 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_site.access.services import ensure_first_start
-from platform_site.core import metrics
-from platform_site.core.background import background
-from platform_site.core.database import in_db
-from platform_site.core.events import event_log
-from platform_site.core.process_memory import memory_limit, resident_bytes
-from platform_site.core.rounds import Status
-from platform_site.system import figures
+from platform_site.core.background.rounds import Status
+from platform_site.core.background.tasks import background
+from platform_site.core.database.access import in_db
+from platform_site.core.events.interface import event_log
+from platform_site.core.telemetry import metrics
+from platform_site.core.telemetry.process_memory import memory_limit, resident_bytes
+from platform_site.system import gauges as figures
 from platform_site.system.process_figures import RedisFigures
 from platform_site.system.processes import processes
 from platform_site.system.selectors import queue_figures

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError
 
-from platform_site.core.graphs import registry
+from platform_site.core.graphs.registry import registry
 from platform_site.system import checks
 from tests.api_client import ApiClient
 from tests.api_client import api as api

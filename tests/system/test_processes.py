@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from platform_site.core import metrics
-from platform_site.core.events import event_log
-from platform_site.core.process_memory import memory_limit
-from platform_site.core.redis_link import RedisLink
+from platform_site.core.events.interface import event_log
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.telemetry import metrics
+from platform_site.core.telemetry.process_memory import memory_limit
 from platform_site.system.process_figures import WINDOW_SECONDS, ProcessFigures
 from platform_site.system.processes import Processes
 from platform_site.system.redis_processes import PROCESSES_KEY, RedisProcesses

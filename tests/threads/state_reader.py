@@ -13,9 +13,9 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import Checkpoints, checkpoints
-from platform_site.core.database import IS_POSTGRES
-from platform_site.core.sqlite_checkpoints import SqliteCheckpoints
+from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
+from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
+from platform_site.core.database.access import IS_POSTGRES
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import run_to_end

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from tests.api_client import ApiClient
 from tests.client.waiting import until
 from tests.runs.conftest import Gate, create, eventually, run_to_end

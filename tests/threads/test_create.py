@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient, make_key
 from tests.threads.conftest import Make
 from threads.models import Thread, ThreadTombstone

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import IS_POSTGRES, in_db
-from runs.engine.embedded import Engine
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import IS_POSTGRES, in_db
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import Gate, create, eventually, run_to_end, table_counts

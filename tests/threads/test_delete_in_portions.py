@@ -8,9 +8,9 @@ import pytest
 
 from crons.models import Cron, CronTick
 from platform_site.access.principal import Principal
-from platform_site.core import checkpoint_rows
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.sqlite import rows as checkpoint_rows
+from platform_site.core.database.access import IS_POSTGRES, in_db
 from platform_site.core.errors import NotFound
 from platform_site.core.loops import state_loop
 from runs.engine.sweep import finish_removals

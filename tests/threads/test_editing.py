@@ -8,10 +8,10 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import EditLease, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints.interface import EditLease, checkpoints
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.engine.queue import claim_next
 from runs.models import Run
 from tests.api_client import ApiClient

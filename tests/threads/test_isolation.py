@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db, read_db
+from platform_site.core.database.access import in_db, read_db
 from platform_site.core.run_config import SERVER_KEYS
 from platform_site.core.scope import OutOfScope
 from runs.models import Run

@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import graphs
-from platform_site.core.checkpoints import Checkpoints, checkpoints
+from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
 from platform_site.core.config import load_config
-from platform_site.core.database import in_db
-from platform_site.core.graphs import GraphRegistry
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs import registry as graphs
+from platform_site.core.graphs.registry import GraphRegistry
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import CONFIG, run_to_end

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import graphs
-from platform_site.core.checkpoints import NULL_TASK_ID, checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints.interface import NULL_TASK_ID, checkpoints
+from platform_site.core.database.access import in_db
+from platform_site.core.graphs import registry as graphs
 from platform_site.core.loops import state_loop
 from runs.models import Run
 from tests.core.projects import clean_imports, registry_of

@@ -6,9 +6,10 @@ from uuid import uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import checkpoint_rows, quotas
-from platform_site.core.checkpoints import Checkpoints, checkpoints
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core import quotas
+from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
+from platform_site.core.checkpoints.sqlite import rows as checkpoint_rows
+from platform_site.core.database.access import IS_POSTGRES, in_db
 from platform_site.core.errors import StateTooLarge
 from runs.models import Run
 from tests.api_client import ApiClient
@@ -202,7 +203,7 @@ async def test_a_listing_reads_few_large_checkpoints_at_a_time(
 
     monkeypatch.setattr(checkpoint_rows, "PAGE_BYTES", 100)
     monkeypatch.setattr(checkpoint_rows, "read_page", spied)
-    monkeypatch.setattr("platform_site.core.sqlite_saver.read_page", spied)
+    monkeypatch.setattr("platform_site.core.checkpoints.sqlite.saver.read_page", spied)
     config: Any = {"configurable": {"thread_id": str(run.thread_id)}}
     found = [item async for item in checkpoints().saver().alist(config)]
     assert sizes == [1] * len(found)

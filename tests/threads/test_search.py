@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from platform_site.core.database import IS_POSTGRES, in_db
+from platform_site.core.database.access import IS_POSTGRES, in_db
 from tests.api_client import ApiClient
 from tests.threads.conftest import Make
 from threads import search

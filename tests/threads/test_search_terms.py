@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.db.migrations.executor import MigrationExecutor
 
 from platform_site.access.models import Workspace
-from platform_site.core.database import IS_POSTGRES
+from platform_site.core.database.access import IS_POSTGRES
 from threads.models import Thread
 from threads.search_terms import TRIGGERS
 

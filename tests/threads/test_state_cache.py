@@ -6,7 +6,7 @@ import threading
 
 from django.conf import settings
 
-from platform_site.core.process_memory import memory_limit
+from platform_site.core.telemetry.process_memory import memory_limit
 from threads.state_cache import StateCache, key_of, state_cache
 
 STATE = b"s" * 1000

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.runs.conftest import run_to_end
 from threads.models import Thread

@@ -10,7 +10,7 @@ import pytest
 
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
 from platform_site.core.loops import state_loop
 from runs.models import Run

@@ -9,8 +9,8 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core.config import Config, config
-from platform_site.core.config_sections import Checkpointer, CheckpointerTTL
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
+from platform_site.core.project.sections import Checkpointer, CheckpointerTTL
 from tests.api_client import ApiClient
 from tests.runs.conftest import claim, create, execute
 from tests.threads.conftest import Make

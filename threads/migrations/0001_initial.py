@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-import platform_site.core.database
+import platform_site.core.database.access
 import platform_site.core.ids
 
 
@@ -30,11 +30,11 @@ class Migration(migrations.Migration):
                 ('thread_id', models.UUIDField(default=platform_site.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('title', models.CharField(blank=True, max_length=200)),
                 ('status', models.CharField(choices=[('idle', 'Idle'), ('busy', 'Busy'), ('interrupted', 'Interrupted'), ('error', 'Error')], default='idle', max_length=12)),
-                ('metadata', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('config', platform_site.core.database.JSONField(blank=True, default=dict)),
-                ('values', platform_site.core.database.JSONField(blank=True, null=True)),
-                ('interrupts', platform_site.core.database.JSONField(blank=True, help_text='Task id to its open interrupts; null before any run.', null=True)),
-                ('error', platform_site.core.database.JSONField(blank=True, null=True)),
+                ('metadata', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('config', platform_site.core.database.access.JSONField(blank=True, default=dict)),
+                ('values', platform_site.core.database.access.JSONField(blank=True, null=True)),
+                ('interrupts', platform_site.core.database.access.JSONField(blank=True, help_text='Task id to its open interrupts; null before any run.', null=True)),
+                ('error', platform_site.core.database.access.JSONField(blank=True, null=True)),
                 ('ephemeral', models.BooleanField(default=False)),
                 ('ttl_minutes', models.FloatField(blank=True, null=True)),
                 ('ttl_strategy', models.CharField(choices=[('delete', 'Delete'), ('keep_latest', 'Keep Latest')], default='delete', max_length=12)),

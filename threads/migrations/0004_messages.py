@@ -1,6 +1,6 @@
 from django.db import migrations
 
-import platform_site.core.database
+import platform_site.core.database.access
 
 
 class Migration(migrations.Migration):
@@ -10,6 +10,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="thread",
             name="messages",
-            field=platform_site.core.database.JSONField(blank=True, null=True),
+            field=platform_site.core.database.access.JSONField(blank=True, null=True),
         ),
     ]

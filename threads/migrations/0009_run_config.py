@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from platform_site.core.database import JSONField
+from platform_site.core.database.access import JSONField
 
 
 class Migration(migrations.Migration):

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import platform_site.access.principal
-import platform_site.core.database
+import platform_site.core.database.access
 
 
 class Migration(migrations.Migration):
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('actor', models.CharField(max_length=200)),
                 ('action', models.CharField(max_length=100)),
                 ('target', models.CharField(blank=True, max_length=200)),
-                ('details', platform_site.core.database.JSONField(blank=True, default=dict)),
+                ('details', platform_site.core.database.access.JSONField(blank=True, default=dict)),
                 ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
                 ('workspace', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to='access.workspace')),
             ],
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('prefix', models.CharField(max_length=16, unique=True)),
                 ('digest', models.CharField(max_length=64)),
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('member', 'Member'), ('admin', 'Admin')], default=platform_site.access.principal.Role['MEMBER'], max_length=10)),
-                ('scopes', platform_site.core.database.JSONField(blank=True, default=list, help_text='Empty: everything its role may do.')),
+                ('scopes', platform_site.core.database.access.JSONField(blank=True, default=list, help_text='Empty: everything its role may do.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),

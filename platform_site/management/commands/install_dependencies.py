@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from platform_site.core.config import ConfigError, load_config
-from platform_site.project_environment import CannotInstall, install
-from platform_site.project_requirements import requirements_of
+from platform_site.installation.environment import CannotInstall, install
+from platform_site.installation.requirements import requirements_of
 
 
 class Command(BaseCommand):

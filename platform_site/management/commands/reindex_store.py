@@ -6,10 +6,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from platform_site import serving
 from platform_site.core.config import ConfigError, config
-from platform_site.core.data_directory import DataDirectoryInUse
-from platform_site.core.embeddings import EmbeddingFailed
+from platform_site.core.database.data_directory import DataDirectoryInUse
+from platform_site.core.items.embeddings import EmbeddingFailed
+from platform_site.processes import serving
 
 
 class Command(BaseCommand):
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
 
 async def _reindex() -> tuple[int, int]:
-    from platform_site.core.store_reindex import open_anew, reindex
+    from platform_site.core.items.reindex import open_anew, reindex
 
     store, close = await open_anew()
     try:

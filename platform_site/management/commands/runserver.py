@@ -8,12 +8,12 @@ from daphne.management.commands.runserver import Command as DaphneCommand
 from daphne.management.commands.runserver import get_default_application
 from django.conf import settings
 
-from platform_site import serving
-from platform_site.command_line import add_environment_flags
-from platform_site.daphne_limits import LimitedServer
 from platform_site.management.commands.serve import banner, take_possession
-from platform_site.reloading import watch
-from platform_site.serving import CannotStart
+from platform_site.processes import serving
+from platform_site.processes.command_line import add_environment_flags
+from platform_site.processes.http.daphne import LimitedServer
+from platform_site.processes.reloading import watch
+from platform_site.processes.serving import CannotStart
 
 
 class Command(DaphneCommand):

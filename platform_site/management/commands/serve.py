@@ -17,19 +17,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from platform_site import serving
 from platform_site.access.authentication import check_settings
-from platform_site.command_line import add_environment_flags
-from platform_site.core import tracing
 from platform_site.core.config import Config, ConfigError, config
-from platform_site.core.data_directory import DataDirectoryInUse
-from platform_site.core.embeddings import check_embed
-from platform_site.core.graph_loading import SCRIPTS
-from platform_site.core.graphs import GraphRegistry, registry
-from platform_site.core.logs import printable
-from platform_site.http_servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
-from platform_site.reloading import run_with_reloader
-from platform_site.serving import CannotStart
+from platform_site.core.database.data_directory import DataDirectoryInUse
+from platform_site.core.graphs.loading import SCRIPTS
+from platform_site.core.graphs.registry import GraphRegistry, registry
+from platform_site.core.items.embeddings import check_embed
+from platform_site.core.telemetry import tracing
+from platform_site.core.telemetry.logs import printable
+from platform_site.processes import serving
+from platform_site.processes.command_line import add_environment_flags
+from platform_site.processes.http.servers import DaphneServer, FrontDoor, HttpServer, PortInUse, UvicornServer, bind
+from platform_site.processes.reloading import run_with_reloader
+from platform_site.processes.serving import CannotStart
 
 logger = logging.getLogger("switchyard.serving")
 
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         return 1 if opening.failed else 0
 
     def _serve_scaled(self, server_name: str, workers: int) -> int:
-        from platform_site import scaled_stack
+        from platform_site.processes import scaled_stack
 
         try:
             listener, _ = take_possession()

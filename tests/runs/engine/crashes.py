@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.engine import queue
-from runs.engine.executor import Attempt, Lease, Stop
+from runs.engine.attempt import Attempt, Lease, Stop
 from runs.engine.finish import Ending
 from runs.engine.queue import Claim
 from runs.models import Run

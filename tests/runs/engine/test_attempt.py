@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
-from platform_site.core.database import in_db
+from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.database.access import in_db
 from runs.engine import queue
-from runs.engine.executor import Attempt, Stop
+from runs.engine.attempt import Attempt, Stop
 from tests.runs.conftest import Gate, claim, create, execute, run_to_end
 from tests.runs.engine.crashes import (
     NOBODY,

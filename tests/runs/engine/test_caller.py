@@ -3,7 +3,7 @@
 import pytest
 
 from platform_site.access.principal import Principal, Role
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.engine.caller import caller_of
 from tests.runs.conftest import claim, create
 

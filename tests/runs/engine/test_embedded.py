@@ -12,11 +12,12 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core import database
-from platform_site.core.events import event_log
+from platform_site.core.database import access as database
+from platform_site.core.events.interface import event_log
 from runs.cancel import run_cancel, run_delete
-from runs.engine import embedded, queue
-from runs.engine.embedded import Engine
+from runs.engine import engine as embedded
+from runs.engine import queue
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.runs.conftest import Gate, claim, create, ended, eventually, use_engine
 from tests.runs.graphs import script

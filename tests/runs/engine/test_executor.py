@@ -12,11 +12,11 @@ import pytest
 from django.db import OperationalError
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
-from platform_site.core.events import event_log
+from platform_site.core.database.access import in_db
+from platform_site.core.events.interface import event_log
 from runs.cancel import run_cancel
-from runs.engine.embedded import Engine
-from runs.engine.executor import Attempt, Stop
+from runs.engine.attempt import Attempt, Stop
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.runs.conftest import Gate, claim, create, ended, eventually, execute, loads, run_to_end
 from tests.runs.graphs import script
@@ -347,7 +347,7 @@ async def test_a_database_that_goes_away_before_the_graph_begins_is_not_the_runs
     def away(*_: Any) -> None:
         raise OperationalError("gone") from psycopg.OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr("runs.engine.attempt.save_baseline", away)
+    monkeypatch.setattr("runs.engine.start.save_baseline", away)
     monkeypatch.setattr("runs.engine.own_writes.IS_POSTGRES", True)
     run = await in_db(lambda: create(principal, "log", command={"update": {"log": ["in"]}}))
     await execute(await in_db(claim, run))

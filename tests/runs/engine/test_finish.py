@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from platform_site.access.principal import Principal
-from platform_site.console.figures import figures
-from platform_site.core.database import in_db
+from platform_site.console.statistics import figures
+from platform_site.core.database.access import in_db
 from runs.engine import finish as finishing
 from runs.engine import sweep
 from runs.engine.finish import Ending, bucket, finish

@@ -9,7 +9,7 @@ from django.db import InterfaceError
 
 from platform_site.access.principal import Principal
 from runs.engine import queue
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.engine.peers import Peers
 from runs.models import Run
 from tests.runs.conftest import Gate, create, ended, eventually, use_engine

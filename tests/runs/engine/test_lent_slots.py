@@ -7,7 +7,7 @@ import pytest
 
 from platform_site.core.errors import TooManyRequests
 from runs.engine.lent_slots import LEAST, Lending, LentSlot
-from runs.engine.threads import NodeThreads, Work, current_work
+from runs.engine.node_threads import NodeThreads, Work, current_work
 
 
 def test_slot_is_lent_while_its_run_waits() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import logs
-from platform_site.core.background import BackgroundTasks
-from platform_site.core.database import in_db
-from platform_site.core.rounds import Task
-from runs.engine.embedded import Engine
+from platform_site.core.background.rounds import Task
+from platform_site.core.background.tasks import BackgroundTasks
+from platform_site.core.database.access import in_db
+from platform_site.core.telemetry import logs
+from runs.engine.engine import Engine
 from tests.runs.conftest import create, ended, run_to_end
 from tests.runs.graphs import script
 from tests.tracing import traces as traces

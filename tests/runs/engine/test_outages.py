@@ -7,12 +7,13 @@ import pytest
 from django.db import OperationalError
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import DatabaseAway, DatabaseBusy
-from platform_site.core.database import in_db
-from platform_site.core.events import Event, Subscription, event_log
-from runs.engine import attempt as attempt_module
-from runs.engine import executor, own_writes
-from runs.engine.executor import Attempt, Stop
+from platform_site.core.checkpoints.interface import DatabaseAway, DatabaseBusy
+from platform_site.core.database.access import in_db
+from platform_site.core.events.interface import Event, Subscription, event_log
+from runs.engine import attempt as executor
+from runs.engine import own_writes
+from runs.engine import start as attempt_module
+from runs.engine.attempt import Attempt, Stop
 from runs.engine.finish import finish, flush_spans
 from runs.engine.queue import release, save_baseline
 from tests.runs.conftest import Gate, claim, create, execute, loads, run_to_end

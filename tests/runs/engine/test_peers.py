@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 
-from platform_site.core.redis_link import RedisLink
-from platform_site.core.redis_signals import RedisSignals
-from platform_site.core.redis_writer import RedisWriter
+from platform_site.core.redis.link import RedisLink
+from platform_site.core.redis.signals import RedisSignals
+from platform_site.core.redis.writer import RedisWriter
 from runs.engine import peers as module
 from runs.engine.peers import QUEUE, Peers
 from tests.valkey import redis_url as redis_url

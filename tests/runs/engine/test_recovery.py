@@ -11,9 +11,9 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.engine import queue
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.engine.finish import Ending, finish
 from runs.engine.queue import Claim
 from runs.engine.recovery import WIDEST, RecoveryLane

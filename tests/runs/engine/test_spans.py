@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import Run, RunSpan
 from tests.runs.conftest import run_to_end
 from tests.runs.graphs import script
@@ -69,7 +69,7 @@ async def test_node_that_waits_for_a_person_has_no_error(principal: Principal) -
 
 
 async def test_stateless_run_counts_tokens_only(principal: Principal) -> None:
-    from runs.engine.executor import Attempt
+    from runs.engine.attempt import Attempt
     from runs.models import RunStatistic
     from tests.runs.conftest import claim, create
 

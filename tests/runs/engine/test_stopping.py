@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core import metrics
+from platform_site.core.telemetry import metrics
 from runs.cancel import run_cancel
 from runs.engine import stopping
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.engine.stopping import Stopper
 from runs.models import Run
 from tests.runs.conftest import Gate, create, ended, eventually, run_to_end, use_engine

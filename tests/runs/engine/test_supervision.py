@@ -10,12 +10,13 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core import rounds
-from platform_site.core.background import BackgroundTasks, Status, background
-from platform_site.core.checkpoints import EditLease, checkpoints
-from platform_site.core.database import in_db
-from runs.engine import embedded, queue, sweep
-from runs.engine.embedded import Engine
+from platform_site.core.background import rounds
+from platform_site.core.background.tasks import BackgroundTasks, Status, background
+from platform_site.core.checkpoints.interface import EditLease, checkpoints
+from platform_site.core.database.access import in_db
+from runs.engine import engine as embedded
+from runs.engine import queue, sweep
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.runs.conftest import Gate, claim, create, ended, eventually, execute, table_counts, use_engine
 from tests.runs.graphs import script

@@ -8,8 +8,8 @@ import pytest
 
 from platform_site.access.principal import Principal
 from runs.cancel import run_cancel
-from runs.engine.embedded import Engine
-from runs.engine.threads import NodeThreads, Work, current_work
+from runs.engine.engine import Engine
+from runs.engine.node_threads import NodeThreads, Work, current_work
 from runs.models import Run
 from tests.runs.conftest import Gate, create, ended, eventually
 from tests.runs.graphs import script

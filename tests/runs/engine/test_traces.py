@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from platform_site.access.principal import Principal
-from platform_site.core import tracing
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
+from platform_site.core.telemetry import tracing
 from runs import services
-from runs.engine.executor import Attempt, Stop
+from runs.engine.attempt import Attempt, Stop
 from runs.engine.finish import Ending
 from runs.engine.queue import requeue_lost, take_over
 from runs.models import Run, RunSpan, RunStatus

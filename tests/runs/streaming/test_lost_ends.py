@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from platform_site import background_tasks
-from platform_site.core import events
-from platform_site.core.background import Task
-from platform_site.core.redis_events import RedisEventLog
+from platform_site.core.background.tasks import Task
+from platform_site.core.events import interface as events
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.processes import background_tasks
 from runs.streaming import lost_ends
 from runs.streaming.lost_ends import LostEnds
 

@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langgraph.types import Interrupt
 
-from platform_site.core.graph_output import Output
+from platform_site.core.graphs.output import Output
 from runs.streaming.modes import EventEncoder, graph_modes
 from tests.runs.conftest import loads
 

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Unprocessable
-from runs.engine.executor import Attempt, Stop
+from runs.engine.attempt import Attempt, Stop
 from runs.engine.finish import Ending
 from runs.models import RunStatus
 from runs.streaming.thread_stream import ThreadEvents, Wanted, state_posted

@@ -14,8 +14,8 @@ from platform_site.access.principal import Principal
 from platform_site.access.services import ensure_first_start
 from platform_site.core import config as config_module
 from platform_site.core.config import Config
-from platform_site.core.config_sections import Webhooks
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
+from platform_site.core.project.sections import Webhooks
 from runs.models import WebhookAttempt, WebhookDelivery
 from runs.webhooks.addresses import Resolver
 from runs.webhooks.deliverer import Deliverer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import Run
 from runs.webhooks import policy
 from runs.webhooks.addresses import Address, Resolver

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from runs.models import WebhookDelivery, WebhookEndpoint
 from runs.webhooks import deliverer as deliverer_module
 from runs.webhooks import queue

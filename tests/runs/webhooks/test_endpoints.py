@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from platform_site.access.models import AuditEntry, Workspace
 from platform_site.access.principal import Role
-from platform_site.core.database import in_db
+from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict, Forbidden, NotFound
 from runs.models import WebhookDelivery, WebhookEndpoint
 from runs.webhooks import queue

@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints import checkpoints
+from platform_site.core.checkpoints.interface import checkpoints
 from runs.cancel import run_cancel, run_delete
 from runs.engine import finish as finishing
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.engine.finish import Ending, finish
 from runs.models import Run, RunStatus, WebhookDelivery
 from runs.schemas import RunCreate

@@ -54,7 +54,7 @@ def test_secrets_are_not_in_the_database(owner, workspace):
 async def test_webhook_is_verified_by_each_secret_while_one_is_rolled(
     loopback, owner, workspace, clock, deliverer, receiver
 ):
-    from platform_site.core.database import in_db
+    from platform_site.core.database.access import in_db
 
     [old] = await in_db(secrets_in_force, owner)
     new = await in_db(secret_roll, owner, workspace)

@@ -1,0 +1,157 @@
+"""The event log of a run: appended by whoever executes it, read from any position by any number of streams.
+
+The logs of runs that belong together, those of a thread, are also read one after the other, as a *feed*.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple, Protocol, Self
+from uuid import UUID
+
+from django.conf import settings
+
+# The position before the first event.
+BEGIN = "0"
+# In a feed: the run whose id is the data has ended.
+END = "end"
+
+
+def feed_of(workspace_id: int, thread_id: UUID) -> str:
+    """The name of the thread's feed. Other workspaces have another under the same id, so nobody need be asked."""
+    return f"{workspace_id}/{thread_id}"
+
+
+class Event(NamedTuple):
+    """One event of a run. Ids have the form `<ms>-<n>` and increase strictly within a log, and within a feed."""
+
+    id: str
+    name: str
+    data: bytes
+
+
+class EventsLost(Exception):
+    """Events behind a reader's place are not kept any more: the reader was too slow, or came too late."""
+
+    def __init__(self, kept_after: str, *, resumable: bool) -> None:
+        """All events later than `kept_after` are kept; `resumable` tells whether the run's stream may be joined."""
+        super().__init__(f"only events after {kept_after} are kept")
+        self.kept_after = kept_after
+        self.resumable = resumable
+
+
+class Subscription(Protocol):
+    """A reader's place in a log. Leaving it as a context manager gives up the place."""
+
+    @property
+    def outcome(self) -> bytes | None:
+        """The body that the log was closed with; None while it is open or if it was discarded."""
+
+    async def batch(self, timeout: float | None) -> list[Event] | None:
+        """The events that wait, as many as one batch holds; `[]` after `timeout` seconds of silence; None after the
+        last event of a closed log. One caller at a time.
+
+        Raises `EventsLost` where the next event is not kept any more. After `BEGIN` that is so only for a reader that
+        has begun to read. The reader's place is then that of the oldest event kept: it may go on, knowing what it lost.
+        """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class FeedReader(Subscription, Protocol):
+    """A subscription to a feed."""
+
+    async def locate(self) -> None:
+        """Settle where it begins: what comes after this call is told. Entering it does so too, if nobody did before."""
+
+
+class EventLog(Protocol):
+    """The logs of all runs. Every method may be called from any thread and none of them waits for a reader."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Return how many bytes of memory this process's logs hold; in Redis mode, what waits for its readers."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """Return how many bytes of memory that may be."""
+
+    def append(self, run_id: str, name: str, data: bytes) -> None:
+        """Add an event; ignored once the log is closed."""
+
+    def close(self, run_id: str, outcome: bytes) -> None:
+        """End the log with the JSON body that `wait` answers; a second call changes nothing."""
+
+    def pause(self, run_id: str) -> None:
+        """End an attempt, but not the run: readers stay and get what the next attempt writes, in whatever process."""
+
+    def leave(self, run_id: str, name: str, data: bytes, outcome: bytes) -> None:
+        """End an attempt, but not the run, because this process ends. Readers whom no other process can serve are told
+        so by this event and end."""
+
+    def close_all(self, name: str, data: bytes, outcome: bytes) -> None:
+        """Add a last event to every open log of this process and end it: the process is going, its runs are not."""
+
+    def subscribe(self, run_id: str, after: str | None) -> Subscription:
+        """A reader of what follows `after`: None is now, `BEGIN` everything kept, an event id what came later. Raises
+        ValueError for any other text.
+
+        A log that is not there is begun, so a stream may be opened before its run. The log of a run that ended long ago
+        is not there either: subscribe first, then look at the run, and wait only for runs that have not ended.
+        """
+
+    def withdraw(self, run_id: str) -> None:
+        """The run that somebody subscribed to was not made after all."""
+
+    async def is_closed(self, run_id: str) -> bool:
+        """Whether the log has ended and is still kept."""
+
+    def discard(self, run_id: str) -> None:
+        """Forget all events, end every reader without an outcome, and ignore late events: the run was deleted."""
+
+    def begin(self, run_id: str, feed: str | None, *, attempt: int = 1, resumable: bool = False) -> None:
+        """An attempt at the run begins: from now on its log is the newest of the feed, if it belongs to one. The log
+        takes events, whatever became of the attempt before; only that of a run that has ended stays closed.
+
+        A resumable run's log is kept for `EVENT_TTL_RESUMABLE_SECONDS` after its end instead of `EVENT_TTL_SECONDS`.
+        """
+
+    def post(self, feed: str, name: str, data: bytes) -> None:
+        """An event between the runs of the feed, for those who follow it now."""
+
+    def has_followers(self, feed: str) -> bool:
+        """Whether somebody would get what is posted."""
+
+    def follow(self, feed: str, after: str | None) -> FeedReader:
+        """A reader of the feed's runs, one after the other, with an `END` after each. It has no outcome.
+
+        `after=None` is now: of a run in progress what comes from here on. Otherwise the events of resumable runs that
+        are still kept come first, all of them after `BEGIN`, after an event's id the later ones. Raises ValueError for
+        any other text. Follow as a context manager: what is posted reaches only those who have entered.
+        """
+
+    def end_feed(self, feed: str) -> None:
+        """End all who follow the feed: what it belonged to was deleted."""
+
+
+@cache
+def event_log() -> EventLog:
+    """The event log that this process writes and reads: in Redis where several processes share it."""
+    bounds: dict[str, Any] = {
+        "max_bytes": settings.EVENT_LOG_MAX_BYTES,
+        "ttl": settings.EVENT_TTL_SECONDS,
+        "resumable_ttl": settings.EVENT_TTL_RESUMABLE_SECONDS,
+        # No run works for longer than its time limit without an event or an end.
+        "abandoned_after": settings.RUN_TIME_LIMIT_SECONDS * settings.MAX_ATTEMPTS
+        + settings.EVENT_TTL_RESUMABLE_SECONDS,
+    }
+    if settings.REDIS_URL:
+        from platform_site.core.events.redis import RedisEventLog
+        from platform_site.core.redis.link import redis_link
+        from platform_site.core.redis.signals import redis_writer
+
+        budgets = {"streams_bytes": settings.EVENT_REDIS_BYTES, "memory_bytes": settings.EVENT_MEMORY_BYTES}
+        return RedisEventLog(redis_link(), redis_writer(), **bounds, **budgets)
+    from platform_site.core.events.memory import MemoryEventLog
+
+    return MemoryEventLog(**bounds, budget=settings.EVENT_MEMORY_BYTES)
