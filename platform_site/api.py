@@ -13,8 +13,8 @@ from ninja.parser import Parser
 
 from platform_site import __version__
 from platform_site.access.principal import Principal, Role
-from platform_site.core.checkpoints.interface import DatabaseUnavailable
 from platform_site.core.database.outages import AWAY, FULL, RETRY_SECONDS, outage
+from platform_site.core.database.unavailable import DatabaseUnavailable
 from platform_site.core.errors import NOT_STORABLE, ApiError, InvalidJSON, NotFound, Unprocessable
 from platform_site.core.http.handler import error_response
 from platform_site.core.validation import validation_detail

@@ -11,7 +11,8 @@ from ninja import Body, Router
 
 from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound, Unprocessable
-from platform_site.core.events.interface import BEGIN, Subscription, event_log
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN, Subscription
 from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid, stream_response
 from platform_site.core.http.openapi import ANY_JSON, EVENTS, declared, header, query
 from platform_site.core.ids import uuid7

@@ -25,7 +25,7 @@ from platform_site.access.authorization import check
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from runs.engine import engine as embedded
 from runs.engine.queue import claim_of, end_owner, lease_end
 from runs.models import FINISHED, IN_FLIGHT, CancelAction, PendingInterrupt, Run, RunStatus

@@ -41,7 +41,7 @@ async def sweep() -> int:
 
     async def there() -> int:
         # Imported by the first sweep: LangGraph takes its time.
-        from platform_site.core.items.stores import loop_stores
+        from platform_site.core.items.configured import loop_stores
 
         deleted = 0
         while count := await loop_stores().call(lambda store: store.sweep(BATCH)):

@@ -34,7 +34,7 @@ async def on_store(principal: Principal, work: Callable[["WorkspaceStore"], Awai
 
     async def there() -> T:
         # Imported by the first call: LangGraph takes its time.
-        from platform_site.core.items.stores import store_for
+        from platform_site.core.items.configured import store_for
 
         return await work(store_for(principal.workspace_id))
 
@@ -45,7 +45,7 @@ async def on_items(work: Callable[["ItemStore"], Awaitable[T]]) -> T:
     """The same for what LangGraph's interface has no word for; the workspace is then the first label."""
 
     async def there() -> T:
-        from platform_site.core.items.stores import loop_stores
+        from platform_site.core.items.configured import loop_stores
 
         return await loop_stores().call(work)
 

@@ -32,7 +32,7 @@ def client(**options: Any) -> ApiClient:
 @pytest.fixture
 async def api(transactional_db: None) -> AsyncIterator[ApiClient]:
     """The API in open mode on an empty database: no default assistants either."""
-    from platform_site.access.services import ensure_first_start
+    from platform_site.access.default_workspace import ensure_first_start
     from platform_site.core.database.access import in_db
 
     await in_db(ensure_first_start)
@@ -42,9 +42,10 @@ async def api(transactional_db: None) -> AsyncIterator[ApiClient]:
 
 async def make_key(role: str = "member", *, workspace: str = "default", **options: Any) -> str:
     """A new API key of a workspace, which is made if missing."""
+    from platform_site.access.default_workspace import ensure_first_start
     from platform_site.access.models import Workspace
     from platform_site.access.principal import Role
-    from platform_site.access.services import api_key_create, ensure_first_start
+    from platform_site.access.services import api_key_create
     from platform_site.core.database.access import in_db
 
     def make() -> str:

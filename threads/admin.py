@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from platform_site.console.admin import ReadOnly, on_dashboard
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.loops import state_loop
 from threads.models import LARGE_COLUMNS, Thread, ThreadTombstone
 from threads.services import delete_threads

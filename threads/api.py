@@ -3,7 +3,7 @@
 from django.http import HttpResponse
 from ninja import Router
 
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import encode_shown, in_db, read_db
 from platform_site.core.errors import Unprocessable
 from platform_site.core.hooks import state_posted

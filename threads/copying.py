@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db, moment_param, read_db, uuid_param
 from platform_site.core.errors import BadRequest, Conflict
 from platform_site.core.graphs.registry import BrokenGraph, UnknownGraph

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from platform_site.core.checkpoints.interface import EditLease, LeaseLost
+from platform_site.core.checkpoints.fence import EditLease, LeaseLost
 from platform_site.core.database.access import in_db, moment_param, uuid_param
 from platform_site.core.errors import Conflict
 from platform_site.core.hooks import thread_freed

@@ -9,7 +9,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints.interface import EditLease, LeaseLost, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import EditLease, LeaseLost
 from platform_site.core.database.access import encode_shown, json_param, moment_param, storable, uuid_param
 from platform_site.core.graphs.output import Output
 from platform_site.core.hooks import state_updated

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db, read_db
 from platform_site.core.loops import state_loop
 from threads.models import Thread, ThreadStatus

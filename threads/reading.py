@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from platform_site.access.principal import Principal
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.checkpoints.fingerprints import Fingerprint
-from platform_site.core.checkpoints.interface import checkpoints
 from platform_site.core.database.access import encode_shown, read_db
 from platform_site.core.graphs.registry import registry
 from platform_site.core.http.paging import Answer

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from django.db import Error as DatabaseError
 
-from platform_site.core.checkpoints.interface import DatabaseUnavailable, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
+from platform_site.core.database.unavailable import DatabaseUnavailable
 from platform_site.core.error_texts import error_body, repr_of, text_of
 from platform_site.core.errors import ApiError, BadRequest
 from platform_site.core.graphs.loading import GraphError

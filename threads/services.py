@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.background.tasks import background
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import IS_POSTGRES, Portion, json_param, moment_param, uuid_param
 from platform_site.core.errors import Conflict, NotFound
 from platform_site.core.hooks import threads_deleting, threads_purging

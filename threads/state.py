@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from platform_site.core.checkpoints.interface import EditLease
+from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import encode_shown, json_contains, needle_text
 from platform_site.core.error_texts import repr_of, text_of
 from platform_site.core.errors import BadRequest

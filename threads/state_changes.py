@@ -12,7 +12,7 @@ from langgraph.channels.last_value import LastValue
 from langgraph.constants import START
 from langgraph.types import Command, Send, StateUpdate
 
-from platform_site.core.checkpoints.interface import EditLease
+from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import is_storable
 from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.quotas import require_free_disk

@@ -11,9 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils import timezone
 
+from platform_site.access.default_workspace import default_workspace_id, remembered_default_workspace_id
 from platform_site.access.models import ApiKey
 from platform_site.access.principal import Principal, Role
-from platform_site.access.selectors import default_workspace_id, remembered_default_workspace_id
 from platform_site.access.services import LAST_USED_STEP, api_key_check, api_key_digest, api_key_touch
 from platform_site.core.config import ConfigError, config
 from platform_site.core.database.access import in_db, read_db

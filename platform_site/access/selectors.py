@@ -5,34 +5,8 @@ from datetime import datetime
 from django.db.models import Q
 from django.utils import timezone
 
-from platform_site.access.models import ApiKey, AuditEntry, Workspace
+from platform_site.access.models import ApiKey, AuditEntry
 from platform_site.access.principal import Principal
-
-DEFAULT_WORKSPACE = "default"
-_default_workspace_id: int | None = None
-
-
-def default_workspace_id() -> int:
-    """The id of the default workspace, remembered; makes the workspace and its superuser if this is the first start."""
-    global _default_workspace_id
-    if _default_workspace_id is None:
-        found = Workspace.objects.filter(slug=DEFAULT_WORKSPACE).values_list("pk", flat=True).first()
-        if found is None:
-            from platform_site.access.services import ensure_first_start
-
-            found = ensure_first_start().pk
-        _default_workspace_id = found
-    return _default_workspace_id
-
-
-def remembered_default_workspace_id() -> int | None:
-    """The id of the default workspace if this process knows it already: no query."""
-    return _default_workspace_id
-
-
-def forget_default_workspace() -> None:
-    global _default_workspace_id
-    _default_workspace_id = None
 
 
 def usable_api_key(prefix: str, now: datetime | None = None) -> ApiKey | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
@@ -15,28 +14,13 @@ from django.utils.crypto import salted_hmac
 
 from platform_site.access.models import ApiKey, AuditEntry, Membership, SignInLink, Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.access.selectors import DEFAULT_WORKSPACE, usable_api_key
+from platform_site.access.selectors import usable_api_key
 from platform_site.core.errors import Forbidden
 
 KEY_PREFIX = "sy_"
-SUPERUSER = "admin"
 SIGN_IN_LINK_LIFETIME = timedelta(minutes=10)
 # How exact a key's last use is known.
 LAST_USED_STEP = timedelta(minutes=1)
-
-
-def ensure_first_start() -> Workspace:
-    """The default workspace with its superuser `admin` (who has no password), made if missing."""
-    with transaction.atomic():
-        workspace, _ = Workspace.objects.get_or_create(slug=DEFAULT_WORKSPACE, defaults={"name": "Default"})
-        user, created = get_user_model().objects.get_or_create(
-            username=SUPERUSER, defaults={"is_staff": True, "is_superuser": True}
-        )
-        if created:
-            user.set_unusable_password()
-            user.save(update_fields=["password"])
-        Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": Role.ADMIN})
-    return workspace
 
 
 def audit(workspace_id: int | None, actor: str, action: str, target: str = "", **details: Any) -> AuditEntry:

@@ -10,9 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from platform_site.access.default_workspace import DEFAULT_WORKSPACE
 from platform_site.access.models import Membership, Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.access.selectors import DEFAULT_WORKSPACE
 from platform_site.console.health import health
 
 P = ParamSpec("P")

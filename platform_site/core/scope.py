@@ -22,10 +22,13 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import Fence
 from platform_site.core.checkpoints.fingerprints import Seen
-from platform_site.core.checkpoints.interface import Allowlist, Fence, checkpoints
+from platform_site.core.checkpoints.interface import Allowlist
 from platform_site.core.events.interface import feed_of
-from platform_site.core.items.stores import WorkspaceStore, store_for
+from platform_site.core.items.configured import store_for
+from platform_site.core.items.stores import WorkspaceStore
 from platform_site.core.run_config import SERVER_KEYS
 from platform_site.core.serialization.serializer import CheckpointSerializer, Losses
 

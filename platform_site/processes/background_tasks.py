@@ -39,7 +39,7 @@ def _engine() -> list[Task]:
 
 
 def _events() -> list[Task]:
-    from platform_site.core.events.interface import event_log
+    from platform_site.core.events.configured import event_log
     from platform_site.core.events.memory import MemoryEventLog, event_tasks
 
     log = event_log()

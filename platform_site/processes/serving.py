@@ -79,8 +79,8 @@ def prepare() -> None:
         if migrations_pending():
             call_command("migrate", verbosity=0, interactive=False)
         from assistants.services import ensure_default_assistants
-        from platform_site.access.services import ensure_first_start
-        from platform_site.core.checkpoints.interface import checkpoints
+        from platform_site.access.default_workspace import ensure_first_start
+        from platform_site.core.checkpoints.configured import checkpoints
         from platform_site.core.config import config
         from platform_site.core.graphs.registry import registry
         from platform_site.core.items.index import check_index
@@ -293,8 +293,8 @@ def drain() -> None:
     if not _started:
         return
     from platform_site.core.background.tasks import background
-    from platform_site.core.events.interface import event_log
-    from platform_site.core.items.stores import close_storage
+    from platform_site.core.events.configured import event_log
+    from platform_site.core.items.configured import close_storage
     from platform_site.core.loops import state_loop
     from platform_site.core.wire import encode
     from runs.engine.engine import engine

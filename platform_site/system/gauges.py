@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_se
 from prometheus_client.registry import Collector
 
 from platform_site.core.database.access import IS_POSTGRES, database_threads, read_db
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.telemetry import metrics
 from platform_site.core.telemetry.process_memory import memory_limit, resident_bytes
 from platform_site.system.process_figures import RedisFigures

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from platform_site.core.background.rounds import Task
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.telemetry import metrics
 from platform_site.core.telemetry.process_memory import memory_limit, resident_bytes
 from platform_site.system.process_figures import INTERVAL, WINDOW_SECONDS, ProcessFigures, RedisFigures

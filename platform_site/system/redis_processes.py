@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.events.redis import RedisEventLog
 from platform_site.core.redis.link import PREFIX, RedisLink
 from platform_site.system.process_figures import INTERVAL, ProcessFigures, RedisFigures

@@ -20,10 +20,12 @@ from django.db import DatabaseError
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints.interface import DatabaseUnavailable, LeaseLost, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.database.access import in_db, storable
+from platform_site.core.database.unavailable import DatabaseUnavailable
 from platform_site.core.error_texts import full_text, run_error
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.graphs.context import node_context
 from platform_site.core.graphs.output import INTERRUPT, Output, questions_of
 from platform_site.core.graphs.registry import registry

@@ -21,7 +21,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 Names = Collection[str] | Literal["*"]

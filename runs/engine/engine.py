@@ -28,7 +28,7 @@ from django.utils import timezone
 from platform_site.core.background.rounds import Rounds, Task
 from platform_site.core.background.tasks import background
 from platform_site.core.database.access import IS_POSTGRES, in_db, lost_a_lock
-from platform_site.core.items.stores import close_storage
+from platform_site.core.items.configured import close_storage
 from platform_site.core.loops import BackgroundLoop, call_graphs_on
 from platform_site.core.telemetry import metrics
 from runs.engine import queue

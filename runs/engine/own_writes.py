@@ -7,9 +7,9 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError
 
-from platform_site.core.checkpoints.interface import DatabaseAway
 from platform_site.core.database.access import IS_POSTGRES, LOCKED_PAUSE_SECONDS, in_db, lost_a_lock
 from platform_site.core.database.outages import AWAY, outage
+from platform_site.core.database.unavailable import DatabaseAway
 
 logger = logging.getLogger("switchyard.runs")
 

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.db.models import Q
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import Portion, in_db, read_db
 from platform_site.core.errors import NotFound
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.loops import state_loop
 from runs.interrupts import interrupts_restore
 from runs.models import (

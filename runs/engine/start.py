@@ -19,7 +19,8 @@ from langgraph.pregel import main as pregel
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot
 
-from platform_site.core.checkpoints.interface import Fence, LeaseLost, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import Fence, LeaseLost
 from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
 from platform_site.core.scope import Scope
 from runs.engine.breakpoints import continued, where_it_stopped

@@ -15,8 +15,8 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from platform_site.core.background.rounds import Task
-from platform_site.core.checkpoints.interface import DatabaseBusy
 from platform_site.core.database.access import in_db, lost_a_lock, read_db
+from platform_site.core.database.unavailable import DatabaseBusy
 from runs.engine import engine as embedded
 from runs.engine.frozen import end_frozen_sessions
 from runs.engine.removal import removable_runs, remove_run

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from platform_site.console.shell import enter
 from platform_site.core.database.access import read_db
-from platform_site.core.events.interface import BEGIN, EventsLost, Subscription, event_log
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN, EventsLost, Subscription
 from runs.models import FINISHED, Run
 from runs.pages.browse import find_run
 from runs.pages.event_rows import LOST, EventRows

@@ -18,7 +18,7 @@ from platform_site.access.principal import Role
 from platform_site.console.finding import as_uuid
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, render_page
 from platform_site.core.errors import ApiError
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.graphs.registry import BrokenGraph
 from runs.cancel import run_cancel
 from runs.models import FINISHED, Run

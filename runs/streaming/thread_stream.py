@@ -8,7 +8,8 @@ from django.db import transaction
 
 from platform_site.core.database.access import encode_shown
 from platform_site.core.errors import Unprocessable
-from platform_site.core.events.interface import BEGIN, END, Event, FeedReader, event_log, feed_of
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN, END, Event, FeedReader, feed_of
 from platform_site.core.wire import encode
 from threads.models import Thread
 

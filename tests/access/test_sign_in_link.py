@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from platform_site.access.default_workspace import ensure_first_start
 from platform_site.access.models import AuditEntry, Membership, SignInLink, Workspace
-from platform_site.access.services import ensure_first_start, sign_in_link_create, sign_in_link_use
+from platform_site.access.services import sign_in_link_create, sign_in_link_use
 
 pytestmark = pytest.mark.django_db
 

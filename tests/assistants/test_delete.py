@@ -6,7 +6,7 @@ from uuid import uuid4
 from django.db import connection
 
 from assistants.models import AssistantVersion
-from platform_site.access.selectors import default_workspace_id
+from platform_site.access.default_workspace import default_workspace_id
 from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.assistants.conftest import Make

@@ -16,7 +16,7 @@ from django.utils import timezone
 from assistants.models import Assistant
 from platform_site.access.models import Membership, Workspace
 from platform_site.access.principal import Principal, Role
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.items import stores
 from platform_site.core.items.sqlite import open_sqlite_store
 from platform_site.core.items.stores import LoopStores

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from platform_site.access.models import ApiKey, AuditEntry, Membership, SignInLink
 from platform_site.access.principal import Role
 from platform_site.access.services import api_key_create, sign_in_link_create
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.loops import state_loop
 from runs.models import Run, RunAttempt, RunSpan, RunStatistic
 from tests.console.conftest import HOSTILE, Yard, signed_in

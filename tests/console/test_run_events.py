@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 from django.utils import timezone
 
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from runs.models import Run, RunStatus
 from tests.console.conftest import Yard
 

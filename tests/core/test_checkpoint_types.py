@@ -8,7 +8,7 @@ from typing import Any
 import ormsgpack
 import pytest
 
-from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.serialization.forms import KEYWORDS, SINGLE_ARGUMENT
 from platform_site.core.serialization.serializer import Losses
 from platform_site.core.serialization.types import TypeRules, type_rules

@@ -28,7 +28,7 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel, Field, HttpUrl, PrivateAttr, SecretStr, field_validator
 from pydantic import v1 as pydantic_v1
 
-from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from platform_site.core.serialization.packing import ValueNotStorable
 from platform_site.core.serialization.types import TypeRules

@@ -12,7 +12,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from platform_site.core.checkpoints.interface import NULL_TASK_ID, Checkpoints, LeaseLost, adopted
+from platform_site.core.checkpoints.fence import LeaseLost
+from platform_site.core.checkpoints.interface import NULL_TASK_ID, Checkpoints, adopted
 from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.postgres import postgres_server, postgres_url  # noqa: F401

@@ -8,7 +8,8 @@ import threading
 import pytest
 from django.conf import settings
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost, Subscription, event_log
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, Subscription
 from platform_site.core.events.memory import MemoryEventLog, event_tasks
 from platform_site.core.events.memory_budget import cut_level
 from platform_site.core.events.memory_log import LOG_OVERHEAD

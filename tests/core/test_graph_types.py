@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from platform_site.core.checkpoints.interface import serializer
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.graphs.registry import GraphRegistry
 from platform_site.core.serialization.types import TypeRules
 from tests.core.projects import clean_imports, registry_of

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from platform_site.core.checkpoints.interface import DatabaseAway
 from platform_site.core.database.access import LOCKED
 from platform_site.core.database.outages import AWAY, BUSY, FULL, outage
+from platform_site.core.database.unavailable import DatabaseAway
 from tests.postgres import postgres_server as postgres_server
 from tests.postgres import postgres_url as postgres_url
 

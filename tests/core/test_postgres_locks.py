@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from platform_site.core.checkpoints.interface import DatabaseAway, DatabaseBusy, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
 from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.database.unavailable import DatabaseAway, DatabaseBusy
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.core.test_checkpoints import RUNS_TABLE
 from tests.core.test_postgres_saver import checkpoints, own

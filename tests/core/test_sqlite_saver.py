@@ -21,7 +21,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
 
-from platform_site.core.checkpoints.interface import LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.checkpoints.sqlite.file import CheckpointFile
 from platform_site.core.checkpoints.sqlite.saver import GroupCommitSaver
 from tests.core.checkpointing import Lease, checkpoint, ids, save, thread_config

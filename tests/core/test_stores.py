@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from langgraph.store.base import GetOp, PutOp
 
-from platform_site.core.checkpoints.interface import DatabaseAway, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.database.postgres_pool import LoopPools
+from platform_site.core.database.unavailable import DatabaseAway
 from platform_site.core.items.postgres import open_postgres_store
 from platform_site.core.items.stores import LoopStores, OpenStore, WorkspaceStore
 from tests.core.checkpointing import Lease

@@ -33,8 +33,8 @@ def race() -> dict[str, Any]:
 
     from assistants.services import ensure_default_assistants
     from crons.models import Cron, CronTick
+    from platform_site.access.default_workspace import ensure_first_start
     from platform_site.access.principal import Principal
-    from platform_site.access.services import ensure_first_start
     from platform_site.core.graphs.registry import registry
     from platform_site.processes.serving import prepare
     from runs.models import Run

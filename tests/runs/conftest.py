@@ -13,9 +13,9 @@ import pytest
 from django.db import connection
 
 from assistants.services import ensure_default_assistants
+from platform_site.access.default_workspace import ensure_first_start
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.access.services import ensure_first_start
 from platform_site.core.config import load_config
 from platform_site.core.database.access import in_db
 from platform_site.core.graphs import registry as graphs

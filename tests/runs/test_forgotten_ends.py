@@ -9,7 +9,7 @@ import pytest
 
 from platform_site.access.models import Workspace
 from platform_site.core.database.access import in_db, read_db
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.events.memory import MemoryEventLog
 from runs import api as views
 from runs.engine.engine import Engine

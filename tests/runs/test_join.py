@@ -10,7 +10,7 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.events.memory import MemoryEventLog
 from runs import selectors
 from runs.engine.engine import Engine

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from runs.engine.engine import Engine
 from runs.models import Run

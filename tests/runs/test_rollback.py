@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from runs.cancel import Removal, run_delete
 from runs.engine.attempt import Attempt, Stop

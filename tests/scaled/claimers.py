@@ -21,7 +21,7 @@ def prepare() -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    from platform_site.access.services import ensure_first_start
+    from platform_site.access.default_workspace import ensure_first_start
 
     ensure_first_start()
     from platform_site.access.models import Workspace

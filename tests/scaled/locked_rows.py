@@ -22,7 +22,7 @@ def main() -> None:
     from django.conf import settings
     from django.utils import timezone
 
-    from platform_site.core.checkpoints.interface import checkpoints
+    from platform_site.core.checkpoints.configured import checkpoints
     from platform_site.core.checkpoints.postgres.saver import _FENCE
     from platform_site.core.database.access import lost_a_lock
     from platform_site.core.database.postgres_pool import loop_pools

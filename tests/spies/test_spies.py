@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from platform_site.access.default_workspace import ensure_first_start
 from platform_site.access.models import Workspace
-from platform_site.access.services import ensure_first_start
 from platform_site.core.database.access import in_db
 from tests.api_client import ApiClient
 from tests.api_client import api as api

@@ -12,11 +12,11 @@ from django.db import DatabaseError
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from platform_site.access.services import ensure_first_start
+from platform_site.access.default_workspace import ensure_first_start
 from platform_site.core.background.rounds import Status
 from platform_site.core.background.tasks import background
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.telemetry import metrics
 from platform_site.core.telemetry.process_memory import memory_limit, resident_bytes
 from platform_site.system import gauges as figures

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from platform_site.core.redis.link import RedisLink
 from platform_site.core.telemetry import metrics
 from platform_site.core.telemetry.process_memory import memory_limit

@@ -13,7 +13,8 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.interface import Checkpoints
 from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from platform_site.core.database.access import IS_POSTGRES
 from runs.models import Run

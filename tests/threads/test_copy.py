@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
 from runs.engine.engine import Engine

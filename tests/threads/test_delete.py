@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import IS_POSTGRES, in_db
 from runs.engine.engine import Engine
 from runs.models import Run

@@ -8,7 +8,7 @@ import pytest
 
 from crons.models import Cron, CronTick
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.checkpoints.sqlite import rows as checkpoint_rows
 from platform_site.core.database.access import IS_POSTGRES, in_db
 from platform_site.core.errors import NotFound

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import EditLease, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
 from runs.engine.engine import Engine

@@ -11,9 +11,10 @@ from django.db import connection
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import event_log, feed_of
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import feed_of
 from runs.engine.engine import Engine
 from runs.models import Run
 from tests.api_client import ApiClient

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.interface import Checkpoints
 from platform_site.core.config import load_config
 from platform_site.core.database.access import in_db
 from platform_site.core.graphs import registry as graphs

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import NULL_TASK_ID, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.interface import NULL_TASK_ID
 from platform_site.core.database.access import in_db
 from platform_site.core.graphs import registry as graphs
 from platform_site.core.loops import state_loop

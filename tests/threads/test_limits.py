@@ -7,7 +7,8 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core import quotas
-from platform_site.core.checkpoints.interface import Checkpoints, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.interface import Checkpoints
 from platform_site.core.checkpoints.sqlite import rows as checkpoint_rows
 from platform_site.core.database.access import IS_POSTGRES, in_db
 from platform_site.core.errors import StateTooLarge

@@ -106,7 +106,7 @@ class BackgroundTasks:
             if isinstance(failure, Exception):
                 logger.error("a background task did not end well", exc_info=failure)
         # Imported when it happens: it brings LangGraph along, which no command line has to wait for.
-        from platform_site.core.items.stores import close_storage
+        from platform_site.core.items.configured import close_storage
 
         await close_storage()
 

@@ -5,22 +5,16 @@ SQLite keeps them in a file of their own, PostgreSQL in the tables of LangGraph'
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from functools import cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.conf import settings
-
 from platform_site.core.checkpoints.storage import Storage
-from platform_site.core.config import config
-from platform_site.core.errors import StateTooLarge
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
-    from platform_site.core.serialization.types import TypeRules
 
 # The task under which LangGraph stores what comes from outside: a command, a resume value for no particular task.
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
@@ -36,55 +30,6 @@ PORTION_BYTES = 16_000_000
 PRUNED_TOGETHER = 100
 
 Allowlist = Collection[tuple[str, ...]]
-
-
-class Fence(Protocol):
-    """The lease of one attempt. `holds` is asked in the thread that writes; once false, it stays false."""
-
-    @property
-    def run_id(self) -> UUID | None:
-        """Whose writes they are; None where no run writes."""
-
-    @property
-    def lease_owner(self) -> str: ...
-
-    def holds(self) -> bool: ...
-
-
-class EditLease:
-    """The fence of a change of a thread's state by hand."""
-
-    def __init__(self, thread_id: UUID, lease_owner: str) -> None:
-        self.run_id: UUID | None = None
-        self.thread_id = thread_id
-        self.lease_owner = lease_owner
-        self._is_over = False
-
-    def holds(self) -> bool:
-        return not self._is_over
-
-    def end(self) -> None:
-        self._is_over = True
-
-
-class LeaseLost(Exception):
-    """A checkpoint write was refused: the attempt no longer owns its run, or the run is gone."""
-
-    def __init__(self, fence: Fence) -> None:
-        owned = f"run {fence.run_id}" if fence.run_id is not None else "the thread that it changes"
-        super().__init__(f"{fence.lease_owner} no longer owns {owned}")
-
-
-class DatabaseUnavailable(Exception):
-    """Checkpoints or items are out of reach for now: a matter of time, not of the run."""
-
-
-class DatabaseAway(DatabaseUnavailable):
-    """The database is not there."""
-
-
-class DatabaseBusy(DatabaseUnavailable):
-    """The database is there, but another process holds a lock for too long, or every connection is in use."""
 
 
 class Checkpoints(ABC):
@@ -211,46 +156,3 @@ def adopted(doomed: dict[tuple[str, str], str | None], namespace: str, parent: s
         seen.add(parent)
         parent = doomed[(namespace, parent)]
     return None if parent is None or (namespace, parent) in doomed else parent
-
-
-def require_state_size(size: int) -> None:
-    """Raise `StateTooLarge` if a packed state, or a part of one, has more bytes than it may have."""
-    if size > (limit := settings.MAX_STATE_BYTES) > 0:
-        raise StateTooLarge(size, limit)
-
-
-@cache
-def _serde(allowlist: frozenset[tuple[str, ...]], rules: "TypeRules") -> Any:
-    from platform_site.core.serialization.serializer import CheckpointSerializer
-    from platform_site.core.serialization.types import AllowedTypes
-
-    class BoundedSerializer(CheckpointSerializer):
-        """A serializer that packs no value that is larger than a state may be."""
-
-        def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-            packed = super().dumps_typed(obj)
-            require_state_size(len(packed[1]))
-            return packed
-
-    return BoundedSerializer(AllowedTypes(allowlist, rules), json_types=rules.json_names)
-
-
-def serializer(allowlist: Allowlist, rules: "TypeRules | None" = None) -> Any:
-    """Return the serializer that rebuilds the project's types and those of the allowlist, made once for each.
-
-    `rules` are those of the configuration that this process serves, unless they are given.
-    """
-    return _serde(frozenset(allowlist), config().type_rules if rules is None else rules)
-
-
-@cache
-def checkpoints() -> Checkpoints:
-    """The checkpoints of this process: in Django's PostgreSQL database, else in a file beside the SQLite one."""
-    if settings.DATABASE_URL:
-        from platform_site.core.checkpoints.postgres.checkpoints import PostgresCheckpoints
-        from platform_site.core.database.postgres_pool import loop_pools
-
-        return PostgresCheckpoints(loop_pools())
-    from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
-
-    return SqliteCheckpoints(settings.DATA_DIR / "checkpoints.sqlite3")

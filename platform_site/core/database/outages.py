@@ -7,8 +7,8 @@ import sqlite3
 
 from django.db import InterfaceError, OperationalError
 
-from platform_site.core.checkpoints.interface import DatabaseAway, DatabaseBusy
 from platform_site.core.database.access import LOCKED, lost_a_lock
+from platform_site.core.database.unavailable import DatabaseAway, DatabaseBusy
 
 AWAY = "The database does not answer; try again"
 BUSY = "The database is busy; try again"

@@ -15,9 +15,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from platform_site.core.checkpoints.interface import DatabaseAway, DatabaseBusy
 from platform_site.core.database.access import LOCKED, lost_a_lock
 from platform_site.core.database.outages import AWAY, outage_of_state
+from platform_site.core.database.unavailable import DatabaseAway, DatabaseBusy
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 

@@ -3,11 +3,8 @@
 The logs of runs that belong together, those of a thread, are also read one after the other, as a *feed*.
 """
 
-from functools import cache
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 from uuid import UUID
-
-from django.conf import settings
 
 # The position before the first event.
 BEGIN = "0"
@@ -132,26 +129,3 @@ class EventLog(Protocol):
 
     def end_feed(self, feed: str) -> None:
         """End all who follow the feed: what it belonged to was deleted."""
-
-
-@cache
-def event_log() -> EventLog:
-    """The event log that this process writes and reads: in Redis where several processes share it."""
-    bounds: dict[str, Any] = {
-        "max_bytes": settings.EVENT_LOG_MAX_BYTES,
-        "ttl": settings.EVENT_TTL_SECONDS,
-        "resumable_ttl": settings.EVENT_TTL_RESUMABLE_SECONDS,
-        # No run works for longer than its time limit without an event or an end.
-        "abandoned_after": settings.RUN_TIME_LIMIT_SECONDS * settings.MAX_ATTEMPTS
-        + settings.EVENT_TTL_RESUMABLE_SECONDS,
-    }
-    if settings.REDIS_URL:
-        from platform_site.core.events.redis import RedisEventLog
-        from platform_site.core.redis.link import redis_link
-        from platform_site.core.redis.signals import redis_writer
-
-        budgets = {"streams_bytes": settings.EVENT_REDIS_BYTES, "memory_bytes": settings.EVENT_MEMORY_BYTES}
-        return RedisEventLog(redis_link(), redis_writer(), **bounds, **budgets)
-    from platform_site.core.events.memory import MemoryEventLog
-
-    return MemoryEventLog(**bounds, budget=settings.EVENT_MEMORY_BYTES)

@@ -8,8 +8,9 @@ from redis.exceptions import RedisError
 
 from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
 from platform_site.core.events.memory_log import position_of
-from platform_site.core.events.redis import (
-    RedisEventLog,
+from platform_site.core.events.redis import RedisEventLog
+from platform_site.core.events.redis_reader import OLDEST, Entry, StreamReader, before, decoded, number
+from platform_site.core.events.redis_subscription import (
     RedisSubscription,
     before_events,
     feed_key,
@@ -17,7 +18,6 @@ from platform_site.core.events.redis import (
     state_key,
     stream_key,
 )
-from platform_site.core.events.redis_reader import OLDEST, Entry, StreamReader, before, decoded, number
 from platform_site.core.redis.link import Outage
 from platform_site.core.redis.scripts import PLACES, event_id, unpack
 

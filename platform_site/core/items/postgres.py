@@ -14,9 +14,10 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import Error
 from psycopg.rows import DictRow, tuple_row
 
-from platform_site.core.checkpoints.interface import DatabaseBusy, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.database.access import LOCKED_PAUSE_SECONDS
 from platform_site.core.database.postgres_pool import CONNECTION_OPTIONS, LoopPools, Pool, become_only_one, told_if_away
+from platform_site.core.database.unavailable import DatabaseBusy
 from platform_site.core.items import index as store_index
 from platform_site.core.items.embeddings import Embedder
 from platform_site.core.items.filters import jsonb_conditions

@@ -19,7 +19,7 @@ from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.store.sqlite.base import NS_MATCH_FUNCTION, _namespace_match_pattern
 
-from platform_site.core.checkpoints.interface import LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.items import index as store_index
 from platform_site.core.items import vectors
 from platform_site.core.items.embeddings import Embedder

@@ -164,7 +164,8 @@ def banner(url: str) -> str:
     """What a newcomer needs: where things are, how to sign in, and in keys mode how to get a key."""
     from django.contrib.auth import get_user_model
 
-    from platform_site.access.services import SUPERUSER, sign_in_link_create
+    from platform_site.access.default_workspace import SUPERUSER
+    from platform_site.access.services import sign_in_link_create
 
     user = get_user_model().objects.get(username=SUPERUSER)
     used = config()

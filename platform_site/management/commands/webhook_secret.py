@@ -5,10 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from platform_site.access.default_workspace import DEFAULT_WORKSPACE, ensure_first_start
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.access.selectors import DEFAULT_WORKSPACE
-from platform_site.access.services import ensure_first_start
 from platform_site.core.errors import ApiError
 from runs.webhooks.selectors import secrets_in_force
 from runs.webhooks.services import secret_roll

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from runs.engine import queue
 from runs.engine.attempt import Attempt, Stop

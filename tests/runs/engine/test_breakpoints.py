@@ -7,7 +7,8 @@ import pytest
 
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import BEGIN, event_log
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN
 from runs.models import Run
 from tests.runs.conftest import create, loads, run_to_end
 from tests.runs.engine.crashes import Execute, Story, answers, dies_before_the_end, go_on, tell, thread_of

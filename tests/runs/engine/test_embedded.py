@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.database import access as database
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from runs.cancel import run_cancel, run_delete
 from runs.engine import engine as embedded
 from runs.engine import queue

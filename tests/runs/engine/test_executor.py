@@ -13,7 +13,7 @@ from django.db import OperationalError
 
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import event_log
+from platform_site.core.events.configured import event_log
 from runs.cancel import run_cancel
 from runs.engine.attempt import Attempt, Stop
 from runs.engine.engine import Engine

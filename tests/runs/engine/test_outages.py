@@ -7,9 +7,10 @@ import pytest
 from django.db import OperationalError
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import DatabaseAway, DatabaseBusy
 from platform_site.core.database.access import in_db
-from platform_site.core.events.interface import Event, Subscription, event_log
+from platform_site.core.database.unavailable import DatabaseAway, DatabaseBusy
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import Event, Subscription
 from runs.engine import attempt as executor
 from runs.engine import own_writes
 from runs.engine import start as attempt_module

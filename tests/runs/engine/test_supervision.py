@@ -12,7 +12,8 @@ from django.utils import timezone
 from platform_site.access.principal import Principal
 from platform_site.core.background import rounds
 from platform_site.core.background.tasks import BackgroundTasks, Status, background
-from platform_site.core.checkpoints.interface import EditLease, checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
+from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import in_db
 from runs.engine import engine as embedded
 from runs.engine import queue, sweep

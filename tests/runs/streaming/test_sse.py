@@ -8,7 +8,8 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost, event_log
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN, Event, EventsLost
 from runs.streaming.sse import HEARTBEAT, NOT_KEPT, follow, frame, frames, mode_of, until_closed
 
 

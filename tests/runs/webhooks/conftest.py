@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
+from platform_site.access.default_workspace import ensure_first_start
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Principal
-from platform_site.access.services import ensure_first_start
 from platform_site.core import config as config_module
 from platform_site.core.config import Config
 from platform_site.core.database.access import in_db

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from platform_site.access.principal import Principal
-from platform_site.core.checkpoints.interface import checkpoints
+from platform_site.core.checkpoints.configured import checkpoints
 from runs.cancel import run_cancel, run_delete
 from runs.engine import finish as finishing
 from runs.engine.engine import Engine

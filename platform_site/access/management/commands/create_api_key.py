@@ -8,10 +8,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from platform_site.access.authorization import SCOPES
+from platform_site.access.default_workspace import DEFAULT_WORKSPACE, ensure_first_start
 from platform_site.access.models import Workspace
 from platform_site.access.principal import Role
-from platform_site.access.selectors import DEFAULT_WORKSPACE
-from platform_site.access.services import api_key_create, ensure_first_start
+from platform_site.access.services import api_key_create
 
 
 class Command(BaseCommand):

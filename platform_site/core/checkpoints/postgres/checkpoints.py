@@ -10,6 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from platform_site.core.checkpoints.fence import Fence
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoints.interface import (
     INTERRUPT_INDEX,
@@ -18,10 +19,7 @@ from platform_site.core.checkpoints.interface import (
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
-    DatabaseBusy,
-    Fence,
     command_write_digests,
-    serializer,
 )
 from platform_site.core.checkpoints.postgres.fingerprints import fingerprints_query
 from platform_site.core.checkpoints.postgres.maintenance import (
@@ -34,9 +32,11 @@ from platform_site.core.checkpoints.postgres.maintenance import (
     thread_rows,
 )
 from platform_site.core.checkpoints.postgres.saver import REPLACED_WRITES_TABLE, PooledPostgresSaver
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.checkpoints.storage import Storage
 from platform_site.core.database.access import LOCKED_PAUSE_SECONDS
 from platform_site.core.database.postgres_pool import CONNECTION_OPTIONS, LoopPools, become_only_one
+from platform_site.core.database.unavailable import DatabaseBusy
 
 logger = logging.getLogger("switchyard.runs")
 

@@ -33,19 +33,14 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from platform_site.core.checkpoints.fence import EditLease, Fence, LeaseLost
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
-from platform_site.core.checkpoints.interface import (
-    DatabaseBusy,
-    EditLease,
-    Fence,
-    LeaseLost,
-    require_state_size,
-    serializer,
-)
 from platform_site.core.checkpoints.postgres.fingerprints import FINGERPRINT
 from platform_site.core.checkpoints.postgres.maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
+from platform_site.core.checkpoints.serializers import require_state_size, serializer
 from platform_site.core.database.access import LOCKED, LOCKED_PAUSE_SECONDS
 from platform_site.core.database.postgres_pool import LoopPools, Pool, answers, told_if_away
+from platform_site.core.database.unavailable import DatabaseBusy
 from platform_site.core.serialization.serializer import CheckpointSerializer
 
 # Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from platform_site.core.checkpoints.fence import Fence
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoints.interface import (
     INTERRUPT_INDEX,
@@ -15,10 +16,9 @@ from platform_site.core.checkpoints.interface import (
     RESUME_INDEX,
     Allowlist,
     Checkpoints,
-    Fence,
     command_write_digests,
-    serializer,
 )
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.checkpoints.sqlite.file import CheckpointFile
 from platform_site.core.checkpoints.sqlite.fingerprints import fingerprints
 from platform_site.core.checkpoints.sqlite.maintenance import copy_in_portions, cut_off_past, delete_places, storage

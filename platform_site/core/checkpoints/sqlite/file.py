@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from platform_site.core.checkpoints.interface import LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

@@ -23,8 +23,9 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from platform_site.core.checkpoints.fence import Fence, LeaseLost
 from platform_site.core.checkpoints.fingerprints import Seen
-from platform_site.core.checkpoints.interface import Fence, LeaseLost, require_state_size, serializer
+from platform_site.core.checkpoints.serializers import require_state_size, serializer
 from platform_site.core.checkpoints.sqlite.file import CheckpointFile, Work
 from platform_site.core.checkpoints.sqlite.fingerprints import fingerprints
 from platform_site.core.checkpoints.sqlite.maintenance import copy_thread, prune
