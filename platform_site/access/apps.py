@@ -7,8 +7,8 @@ class AccessConfig(AppConfig):
     verbose_name = "Access"
 
     def ready(self) -> None:
-        from platform_site.access import authentication, selectors
+        from platform_site.access import authentication, default_workspace
 
         # Rows may have gone (a flushed or freshly made database): what is remembered of them must go too.
-        post_migrate.connect(lambda **_: selectors.forget_default_workspace(), sender=self, weak=False)
+        post_migrate.connect(lambda **_: default_workspace.forget_default_workspace(), sender=self, weak=False)
         post_migrate.connect(lambda **_: authentication.forget_keys(), sender=self, weak=False)

@@ -7,8 +7,7 @@ from platform_site.access.models import Membership, Workspace
 from platform_site.access.principal import Role
 
 DEFAULT_WORKSPACE = "default"
-
-
+SUPERUSER = "admin"
 _default_workspace_id: int | None = None
 
 
@@ -31,9 +30,6 @@ def remembered_default_workspace_id() -> int | None:
 def forget_default_workspace() -> None:
     global _default_workspace_id
     _default_workspace_id = None
-
-
-SUPERUSER = "admin"
 
 
 def ensure_first_start() -> Workspace:

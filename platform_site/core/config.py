@@ -80,9 +80,17 @@ class Config:
     @cached_property
     def type_rules(self) -> "TypeRules":
         """Which classes the checkpoints of all graphs may bring back."""
-        from platform_site.core.serialization.types import type_rules
+        from platform_site.core.serialization.types import TypeRules
 
-        return type_rules(self)
+        serde = self.checkpointer.serde if self.checkpointer else None
+        directories = (self.directory, *self.import_paths, *self.graph_paths)
+        return TypeRules(
+            directories=tuple(dict.fromkeys(directory.resolve() for directory in directories)),
+            names=self.allowed_types,
+            json_names=serde.allowed_json_types if serde is not None else frozenset(),
+            every_data_class=serde is not None and serde.allowed_msgpack_modules is True,
+            pickles=self.allows_pickles,
+        )
 
     def apply(self) -> None:
         """Set the variables that are not set yet and make the directories importable."""

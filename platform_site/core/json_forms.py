@@ -158,15 +158,16 @@ def _range(value: range) -> list[int] | str:
     return list(value) if len(value) <= _LONGEST_RANGE else str(value)
 
 
+class Unordered(list[Any]):
+    """Members of a set that cannot be compared: who encodes them puts their texts in order."""
+
+
 def _set(value: set[Any] | frozenset[Any]) -> list[Any]:
     """Return the members in an order that every process finds: Python's own differs between processes."""
     kinds = {type(member) for member in value}
     if kinds <= {int, float} or kinds == {str}:
         return sorted(value)
-    from platform_site.core.wire import encode
-
-    # Each is encoded once: encoded again for the answer, sets in sets would take twice as long with each level.
-    return [orjson.Fragment(text) for text in sorted(map(encode, value))]
+    return Unordered(value)
 
 
 def _dataclass(value: Any) -> dict[str, Any]:

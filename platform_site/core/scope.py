@@ -62,7 +62,9 @@ class Scope:
         """
         inner: BaseCheckpointSaver[str]
         if self.is_temporary:
-            inner = checkpoints().memory_saver(allowlist)
+            from platform_site.core.checkpoints.memory import memory_saver
+
+            inner = memory_saver(allowlist)
         elif self.fence is not None:
             inner = checkpoints().saver_for_run(self.fence, allowlist)
         else:

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from platform_site.core.error_texts import error_body
-from platform_site.core.json_forms import plain
+from platform_site.core.json_forms import Unordered, plain
 
 
 class Schema(BaseModel):
@@ -27,7 +27,13 @@ def timestamp(moment: datetime) -> str:
 
 
 def _default(value: Any) -> Any:
-    return error_body(value) if isinstance(value, BaseException) else plain(value)
+    if isinstance(value, BaseException):
+        return error_body(value)
+    form = plain(value)
+    if type(form) is Unordered:
+        # Each is encoded once: encoded again for the answer, sets in sets would take twice as long with each level.
+        return [orjson.Fragment(text) for text in sorted(map(encode, form))]
+    return form
 
 
 # Not numpy's kinds: orjson shows dates that are none (NaT) as 1970.

@@ -11,7 +11,7 @@ import pytest
 from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.serialization.forms import KEYWORDS, SINGLE_ARGUMENT
 from platform_site.core.serialization.serializer import Losses
-from platform_site.core.serialization.types import TypeRules, type_rules
+from platform_site.core.serialization.types import TypeRules
 from tests.core.projects import clean_imports, read
 
 MODELS = """
@@ -56,7 +56,7 @@ def _clean_imports(tmp_path: Path) -> Iterator[None]:
 def project(directory: Path, files: dict[str, str], **config: Any) -> TypeRules:
     loaded = read(directory, {"agent.py": "", **files}, **config)
     loaded.apply()
-    return type_rules(loaded)
+    return loaded.type_rules
 
 
 def imported(name: str) -> Any:
@@ -174,7 +174,7 @@ def test_a_class_that_a_later_deployment_removed_comes_back_as_its_data(tmp_path
     data = serde.dumps_typed({"order": imported("models").Order(1), "left": imported("models").Colour.RED})
     (tmp_path / "models.py").write_text("class Other: pass\n")
     del sys.modules["models"]
-    value, told = losses_of(type_rules(read(tmp_path)), data)
+    value, told = losses_of(read(tmp_path).type_rules, data)
     assert value == {"order": {"number": 1}, "left": "red"}
     assert told == [
         "`plan.order` was stored as models.Order and cannot be rebuilt, because the project has no class Order in a"
@@ -195,7 +195,7 @@ def test_a_field_that_a_later_deployment_added_gets_its_default(tmp_path: Path) 
     (tmp_path / "models.py").write_text(after)
     del sys.modules["models"]
     models = imported("models")
-    assert serializer((), type_rules(read(tmp_path))).loads_typed(data) == [models.A(1, 2), models.B(x=1, y=2)]
+    assert serializer((), read(tmp_path).type_rules).loads_typed(data) == [models.A(1, 2), models.B(x=1, y=2)]
 
 
 def test_a_field_that_has_no_default_is_named(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_file_that_is_no_package_keeps_its_types_over_restarts(tmp_path: Path)
     import_object(loaded.graphs["agent"], loaded)
     [name] = [name for name in sys.modules if name.startswith("graph_file_calendar_")]
     order = sys.modules[name].Order(1)
-    data = serializer((), type_rules(loaded)).dumps_typed(order)
+    data = serializer((), loaded.type_rules).dumps_typed(order)
     del sys.modules[name]
     import_object(loaded.graphs["agent"], loaded)
-    assert serializer((), type_rules(read(tmp_path, files))).loads_typed(data) == sys.modules[name].Order(1)
+    assert serializer((), read(tmp_path, files).type_rules).loads_typed(data) == sys.modules[name].Order(1)

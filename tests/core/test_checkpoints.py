@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.checkpoints.interface import NULL_TASK_ID, Checkpoints, adopted
+from platform_site.core.checkpoints.memory import memory_saver
 from platform_site.core.checkpoints.sqlite.checkpoints import SqliteCheckpoints
 from tests.core.checkpointing import Lease, ids, save, thread_config
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
@@ -254,9 +255,9 @@ async def test_two_loops_use_their_own_savers_at_the_same_time(store: Checkpoint
 
 async def test_a_memory_saver_shares_nothing(store: Checkpoints) -> None:
     thread = uuid4()
-    await save(store.memory_saver(), thread_config(thread), n=1)
+    await save(memory_saver(), thread_config(thread), n=1)
 
-    assert await store.memory_saver().aget_tuple(thread_config(thread)) is None
+    assert await memory_saver().aget_tuple(thread_config(thread)) is None
     assert await store.head(thread) is None
 
 

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from platform_site.core.checkpoints.fence import Fence
 from platform_site.core.checkpoints.storage import Storage
 
 if TYPE_CHECKING:
@@ -53,12 +54,6 @@ class Checkpoints(ABC):
     def saver_for_run(self, fence: Fence, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
         """A saver for the current event loop whose every write raises `LeaseLost`, and writes nothing, unless the fence
         holds at that moment."""
-
-    def memory_saver(self, allowlist: Allowlist = ()) -> "BaseCheckpointSaver[str]":
-        """A saver of its own in memory, for one run whose thread is not kept."""
-        from platform_site.core.checkpoints.memory import MemorySaver
-
-        return MemorySaver(serde=serializer(allowlist))
 
     @abstractmethod
     def fingerprints_sync(

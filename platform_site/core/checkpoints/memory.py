@@ -7,8 +7,15 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.memory import InMemorySaver
 
+from platform_site.core.checkpoints.interface import Allowlist
+from platform_site.core.checkpoints.serializers import serializer
 from platform_site.core.serialization.packing import ValueNotStorable
 from platform_site.core.serialization.serializer import CheckpointSerializer
+
+
+def memory_saver(allowlist: Allowlist = ()) -> "MemorySaver":
+    """Make a saver of its own in memory, for one run whose thread is not kept."""
+    return MemorySaver(serde=serializer(allowlist))
 
 
 class MemorySaver(InMemorySaver):

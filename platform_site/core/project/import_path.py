@@ -12,7 +12,7 @@ from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceF
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Python packages of this repository that a server imports.
 OUR_MODULES = ("platform_site", "assistants", "threads", "runs", "crons", "store")
 

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from platform_site.core.config import Config
 from platform_site.core.project.import_path import OUR_MODULES, ROOT
 
 Kind = Literal["attrs", "dataclass", "enum", "model", "model1", "named tuple", "struct"]
@@ -105,19 +104,6 @@ class TypeRules:
                 return False
             places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
         return bool(places) and self.holds(Path(places[0]) / "any.py" if Path(places[0]).is_dir() else Path(places[0]))
-
-
-def type_rules(config: Config) -> TypeRules:
-    """Return the rules of this configuration."""
-    serde = config.checkpointer.serde if config.checkpointer else None
-    directories = (config.directory, *config.import_paths, *config.graph_paths)
-    return TypeRules(
-        directories=tuple(dict.fromkeys(directory.resolve() for directory in directories)),
-        names=config.allowed_types,
-        json_names=serde.allowed_json_types if serde is not None else frozenset(),
-        every_data_class=serde is not None and serde.allowed_msgpack_modules is True,
-        pickles=config.allows_pickles,
-    )
 
 
 @lru_cache(maxsize=4096)

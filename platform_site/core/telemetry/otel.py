@@ -21,7 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from platform_site.core.telemetry import logs, metrics
-from platform_site.core.telemetry.tracing import CARRIED
+from platform_site.core.telemetry.carrier import CARRIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
+from platform_site.core.telemetry.carrier import CARRIED
+
 if TYPE_CHECKING:
     from platform_site.core.telemetry.otel import Tracing
 
 logger = logging.getLogger("switchyard.tracing")
 
 EXPORTERS = ("otlp", "console")
-# Under these names the headers of a trace travel with those that a run sees; no client can send such a header.
-CARRIED = "__trace_"
 _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _INSTALL = "install Switchyard's extra `otel`: opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
 
