@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.layout import CORE, RESOURCE_APPS, ROOT, circles, imports_of, module_graph, module_of, room_graph, sources
+
 # From the ground up: a layer may import what stands before it.
 LAYERS = ["core", "access", "threads", "assistants", "runs", "crons", "store", "roof"]
 MAY_IMPORT = {
@@ -21,7 +22,6 @@ MAY_IMPORT = {
 }
 # Modules that stand on the roof of their app: they may use any service.
 ROOF_MODULES = {"api", "pages", "urls", "admin"}
-RESOURCE_APPS = {"threads", "assistants", "runs", "crons", "store"}
 TOP_LEVEL = {
     *RESOURCE_APPS,
     "platform_site", "templates", "static", "tests", "docs", "manage.py", "pyproject.toml", "constraints.txt",
@@ -29,14 +29,6 @@ TOP_LEVEL = {
     ".dockerignore",
 }  # fmt: skip
 MAX_LINES = 450
-
-
-def sources() -> Iterator[Path]:
-    """Every Python file of the product, but not generated migrations."""
-    for package in ("platform_site", *sorted(RESOURCE_APPS)):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if "migrations" not in path.parts:
-                yield path
 
 
 def layer_of(module: str) -> str | None:
@@ -52,35 +44,6 @@ def layer_of(module: str) -> str | None:
     return "roof"
 
 
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports_of(path: Path) -> Iterator[str]:
-    """The modules that a file imports, anywhere in it; imports for type checking are no imports."""
-    tree = ast.parse(path.read_text())
-    ignored = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
-        for node in ast.walk(branch)
-    }
-    package = module_of(path).split(".")
-    if path.name != "__init__.py":
-        package = package[:-1]
-    for node in ast.walk(tree):
-        if id(node) in ignored:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, [start, node.module]))
-            # `from runs import services` imports runs.services.
-            yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
 @pytest.mark.parametrize("path", list(sources()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down_only(path: Path) -> None:
     layer = layer_of(module_of(path))
@@ -93,6 +56,45 @@ def test_imports_point_down_only(path: Path) -> None:
         if (target := layer_of(imported)) and target != layer and target not in MAY_IMPORT[layer]
     }
     assert not upward, f"{layer} must not import {sorted(upward)}"
+
+
+# The rooms of the ground floor, from the ground up: a room may import those before it. What lies beside them in `core`
+# may be imported by all.
+ROOMS = [
+    "telemetry", "redis", "project", "serialization", "database", "graphs", "checkpoints", "items", "background",
+    "events", "http", "loopback",
+]  # fmt: skip
+AT_THE_TOP = {
+    "config", "errors", "error_texts", "wire", "json_forms", "validation", "ids", "hooks", "loops", "run_config",
+    "scope", "quotas",
+}  # fmt: skip
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    assert circles(module_graph()) == []
+
+
+def test_a_circle_of_imports_would_be_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_below_it(room: str) -> None:
+    allowed = set(ROOMS[: ROOMS.index(room)]) | AT_THE_TOP
+    assert room_graph()[room] <= allowed
+
+
+def test_the_ground_floor_has_these_rooms_and_no_others() -> None:
+    names = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert names - {"__init__"} == {*ROOMS, *AT_THE_TOP}
+
+
+# What the roof of the project itself holds: all that Django looks for, and nothing else.
+FOR_DJANGO = {"__init__", "api", "api_urls", "asgi", "celery", "settings", "urls"}
+
+
+def test_the_project_holds_only_what_django_looks_for() -> None:
+    assert {path.stem for path in (ROOT / "platform_site").glob("*.py")} == FOR_DJANGO
 
 
 def test_only_the_roof_imports_views() -> None:

@@ -17,7 +17,7 @@ from assistants.models import Assistant
 from platform_site.access.models import Membership, Workspace
 from platform_site.access.principal import Principal, Role
 from platform_site.core.events.configured import event_log
-from platform_site.core.items import stores
+from platform_site.core.items import configured
 from platform_site.core.items.sqlite import open_sqlite_store
 from platform_site.core.items.stores import LoopStores
 from platform_site.core.loops import state_loop
@@ -153,7 +153,7 @@ def recorded() -> Iterator[Callable[..., str]]:
 def put(yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Put an item: `put("users.ada", "settings", {"dark": True})`."""
     opened = LoopStores(lambda: open_sqlite_store(tmp_path / "store.sqlite3", letters()))
-    monkeypatch.setattr(stores, "loop_stores", lambda: opened)
+    monkeypatch.setattr(configured, "loop_stores", lambda: opened)
 
     def put(namespace: str, key: str, value: dict[str, Any] | None = None, of: Yard = yard, **fields: Any) -> None:
         body = ItemPut(namespace=namespace.split("."), key=key, value=value or {"key": key}, **fields)

@@ -10,7 +10,7 @@ from django.test import Client
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE
 from platform_site.core.config import ConfigError
-from platform_site.core.items import stores
+from platform_site.core.items import configured
 from store import selectors
 from store.pages import browse
 from tests.console.conftest import HOSTILE, Yard
@@ -237,7 +237,7 @@ def test_a_store_that_cannot_be_opened_says_why(yard, member, monkeypatch):
     async def refuse(*_: Any) -> None:
         raise ConfigError("`store.index.embed` names what is not there")
 
-    monkeypatch.setattr(stores, "loop_stores", lambda: SimpleNamespace(call=refuse))
+    monkeypatch.setattr(configured, "loop_stores", lambda: SimpleNamespace(call=refuse))
     answer = member.get("/dashboard/store")
     assert (answer.status_code, b"names what is not there" in answer.content) == (503, True)
     page = member.get("/dashboard/search", {"q": "lamp"}).content.decode()

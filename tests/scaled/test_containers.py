@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.layout import RESOURCE_APPS
 from tests.live import INHERITED, ROOT, free_port
 from tests.scaled_stack import Handle, ScaledStack, scaled_stacks
 from tests.test_docs import SETTINGS
-from tests.test_layout import RESOURCE_APPS
 
 __all__ = ["scaled_stacks"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from platform_site.access.principal import Principal, Role
 from platform_site.core.errors import ApiError, BadRequest, Forbidden, Unprocessable
-from platform_site.core.items import stores
+from platform_site.core.items import configured
 from platform_site.core.items.sqlite import open_sqlite_store
 from platform_site.core.items.store import StoreClock
 from platform_site.core.items.stores import LoopStores
@@ -28,7 +28,7 @@ ADA, BOB = Principal(1), Principal(2)
 async def time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Time]:
     time = Time()
     opened = LoopStores(lambda: open_sqlite_store(tmp_path / "store.sqlite3", clock=StoreClock(time)))
-    monkeypatch.setattr(stores, "loop_stores", lambda: opened)
+    monkeypatch.setattr(configured, "loop_stores", lambda: opened)
     yield time
     await state_loop().run(opened.close_current())
 

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import deque
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from redis.exceptions import RedisError
 
 from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
 from platform_site.core.events.memory_log import position_of
-from platform_site.core.events.redis import RedisEventLog
 from platform_site.core.events.redis_reader import OLDEST, Entry, StreamReader, before, decoded, number
 from platform_site.core.events.redis_subscription import (
     RedisSubscription,
@@ -20,6 +19,9 @@ from platform_site.core.events.redis_subscription import (
 )
 from platform_site.core.redis.link import Outage
 from platform_site.core.redis.scripts import PLACES, event_id, unpack
+
+if TYPE_CHECKING:
+    from platform_site.core.events.redis import RedisEventLog
 
 
 class _Plan(NamedTuple):
@@ -37,7 +39,7 @@ class RedisFeedSubscription:
 
     outcome: bytes | None = None
 
-    def __init__(self, log: RedisEventLog, feed: str, after: str | None) -> None:
+    def __init__(self, log: "RedisEventLog", feed: str, after: str | None) -> None:
         """`after` is known to be a position, or None."""
         self._log = log
         self._key = feed_key(feed)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from platform_site.core.background.tasks import Task
-from platform_site.core.events import interface as events
+from platform_site.core.events import configured
 from platform_site.core.events.redis import RedisEventLog
 from platform_site.processes import background_tasks
 from runs.streaming import lost_ends
@@ -59,5 +59,5 @@ def test_web_processes_and_workers_look_for_silent_streams(
     monkeypatch: pytest.MonkeyPatch, tasks: Callable[[], list[Task]]
 ) -> None:
     # A node of a worker may wait for a run, too.
-    monkeypatch.setattr(events, "event_log", lambda: object.__new__(RedisEventLog))
+    monkeypatch.setattr(configured, "event_log", lambda: object.__new__(RedisEventLog))
     assert "lost-ends" in [task.name for task in tasks()]
