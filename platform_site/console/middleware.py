@@ -1,4 +1,4 @@
-"""What every page request has around it; API requests go through `platform_site.core.http.handler` and never meet this."""
+"""What every page request has around it; API requests go through `core.http.handler` and never meet this."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable

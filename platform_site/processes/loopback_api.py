@@ -1,4 +1,6 @@
-"""The API as code of this process reaches it: `core/loopback/transport.py` brings the requests, `core/loopback/acting.py` says who calls.
+"""The API as code of this process reaches it.
+
+`core/loopback/transport.py` brings the requests, `core/loopback/acting.py` says who calls.
 
 It is the API of the network with the same routes, bodies, permissions and quotas. Only who calls is decided in another
 way, and nothing that a request contains takes part in that.

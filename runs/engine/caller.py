@@ -1,4 +1,4 @@
-"""Who asked for a run, as stored with it: for this caller the run's graph may use the API (`core/loopback/transport.py`)."""
+"""Who asked for a run, as stored with it: for this caller the run's graph may use the API (`core.loopback`)."""
 
 from copy import deepcopy
 from typing import Any

@@ -20,14 +20,16 @@ UNBOUND: dict[str, str] = {
 # Through these tests ask the tables themselves.
 OF_TESTS = frozenset({"platform_site/core/items/store.py:rows", "platform_site/core/items/stores.py:_call"})
 
+_SQLITE, _POSTGRES = "platform_site/core/checkpoints/sqlite", "platform_site/core/checkpoints/postgres"
+
 # Statements of savers and stores that name no thread and no namespace.
 UNBOUND_RAW: dict[str, str] = {
-    "platform_site/core/checkpoints/sqlite/rows.py:read_page": "by the number of rows that were found by their thread",
-    "platform_site/core/checkpoints/sqlite/rows.py:_take_back_writes": "by the number of rows that were found by their run",
-    "platform_site/core/checkpoints/postgres/maintenance.py:_take_back_writes": "by the number of a row that was found by its run",
-    "platform_site/core/checkpoints/postgres/saver.py:adelete_for_runs": _BY_RUN,
-    "platform_site/core/checkpoints/sqlite/rows.py:delete_runs": _BY_RUN,
-    "platform_site/core/checkpoints/sqlite/rows.py:read_first_page": "lists all where no thread is asked for, as the interface"
+    f"{_SQLITE}/rows.py:read_page": "by the number of rows that were found by their thread",
+    f"{_SQLITE}/rows.py:_take_back_writes": "by the number of rows that were found by their run",
+    f"{_POSTGRES}/maintenance.py:_take_back_writes": "by the number of a row that was found by its run",
+    f"{_POSTGRES}/saver.py:adelete_for_runs": _BY_RUN,
+    f"{_SQLITE}/rows.py:delete_runs": _BY_RUN,
+    f"{_SQLITE}/rows.py:read_first_page": "lists all where no thread is asked for, as the interface"
     " wants it; only tests do, and the spy on threads looks at what is found",
     "platform_site/core/items/store.py:sweep": "deletes the items of all whose time is over",
 }

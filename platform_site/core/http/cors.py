@@ -1,9 +1,9 @@
 """Which pages may call the API from a browser, and in open mode which requests are taken at all.
 
 Without authentication the only guard against the web is where a request comes from. So in open mode a request must come
-from this machine and not through a proxy (`core.http.peers`), must name a loopback host (DNS rebinding), and must not come
-from a page on another origin, whether that shows in `Origin` (scripts, forms) or in `Sec-Fetch-Site` (what a browser
-sends without `Origin`).
+from this machine and not through a proxy (`core.http.peers`), must name a loopback host (DNS rebinding), and must not
+come from a page on another origin, whether that shows in `Origin` (scripts, forms) or in `Sec-Fetch-Site` (what a
+browser sends without `Origin`).
 """
 
 import logging

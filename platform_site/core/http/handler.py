@@ -2,8 +2,8 @@
 
 Django's own handler opens a thread and a database connection for every request and crosses between threads four times;
 this one does none of that, and answers twelve times as many requests. What it leaves out on purpose: Django's
-middleware, `request_started` and `request_finished`, synchronous views. Database hygiene lives in `core.database.access`,
-pages keep Django's handler.
+middleware, `request_started` and `request_finished`, synchronous views. Database hygiene lives in
+`core.database.access`, pages keep Django's handler.
 
 The order of a request: its id, who may call at all (origin and host), who calls, the body, the route, the view.
 """

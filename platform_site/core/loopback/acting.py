@@ -1,7 +1,7 @@
 """The caller for whom the server runs code of the project: whoever asked for a run, or reads a graph.
 
-The SDK inside a graph acts for that caller and nobody else (`core/loopback/transport.py`). The caller travels in a context
-variable, so no header, body or configuration of a request can choose it.
+The SDK inside a graph acts for that caller and nobody else (`core/loopback/transport.py`). The caller travels in a
+context variable, so no header, body or configuration of a request can choose it.
 """
 
 from collections.abc import Callable, Iterator
