@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from platform_site.core.events import interface as events
-from platform_site.core.events import redis_budget
+from platform_site.core.events import configured, redis_budget
 from platform_site.core.events.interface import BEGIN
 from platform_site.core.events.redis import RedisEventLog
 from platform_site.core.events.redis_subscription import feed_key, state_key, stream_key
@@ -383,7 +382,7 @@ def test_budgets_come_from_the_settings(monkeypatch: pytest.MonkeyPatch, redis_u
     monkeypatch.setattr(redis_link, "redis_link", lambda: link)
     monkeypatch.setattr(redis_signals, "redis_link", lambda: link)
     monkeypatch.setattr(redis_signals, "redis_writer", redis_signals.redis_writer.__wrapped__)
-    log = events.event_log.__wrapped__()
+    log = configured.event_log.__wrapped__()
     assert isinstance(log, RedisEventLog)
     assert log.streams_budget == 7_000_000
     assert log.budget_bytes == 3_000_000

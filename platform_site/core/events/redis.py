@@ -13,6 +13,7 @@ from platform_site.core.events.redis_reader import (
     MAX_BYTES,
     RedisReader,
 )
+from platform_site.core.events.redis_subscription import RedisSubscription, feed_key, state_key, stream_key
 from platform_site.core.redis.link import RedisLink
 from platform_site.core.redis.scripts import (
     BEGIN_ATTEMPT,
