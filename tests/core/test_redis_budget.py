@@ -393,7 +393,7 @@ def test_budgets_come_from_the_settings(monkeypatch: pytest.MonkeyPatch, redis_u
 @pytest.mark.parametrize("tasks", [background_tasks.web_tasks, background_tasks.background_tasks])
 def test_every_process_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, make_log: Maker, tasks: Any) -> None:
     log = make_log()
-    monkeypatch.setattr(events, "event_log", lambda: log)
+    monkeypatch.setattr(configured, "event_log", lambda: log)
     assert redis_budget.TASK in [task.name for task in tasks()]
 
 
