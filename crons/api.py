@@ -7,7 +7,7 @@ from crons import schemas, selectors, services
 from platform_site.core.database.access import in_db, read_db
 from platform_site.core.http.handler import ApiRequest, empty_response, json_response, path_uuid
 from platform_site.core.http.openapi import declared
-from runs.webhooks.policy import webhooks_admit
+from runs.configuration import webhooks_admit
 
 router = Router(tags=["crons"])
 

@@ -354,6 +354,7 @@ INSTALLED_APPS = [
     "threads",
     "assistants",
     "runs",
+    "platform_site.webhooks",
     "crons",
     "store",
 ]

@@ -8,6 +8,7 @@ from platform_site.console.pages import home
 urlpatterns = [
     path("dashboard/", include("platform_site.console.urls")),
     path("dashboard/", include("runs.urls")),
+    path("dashboard/", include("platform_site.webhooks.urls")),
     path("dashboard/", include("threads.urls")),
     path("dashboard/", include("assistants.urls")),
     path("dashboard/", include("crons.urls")),

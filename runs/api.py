@@ -18,13 +18,13 @@ from platform_site.core.http.openapi import ANY_JSON, EVENTS, declared, header, 
 from platform_site.core.ids import uuid7
 from platform_site.core.wire import encode
 from runs import cancel, schemas, selectors, services
+from runs.configuration import webhooks_admit
 from runs.engine import engine as embedded
 from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
 from runs.streaming.ended import EndedRun, LostRun
 from runs.streaming.sse import follow, frame, until_closed
-from runs.webhooks.policy import webhooks_admit
 
 router = Router(tags=["runs"])
 
@@ -56,8 +56,7 @@ _background: set[asyncio.Task[None]] = set()
 async def _create(
     request: ApiRequest, thread_id: UUID | None, body: schemas.RunCreate, run_id: UUID | None = None
 ) -> CreatedRun:
-    if body.webhook is not None:
-        await webhooks_admit([body.webhook])
+    await webhooks_admit([body.webhook])
     create = partial(services.run_create, run_id=run_id)
     return await in_db(create, request.principal, thread_id, body, request.request_id, request.run_headers)
 

@@ -27,13 +27,13 @@ from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events.configured import event_log
 from runs.engine import engine as embedded
+from runs.engine.finish import cancelled_error
 from runs.engine.queue import claim_of, end_owner, lease_end
+from runs.hooks import NO_VALUES, RunEnd, run_deleting, run_ended
 from runs.models import FINISHED, IN_FLIGHT, CancelAction, PendingInterrupt, Run, RunStatus
 from runs.schemas import RunsCancel
 from runs.selectors import runs_visible
 from runs.streaming.thread_stream import end_unbegun
-from runs.webhooks.outbox import NO_VALUES, End, cancelled_error, webhook_owe
-from runs.webhooks.services import deliveries_disown, deliveries_forget
 from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
 
@@ -150,8 +150,9 @@ def _end_unbegun(runs: list[Run], action: CancelAction, now: datetime) -> None:
     is_temporary = {run.pk: bool(run.kwargs.get("temporary")) for run in runs}
     kept = [run for run in runs if action == CancelAction.INTERRUPT and not is_temporary[run.pk]]
     for run in runs:
-        values = None if run in kept else NO_VALUES
-        webhook_owe(run, End(RunStatus.INTERRUPTED, cancelled_error(action), values), now)
+        if run.kwargs.get("webhook"):
+            values = None if run in kept else NO_VALUES
+            run_ended.send(run, RunEnd(RunStatus.INTERRUPTED, cancelled_error(action), values), now)
     # The last first: what an earlier run had taken goes in front.
     for run in reversed(runs):
         messages_put_back(run.thread_id, run.kwargs)
@@ -227,11 +228,10 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
         run = runs_visible(principal).select_for_update(no_key=True).filter(run_id=run_id, thread_id=thread_id).first()
         if run is None:
             raise NotFound("Run not found")
+        run_deleting.send(run)
         if run.lease_owner is None and run.started_at is not None and run.status in FINISHED:
             run.cancel_action = CancelAction.ROLLBACK
             run.save(update_fields=["cancel_action"])
-            if run.kwargs.get("webhook"):
-                deliveries_forget(Q(run_id=run_id))
             return Removal.HIDDEN
         if run.kwargs.get("webhook"):
             # Nobody is told of the end of a run that is no more.
@@ -253,7 +253,6 @@ def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
         status=RunStatus.INTERRUPTED, lease_owner=None, lease_expires_at=None, finished_at=now, updated_at=now
     )
     PendingInterrupt.objects.filter(thread_id__in=thread_ids, answered_at=None).delete()
-    deliveries_disown(Q(thread_id__in=thread_ids))
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
     embedded.engine().lose(run_ids)
     for run_id in run_ids:

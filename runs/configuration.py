@@ -1,6 +1,6 @@
 """What a run is started with: the assistant's configuration and the request's, merged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -13,8 +13,8 @@ from platform_site.core.errors import BadRequest, Unprocessable
 from platform_site.core.graphs.context import context_keys
 from platform_site.core.run_config import fork_point, merged_config, require_valid, with_server_keys
 from platform_site.core.telemetry import tracing
+from runs.hooks import webhook_admitting, webhook_checking
 from runs.schemas import RunCreate
-from runs.webhooks.policy import webhook_check
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in LangGraph "
@@ -35,13 +35,25 @@ def check_run(body: RunCreate, *, has_thread: bool) -> None:
     for name, reason in REFUSED.items():
         if getattr(body, name):
             raise Unprocessable(f"`{name}` is not supported: {reason}")
-    webhook_check(body.webhook)
+    if body.webhook is not None:
+        webhook_checking.send(body.webhook)
     if has_thread:
         return
     if body.command is not None and body.command.model_dump(exclude_none=True):
         raise BadRequest("You must provide a thread_id when resuming.")
     if _fork_point(body).get("checkpoint_id"):
         raise Unprocessable("`checkpoint_id` names a checkpoint of a thread, and a stateless run has a new thread")
+
+
+async def webhooks_admit(urls: Iterable[str | None]) -> None:
+    """Refuse webhooks of runs that may not be called, also by where their hosts lead. Raises `Unprocessable`.
+
+    Callers on an event loop ask this before they call a service: looking a name up takes time, which neither a loop
+    nor a database thread has.
+    """
+    for url in dict.fromkeys(urls):
+        if url is not None:
+            await webhook_admitting.send(url)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from crons.schedule import ScheduleError, parse
 from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, acting, page, render_page
 from platform_site.console.wording import TOO_DEEP
 from platform_site.core.errors import ApiError
-from runs.webhooks.policy import webhooks_admit
+from runs.configuration import webhooks_admit
 
 DUES_SHOWN = 5
 

@@ -1,10 +1,10 @@
 """Typed hooks by which a lower layer announces what happened to layers above it.
 
 A receiver runs in the thread and, unless said otherwise, in the transaction of the sender; an exception in it is the
-sender's.
+sender's. Hooks that carry rows of an app stand in that app (`runs/hooks.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 from uuid import UUID
 
@@ -28,6 +28,22 @@ class Hook(Generic[P]):
     def send(self, *args: P.args, **kwargs: P.kwargs) -> None:
         for receiver in self._receivers:
             receiver(*args, **kwargs)
+
+
+class AsyncHook(Generic[P]):
+    """A list of receivers that are awaited one after the other on the sender's event loop, outside a transaction."""
+
+    def __init__(self) -> None:
+        self._receivers: list[Callable[P, Awaitable[None]]] = []
+
+    def connect(self, receiver: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+        """Add a receiver; usable as a decorator."""
+        self._receivers.append(receiver)
+        return receiver
+
+    async def send(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        for receiver in self._receivers:
+            await receiver(*args, **kwargs)
 
 
 # Sent inside the transaction that hides deleted threads: stop what works on them. What it costs must not grow with what

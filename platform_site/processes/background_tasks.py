@@ -72,7 +72,7 @@ def _crons() -> list[Task]:
 
 
 def _webhooks() -> list[Task]:
-    from runs.webhooks.deliverer import webhook_tasks
+    from platform_site.webhooks.deliverer import webhook_tasks
 
     return webhook_tasks()
 

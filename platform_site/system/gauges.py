@@ -25,8 +25,7 @@ from platform_site.core.telemetry.process_memory import memory_limit, resident_b
 from platform_site.system.process_figures import RedisFigures
 from platform_site.system.processes import processes
 from platform_site.system.selectors import Queue, queue_figures
-from runs.webhooks.selectors import Figures as WebhookFigures
-from runs.webhooks.selectors import webhook_figures
+from platform_site.webhooks.selectors import Backlog, webhook_backlog
 from threads.state_cache import state_cache
 
 logger = logging.getLogger("switchyard.metrics")
@@ -51,12 +50,12 @@ class Figures:
     """What the database tells."""
 
     queue: Queue
-    webhooks: WebhookFigures
+    webhooks: Backlog
 
 
 def read_figures() -> Figures:
     """The figures of all workspaces. In a database thread."""
-    return Figures(queue_figures(), webhook_figures())
+    return Figures(queue_figures(), webhook_backlog())
 
 
 async def update() -> None:

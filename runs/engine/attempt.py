@@ -37,7 +37,7 @@ from platform_site.core.telemetry import metrics
 from platform_site.core.wire import encode
 from runs.configuration import without_mirror
 from runs.engine.caller import caller_of
-from runs.engine.finish import Ending, Finished, finish, flush_spans, show_state
+from runs.engine.finish import Ending, Finished, cancelled_error, finish, flush_spans, show_state
 from runs.engine.lent_slots import Lending, LentSlot
 from runs.engine.node_threads import Work, current_work
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
@@ -47,7 +47,6 @@ from runs.engine.stopping import Stopper
 from runs.engine.telemetry import Telemetry
 from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
-from runs.webhooks.outbox import cancelled_error
 from threads.head import head_of
 from threads.state import AnyPregel
 

@@ -14,9 +14,9 @@ from platform_site.core.database.access import IS_POSTGRES, json_param, moment_p
 from platform_site.core.graphs.output import Output
 from runs.engine.queue import Claim, claim_next, record_attempt
 from runs.engine.spans import storable
+from runs.hooks import RunEnd, run_ended
 from runs.interrupts import interrupts_reconcile, interrupts_restore
-from runs.models import Run, RunAttempt, RunSpan, RunStatus
-from runs.webhooks.outbox import End, webhook_owe
+from runs.models import CancelAction, Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, thread_mirror
 from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
@@ -26,6 +26,10 @@ REASONS = {
     RunStatus.ERROR: RunAttempt.Reason.FAILED,
     RunStatus.TIMEOUT: RunAttempt.Reason.TIMED_OUT,
     RunStatus.INTERRUPTED: RunAttempt.Reason.CANCELLED,
+}
+CANCEL_ERRORS = {
+    CancelAction.INTERRUPT: "UserInterrupt",
+    CancelAction.ROLLBACK: "UserRollback",
 }
 
 
@@ -46,6 +50,14 @@ class Ending:
     output_tokens: int = 0
 
 
+def cancelled_error(action: CancelAction) -> dict[str, str]:
+    """Return the error of a run that was cancelled, as the wire shows it."""
+    return {
+        "error": CANCEL_ERRORS[action],
+        "message": f"{action.value} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel",
+    }
+
+
 @dataclass(frozen=True)
 class Finished:
     """What follows from an end: whether it was ours to write, and the thread's next run, claimed at once."""
@@ -64,8 +76,7 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     # Without a savepoint: whoever has a transaction already rolls back all of it, should this raise.
     # One cursor, because to make one costs as much as a statement.
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-        # The row as it is before its end, which may be its last moment.
-        run = Run.objects.filter(sequence=claim.sequence).first() if claim.kwargs.get("webhook") else None
+        told = _row_to_tell(claim)
         if not (_forget(cursor, claim) if claim.is_temporary else _keep(cursor, claim, ending, now)):
             return Finished(written=False, next_claims=[])
         busy = not (claim.is_temporary and _forget_thread(cursor, claim)) and _has_more(cursor, claim)
@@ -73,18 +84,27 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
         if not claim.is_temporary:
             thread_mirror(claim.thread_id, ending.head, status=_thread_status(ending), error=ending.error, busy=busy)
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
-        if run is not None:
-            webhook_owe(run, _told(claim, ending), now)
+        if told is not None:
+            run_ended.send(told, _run_end(claim, ending), now)
     return Finished(written=True, next_claims=claims)
 
 
-def _told(claim: Claim, ending: Ending) -> End:
-    """The end as a webhook tells it: what was forgotten or rolled back has no values."""
+def _row_to_tell(claim: Claim) -> Run | None:
+    """Return the run's row if its end is announced. The row is read before the end, which may delete it."""
+    if not claim.kwargs.get("webhook"):
+        return None
+    run = Run.objects.filter(sequence=claim.sequence).first()
+    # A run that was deleted meanwhile has lost its webhook.
+    return run if run is not None and run.kwargs.get("webhook") else None
+
+
+def _run_end(claim: Claim, ending: Ending) -> RunEnd:
+    """Return the end as `run_ended` announces it: what was forgotten or rolled back has no values."""
     if claim.is_temporary or ending.rollback:
-        return End(ending.status, ending.error)
+        return RunEnd(ending.status, ending.error)
     if ending.head is None:
-        return End(ending.status, ending.error, values=None)
-    return End(ending.status, ending.error, (ending.head.output or Output()).shown_json(ending.head.values))
+        return RunEnd(ending.status, ending.error, values=None)
+    return RunEnd(ending.status, ending.error, (ending.head.output or Output()).shown_json(ending.head.values))
 
 
 def show_state(claim: Claim, head: Head) -> None:

@@ -17,17 +17,7 @@ from platform_site.core.errors import NotFound
 from platform_site.core.events.configured import event_log
 from platform_site.core.loops import state_loop
 from runs.interrupts import interrupts_restore
-from runs.models import (
-    CancelAction,
-    PendingInterrupt,
-    Run,
-    RunAttempt,
-    RunSpan,
-    RunStatus,
-    WebhookAttempt,
-    WebhookDelivery,
-)
-from runs.webhooks.services import deliveries_settled
+from runs.models import CancelAction, PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, head_of, thread_mirror
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_for_state
@@ -35,7 +25,7 @@ from threads.state import head_of_thread
 
 logger = logging.getLogger("switchyard.runs")
 
-# Runs, or deliveries, whose rows are looked for together.
+# Runs whose rows are looked for together.
 PURGED_TOGETHER = 200
 
 
@@ -87,7 +77,6 @@ def purge_runs_of_threads(thread_ids: list[UUID], portion: Portion) -> None:
     It looks at few runs at a time, so that a portion costs the same however many there are.
     """
     portion.delete(PendingInterrupt.objects.filter(thread_id__in=thread_ids))
-    _purge_deliveries(thread_ids, portion)
     while not portion.is_used_up:
         runs = Run.objects.filter(thread_id__in=thread_ids).order_by()
         found = dict(runs.values_list("pk", "run_id")[:PURGED_TOGETHER])
@@ -98,16 +87,6 @@ def purge_runs_of_threads(thread_ids: list[UUID], portion: Portion) -> None:
         if not portion.is_used_up:
             portion.delete(Run.objects.filter(pk__in=found))
             transaction.on_commit(partial(_forget_events, list(found.values())), robust=True)
-
-
-def _purge_deliveries(thread_ids: list[UUID], portion: Portion) -> None:
-    while not portion.is_used_up:
-        found = list(deliveries_settled(Q(thread_id__in=thread_ids)).values_list("pk", flat=True)[:PURGED_TOGETHER])
-        if not found:
-            return
-        portion.delete(WebhookAttempt.objects.filter(delivery__in=found).order_by())
-        if not portion.is_used_up:
-            portion.delete(WebhookDelivery.objects.filter(pk__in=found))
 
 
 def _forget_events(run_ids: list[UUID]) -> None:

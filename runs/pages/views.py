@@ -20,11 +20,11 @@ from platform_site.console.shell import VIEWER_SENTENCE, PageRequest, page, rend
 from platform_site.core.errors import ApiError
 from platform_site.core.events.configured import event_log
 from platform_site.core.graphs.registry import BrokenGraph
+from platform_site.webhooks.pages import deliveries_of_run
 from runs.cancel import run_cancel
 from runs.models import FINISHED, Run
 from runs.pages import browse
 from runs.pages.timeline import timeline, tokens_by_node
-from runs.pages.webhooks import deliveries_of_run
 from runs.status import RUN_WORDS, run_shown
 from runs.tracebacks import frames
 from threads.pages.browse import find_thread

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Open, printed_link
 from tests.live import LiveServer
-from tests.runs.webhooks.receiving import answers, receiving
+from tests.webhooks.receiving import answers, receiving
 
 Finished = Callable[..., tuple[str, str]]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"

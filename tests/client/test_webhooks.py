@@ -9,7 +9,7 @@ from langgraph_sdk.errors import UnprocessableEntityError
 
 from tests.client.streams import collect
 from tests.live import CONTRACT_CONFIG, Client, LiveServer
-from tests.runs.webhooks.receiving import Receiver, receiving
+from tests.webhooks.receiving import Receiver, receiving
 
 COUNT = {"assistant_id": "counter", "input": {"count": 1}}
 

@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 
 from crons.models import Cron
-from runs.models import Run, RunAttempt, RunSpan, RunStatus, WebhookDelivery
+from platform_site.webhooks.models import WebhookDelivery
+from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from tests.console.conftest import HOSTILE, Yard
 
 TRACEBACK = """Traceback (most recent call last):

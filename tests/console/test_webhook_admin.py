@@ -7,9 +7,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from platform_site.access.models import AuditEntry
-from runs.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
-from runs.webhooks.services import secret_roll
-from tests.runs.webhooks.conftest import deliver_to
+from platform_site.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from platform_site.webhooks.services import secret_roll
+from tests.webhooks.conftest import deliver_to
 
 URL = "https://hooks.example.com/x?token=1"
 
@@ -28,7 +28,7 @@ def endpoint(yard: Any, failed: WebhookDelivery) -> WebhookEndpoint:
 
 def act(admin: Any, model: str, action: str, *pks: int) -> str:
     answer = admin.post(
-        reverse(f"admin:runs_{model}_changelist"), {"action": action, "_selected_action": pks}, follow=True
+        reverse(f"admin:webhooks_{model}_changelist"), {"action": action, "_selected_action": pks}, follow=True
     )
     assert answer.status_code == 200
     return str(answer.content.decode())
@@ -61,7 +61,7 @@ def test_endpoint_is_disabled_and_enabled(admin: Any, failed: WebhookDelivery, e
 
 def test_reason_is_in_the_list(admin: Any, endpoint: WebhookEndpoint) -> None:
     WebhookEndpoint.objects.update(disabled_at=timezone.now(), disabled_reason="Disabled automatically. It is gone.")
-    page = admin.get(reverse("admin:runs_webhookendpoint_changelist")).content.decode()
+    page = admin.get(reverse("admin:webhooks_webhookendpoint_changelist")).content.decode()
     assert "Disabled automatically. It is gone." in page
     assert "token=1" not in page
 
@@ -69,6 +69,6 @@ def test_reason_is_in_the_list(admin: Any, endpoint: WebhookEndpoint) -> None:
 def test_secret_and_its_salt_are_never_shown(admin: Any, yard: Any) -> None:
     made = secret_roll(None, yard.workspace)
     for row in WebhookSecret.objects.all():
-        page = admin.get(reverse("admin:runs_webhooksecret_change", args=[row.pk])).content.decode()
+        page = admin.get(reverse("admin:webhooks_webhooksecret_change", args=[row.pk])).content.decode()
         assert made not in page
         assert not row.salt or row.salt not in page

@@ -10,9 +10,15 @@ from django.test import Client
 
 from platform_site.access.principal import Principal
 from platform_site.console.shell import VIEWER_SENTENCE
-from runs.models import DeliveryStatus, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSecret
-from runs.pages.webhooks import PER_PAGE
-from runs.webhooks.selectors import secrets_in_force
+from platform_site.webhooks.models import (
+    DeliveryStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookSecret,
+)
+from platform_site.webhooks.pages import PER_PAGE
+from platform_site.webhooks.selectors import secrets_in_force
 from tests.console.conftest import HOSTILE, Yard
 
 LIST = "/dashboard/operations/webhooks"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-ELSEWHERE = "replayed by tests/runs/webhooks/test_transcript.py: it needs another config and a receiver"
+ELSEWHERE = "replayed by tests/webhooks/test_transcript.py: it needs another config and a receiver"
 AUTH = "custom authentication handlers"
 
 # Not replayed. An empty index list means the whole file.

@@ -13,8 +13,8 @@ from crons import services
 from crons.models import Cron, CronTick
 from crons.schemas import CronCreate, CronCreateStateless
 from platform_site.access.principal import Principal
+from platform_site.webhooks.addresses import Resolver
 from runs.models import Run
-from runs.webhooks.addresses import Resolver
 from tests.api_client import api as api
 from tests.runs.conftest import _test_graphs as _test_graphs
 from tests.runs.conftest import engine as engine

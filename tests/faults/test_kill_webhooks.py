@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.victim import HUMAN, REPEATS, Victim
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
-from tests.runs.webhooks.receiving import Receiver, receiving
+from tests.webhooks.receiving import Receiver, receiving
 
 # Leases end soon, for where nobody but they tell that a process has died.
 ENVIRONMENT = {"WEBHOOK_PRIVATE_ALLOWED": "127.0.0.0/8", "WEBHOOK_TIMEOUT_SECONDS": "1", "WEBHOOK_CONCURRENCY": "1"}

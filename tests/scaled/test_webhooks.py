@@ -40,7 +40,7 @@ def post(stack: ScaledStack) -> Iterator[Callable[[str], httpx.Response]]:
 def test_a_path_is_called_at_a_web_process(stack: ScaledStack, post: Callable[[str], httpx.Response]) -> None:
     run = post(stack.webs[1].url).json()["run_id"]
     deadline = time.monotonic() + 60
-    while not (found := stack.rows("SELECT status, error FROM runs_webhookdelivery WHERE run_id = %s", run)) or (
+    while not (found := stack.rows("SELECT status, error FROM webhooks_webhookdelivery WHERE run_id = %s", run)) or (
         found[0]["status"] in ("pending", "delivering") and not found[0]["error"]
     ):
         assert time.monotonic() < deadline, found

@@ -171,7 +171,7 @@ def test_statements_of_savers_and_stores(sql: str, bound: bool) -> None:
 
 def test_all_that_belongs_to_workspaces_is_watched() -> None:
     tables = {"threads_thread", "runs_run", "runs_runspan", "assistants_assistantversion", "crons_crontick",
-              "runs_webhookdelivery", "runs_webhookattempt", "access_apikey", "access_auditentry"}  # fmt: skip
+              "webhooks_webhookdelivery", "webhooks_webhookattempt", "access_apikey", "access_auditentry"}  # fmt: skip
     assert tables <= tenant_tables().keys()
     assert {"thread_id", "run_id", "assistant_id", "cron_id", "sequence", "delivery_id"} <= key_columns()
 

@@ -23,7 +23,7 @@ _THROUGH = {
     "runs_runattempt": ("run_id", "runs_run", "sequence"),
     "runs_runspan": ("run_id", "runs_run", "sequence"),
     "crons_crontick": ("cron_id", "crons_cron", "cron_id"),
-    "runs_webhookattempt": ("delivery_id", "runs_webhookdelivery", "id"),
+    "webhooks_webhookattempt": ("delivery_id", "webhooks_webhookdelivery", "id"),
 }
 _OF_THREADS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "writes", "replaced_writes")
 # Ticks of clocks, which no request causes.

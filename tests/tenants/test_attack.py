@@ -14,10 +14,10 @@ import pytest
 
 from tests.contract.coverage import Document, server_document
 from tests.contract.operations import ENDLESS, OPERATIONS
-from tests.runs.webhooks.receiving import Receiver, receiving
 from tests.tenants.attack import RUN, Attack, fill, reports_in
 from tests.tenants.places import Place, Rows, changes
 from tests.tenants.victim import CANARY, MARK, Victim, client, settle, until
+from tests.webhooks.receiving import Receiver, receiving
 
 pytestmark = [pytest.mark.postgres]
 
@@ -39,7 +39,7 @@ def is_quiet(place: Place) -> bool:
     """Whether nothing of the attacker's is under way."""
     rows = place.rows_of("attacker")
     moving = ("'pending'", "'running'", "'delivering'")
-    tables = ("runs_run", "runs_webhookdelivery")
+    tables = ("runs_run", "webhooks_webhookdelivery")
     return not any(f"'status': {word}" in row for table in tables for row in rows.get(table, ()) for word in moving)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.contract.coverage import server_document
 from tests.contract.operations import OPERATIONS
-from tests.runs.webhooks.receiving import receiving
 from tests.tenants.attack import RUN, Attack
 from tests.tenants.places import Place, changes
 from tests.tenants.victim import Victim, client, settle, until
+from tests.webhooks.receiving import receiving
 
 pytestmark = [pytest.mark.postgres]
 

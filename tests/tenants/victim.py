@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import httpx
 
-from tests.runs.webhooks.receiving import Receiver
 from tests.tenants.places import Place
+from tests.webhooks.receiving import Receiver
 
 CANARY = f"canary{uuid4().hex}"
 # What the attacker sends where it has no id of the victim.
@@ -89,7 +89,7 @@ def settle(victim: Victim, place: Place, receiver: Receiver) -> None:
 
 
 def _delivered(place: Place) -> bool:
-    return all("'delivered'" in row for row in place.rows_of("victim").get("runs_webhookdelivery", ()))
+    return all("'delivered'" in row for row in place.rows_of("victim").get("webhooks_webhookdelivery", ()))
 
 
 def _until(condition: Any, seconds: float = 60) -> None:

@@ -28,7 +28,7 @@ from threads.state import head_of_thread
 
 RUNS = 30
 PORTION = 20
-ALL = [*TABLES, "crons_cron", "crons_crontick", "runs_webhookdelivery", "runs_webhookattempt"]
+ALL = [*TABLES, "crons_cron", "crons_crontick", "webhooks_webhookdelivery", "webhooks_webhookattempt"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import LiveServer
-from tests.runs.webhooks.receiving import receiving
+from tests.webhooks.receiving import receiving
 
 PROJECT = Path(__file__).resolve().parent / "project"
 # The table imports the file beside it, as files of a project do.

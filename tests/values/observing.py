@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
-from tests.runs.webhooks.receiving import Receiver
+from tests.webhooks.receiving import Receiver
 
 SLOTS = 16
 AT_ONCE = 4
