@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESOURCE_APPS = ("threads", "assistants", "runs", "crons", "store")
+# Apps with layers of their own that lie under `platform_site`; all else there is ground floor or roof.
+NESTED_APPS = ("access", "webhooks")
 CORE = ROOT / "platform_site/core"
 
 Graph = Mapping[str, set[str]]

@@ -6,10 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.layout import CORE, RESOURCE_APPS, ROOT, circles, imports_of, module_graph, module_of, room_graph, sources
+from tests.layout import (
+    CORE,
+    NESTED_APPS,
+    RESOURCE_APPS,
+    ROOT,
+    circles,
+    imports_of,
+    module_graph,
+    module_of,
+    room_graph,
+    sources,
+)
 
 # From the ground up: a layer may import what stands before it.
-LAYERS = ["core", "access", "threads", "assistants", "runs", "crons", "store", "roof"]
+LAYERS = ["core", "access", "threads", "assistants", "runs", "webhooks", "crons", "store", "roof"]
 MAY_IMPORT = {
     "core": set(),
     "access": {"core"},
@@ -17,6 +28,8 @@ MAY_IMPORT = {
     "store": {"core", "access"},
     "assistants": {"core", "access", "threads"},
     "runs": {"core", "access", "threads", "assistants"},
+    # Runs and crons tell it and ask it by hooks (`runs/hooks.py`).
+    "webhooks": {"core", "access", "threads", "assistants", "runs"},
     "crons": {"core", "access", "threads", "assistants", "runs"},
     "roof": set(LAYERS),
 }
@@ -38,7 +51,7 @@ def layer_of(module: str) -> str | None:
         return "roof" if len(parts) > 1 and parts[1] in ROOF_MODULES else parts[0]
     if parts[0] != "platform_site":
         return None
-    if len(parts) > 1 and parts[1] in ("core", "access"):
+    if len(parts) > 1 and parts[1] in ("core", *NESTED_APPS):
         return "roof" if len(parts) > 2 and parts[2] in ROOF_MODULES else parts[1]
     # Settings, wiring, console, system, gateways, samples and commands.
     return "roof"
@@ -101,7 +114,12 @@ def test_only_the_roof_imports_views() -> None:
     for path in sources():
         if layer_of(module_of(path)) == "roof":
             continue
-        views = {name for name in imports_of(path) if name.split(".")[0] in RESOURCE_APPS and layer_of(name) == "roof"}
+        apps = (*RESOURCE_APPS, *(f"platform_site.{app}" for app in NESTED_APPS))
+        views = {
+            name
+            for name in imports_of(path)
+            if name.startswith(tuple(f"{app}." for app in apps)) and layer_of(name) == "roof"
+        }
         assert not views, f"{path.relative_to(ROOT)} imports {views}"
 
 
@@ -158,11 +176,20 @@ def _git_files() -> list[str]:
 def test_every_resource_app_has_the_same_inner_shape() -> None:
     for app in sorted(RESOURCE_APPS):
         if (ROOT / app / "models.py").exists():
-            files = {path.stem for path in (ROOT / app).iterdir()}
-            wanted = {"models", "services", "selectors", "schemas", "api", "admin"}
-            if (ROOT / "templates" / app).exists():
-                wanted |= {"pages", "urls"}
-            assert wanted <= files, f"{app} lacks {sorted(wanted - files)}"
+            _assert_shape(ROOT / app, {"schemas", "api"})
+
+
+def test_nested_apps_have_it_too_but_no_operations_of_the_api() -> None:
+    for app in NESTED_APPS:
+        _assert_shape(ROOT / "platform_site" / app, set())
+
+
+def _assert_shape(app: Path, more: set[str]) -> None:
+    files = {path.stem for path in app.iterdir()}
+    wanted = {"models", "services", "selectors", "admin", *more}
+    if (ROOT / "templates" / app.name).exists():
+        wanted |= {"pages", "urls"}
+    assert wanted <= files, f"{app.name} lacks {sorted(wanted - files)}"
 
 
 @pytest.mark.parametrize(
