@@ -1,7 +1,7 @@
 """Which addresses a webhook may reach, and the names behind which they hide.
 
-A name is resolved on threads of our own and every address of the answer is looked at; one that is refused refuses all.
-This is asked when a run is created and again when the socket opens, by the code that opens it.
+A name is resolved on threads of our own. Every address of the answer is judged: one that is refused refuses the name.
+This is asked when a run is created, and again when the socket opens, by the code that opens it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ BLOCKED = "blocked IP range"
 UNRESOLVED = "DNS resolution failed"
 RESOLVE_SECONDS = 5.0
 
-# Never reached, not even where a name is allowed: this host, metadata services, groups.
+# Never reached, not even under a name that is allowed: this host, metadata services, multicast.
 _NEVER = [
     ip_network(text)
     for text in (
@@ -31,21 +31,21 @@ _NEVER = [
         "240.0.0.0/4", "::/128", "fe80::/10", "fd00:ec2::/32", "ff00::/8",
     )
 ]  # fmt: skip
-# Beyond what `ipaddress` says: ranges that lead to other addresses, or are for documents.
+# Not global either, whatever `ipaddress` says: ranges that embed other addresses, or are reserved for documentation.
 _NOT_GLOBAL = [
     ip_network(text)
     for text in (
         "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20",
     )
 ]  # fmt: skip
-# All that is routed in the world; what is mapped or embedded elsewhere is not.
+# All of IPv6 that is routed in the world. Mapped and embedded addresses lie outside.
 _UNICAST6 = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 class Blocked(Exception):
-    """The host must not be reached; says why in the words of the contract."""
+    """A host that must not be reached. The text says why in the words of the contract."""
 
     def __str__(self) -> str:
         return f"Webhook host blocked: {self.args[0]}"
@@ -53,7 +53,7 @@ class Blocked(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is lifted: loopback, and the hosts and networks that the operator allows."""
+    """The exceptions from the rules: loopback, and the hosts and networks that the operator allows."""
 
     allow_loopback: bool = False
     hosts: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ class Rules:
 
 
 def rules(*, allow_loopback: bool) -> Rules:
-    """The rules of this server."""
+    """Return the rules of this server."""
     return _rules(allow_loopback, tuple(settings.WEBHOOK_PRIVATE_ALLOWED))
 
 
@@ -77,7 +77,7 @@ def _rules(allow_loopback: bool, allowed: tuple[str, ...]) -> Rules:
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it is routed as such."""
+    """Return the IPv4 address that an IPv6 address is routed as, or the address itself."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -95,7 +95,7 @@ def _is_global(address: Address) -> bool:
 
 
 def refusal(address: Address, rules: Rules, host: str = "") -> str | None:
-    """Why `address`, to which `host` has resolved, must not be reached; None if it may."""
+    """Return why `address`, to which `host` has resolved, must not be reached, or None if it may."""
     address = _embedded(address)
     if any(address in network for network in rules.networks if network.version == address.version):
         return None
@@ -108,7 +108,7 @@ def refusal(address: Address, rules: Rules, host: str = "") -> str | None:
 
 
 def name_refusal(host: str, rules: Rules) -> str | None:
-    """Why a host must not be reached, as far as its name tells."""
+    """Return why a host must not be reached, as far as its name tells, or None."""
     name = host.lower().rstrip(".")
     is_local = name in ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
     if (is_local or name.endswith(".localhost")) and not rules.allow_loopback and name not in rules.hosts:
@@ -127,13 +127,13 @@ def _getaddrinfo(host: str, port: int) -> list[Address]:
 
 
 class Resolver:
-    """Names to addresses that may be reached, looked up on threads of its own."""
+    """A resolver of names to addresses that may be reached. It has threads of its own."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(32, thread_name_prefix="webhook-dns")
 
     async def addresses(self, host: str, port: int, rules: Rules) -> Sequence[Address]:
-        """All addresses of the host. Raises `Blocked` if there is none, or one of them must not be reached."""
+        """Return all addresses of the host. Raises `Blocked` if there is none, or one of them must not be reached."""
         if reason := name_refusal(host, rules):
             raise Blocked(reason)
         try:
@@ -149,5 +149,5 @@ class Resolver:
         return found
 
     async def lookup(self, host: str, port: int) -> Sequence[Address]:
-        """What the system's resolver says."""
+        """Return the addresses that the system's resolver knows."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _getaddrinfo, host, port)

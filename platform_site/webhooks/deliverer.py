@@ -1,6 +1,6 @@
-"""The deliverer: a background task that claims what is due and sends it, many at a time and few to each host.
+"""The deliverer: a background task that claims due deliveries and sends them, many at a time and few to each host.
 
-A round claims and returns; requests go on beside it, so that a receiver that hangs holds up its own deliveries only.
+A round claims and returns. Requests go on beside it, so a receiver that hangs holds up its own deliveries only.
 """
 
 import asyncio
@@ -37,21 +37,21 @@ HIDDEN = "***"
 
 
 class UnusableHeader(Exception):
-    """A header of `langgraph.json` cannot be sent: a variable that it names is not set, or is no value of a header."""
+    """A header of `langgraph.json` that cannot be sent: its variable is not set, or the value does not fit a header."""
 
 
 def variables(section: Webhooks) -> dict[str, str]:
-    """The variables that `webhooks.headers` names. Raises `UnusableHeader`."""
+    """Return the variables that `webhooks.headers` names. Raises `UnusableHeader`."""
     names = [name for template in section.headers.values() for name in Webhooks.TEMPLATE.findall(template)]
     for name in names:
         if name not in os.environ:
             raise UnusableHeader(f"webhooks.headers names the variable {name}, which is not set.")
-    # Files that variables are read from often end with a line break.
+    # Variables that are read from files often end with a line break.
     return {name: os.environ[name].strip() for name in names}
 
 
 def custom_headers(section: Webhooks, values: dict[str, str]) -> dict[str, str]:
-    """The headers of `webhooks.headers` with the values of their variables filled in. Raises `UnusableHeader`."""
+    """Return the headers of `webhooks.headers` with the values of their variables. Raises `UnusableHeader`."""
     headers = {}
     for name, template in section.headers.items():
         value = Webhooks.TEMPLATE.sub(lambda found: values[found[1]], template).strip()
@@ -62,7 +62,7 @@ def custom_headers(section: Webhooks, values: dict[str, str]) -> dict[str, str]:
 
 
 class Deliverer:
-    """Sends the deliveries that it claims; several may share a database. For one event loop."""
+    """A sender of the deliveries that it claims. It belongs to one event loop; several may share a database."""
 
     def __init__(self, sender: Sender, *, now: Callable[[], datetime] = timezone.now) -> None:
         self._sender = sender
@@ -73,27 +73,27 @@ class Deliverer:
 
     @property
     def per_host(self) -> int:
-        """How many requests to one host are under way at the same time, at most."""
+        """The largest number of requests to one host at the same time."""
         return max(1, settings.WEBHOOK_CONCURRENCY // 8)
 
     async def round(self) -> float | None:
-        """Begin to send what is due; seconds until something is due again, None if nothing is known to be."""
+        """Begin to send what is due. Return the seconds until something is due again, or None if nothing is known."""
         now = self._now()
-        # On SQLite one process owns the data directory: who sent before has died.
+        # On SQLite one process owns the data directory, so the process that sent before has died.
         if lost := await in_db(claims.take_back, now, everything=self._is_first_round and not IS_POSTGRES):
             logger.warning("%d webhooks had been under way in a process that died; they are sent again", lost)
         self._is_first_round = False
         if (free := settings.WEBHOOK_CONCURRENCY - len(self._sending)) > 0:
             for claimed in await in_db(claims.claim, now, limit=free, per_host=self.per_host, busy=dict(self._busy)):
                 self._begin(claimed)
-        # What was held back has left room: others that are due bring the next round at once.
+        # Deliveries that were held back left room: others that are due bring the next round at once.
         if len(self._sending) >= settings.WEBHOOK_CONCURRENCY:
             return None
         due = await read_db(claims.next_due, full=self._full())
         return None if due is None else max(0.0, (due - self._now()).total_seconds())
 
     async def close(self) -> None:
-        """Let requests under way end, cut off those that do not, and give their deliveries back."""
+        """Wait for requests under way, cut off those that do not end, and give back their deliveries."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=GRACE_SECONDS)
         rest = dict(self._sending)
@@ -128,7 +128,7 @@ class Deliverer:
                 claimed.delivery_id,
                 exc_info=failure,
             )
-        # There is room again, or a next attempt to wait for.
+        # The next round uses the free place, or finds when this delivery is due again.
         background().wake(TASK)
 
     async def _deliver(self, claimed: Claimed) -> None:
@@ -142,7 +142,7 @@ class Deliverer:
             logger.warning("webhook %s: somebody else sends it by now", claimed.delivery_id)
 
     async def _attempt(self, claimed: Claimed, at: datetime) -> tuple[dict[str, str], Answer, bool]:
-        """One request: its headers as they may be kept, what came of it, whether it was the last in any case."""
+        """Send one request. Return its headers as they may be kept, the answer, and whether to give the delivery up."""
         section = config().webhooks
         try:
             target, rules = target_of(claimed.url), rules_for(claimed.url)
@@ -161,7 +161,7 @@ class Deliverer:
             "user-agent": "Switchyard",
         }
         signed = signed_headers(claimed.delivery_id, claimed.body, claimed.secrets, at)
-        # A User-Agent of the configuration takes the place of ours; the others may not be named there.
+        # The configuration may replace our User-Agent. It may not name the other headers.
         headers = {**shown, **own, **signed}
         answer = await self._sender.post(target, rules, headers, body, settings.WEBHOOK_TIMEOUT_SECONDS)
         _hide(answer, [*own.values(), *values.values()])
@@ -169,7 +169,7 @@ class Deliverer:
 
 
 def _hide(answer: Answer, secrets: Iterable[str]) -> None:
-    """A receiver may send our own headers back: their values are not kept."""
+    """Remove values of our own headers from an answer that is kept: a receiver may send them back."""
     for value in sorted(secrets, key=len, reverse=True):
         if len(value) < 4:
             continue
@@ -180,20 +180,20 @@ def _hide(answer: Answer, secrets: Iterable[str]) -> None:
 
 @cache
 def deliverer() -> Deliverer:
-    """The deliverer of this process."""
-    # Names that clients ask for when they create runs must not hold up those that are due.
+    """Return the deliverer of this process."""
+    # It has a resolver of its own: lookups for new runs must not hold up deliveries that are due.
     return Deliverer(Sender(Resolver()))
 
 
 async def apply_retention() -> None:
-    """Delete deliveries that are past `WEBHOOK_RETENTION_DAYS`, and endpoints that nobody has used for as long."""
+    """Delete deliveries past WEBHOOK_RETENTION_DAYS, and endpoints without a delivery for that long."""
     while await in_db(removal.delete_old, timezone.now()):
         pass
     await in_db(removal.delete_old_endpoints, timezone.now())
 
 
 def webhook_tasks() -> list[Task]:
-    """What a serving process does for webhooks without being asked."""
+    """Return the background tasks of webhooks."""
     return [
         Task(TASK, deliverer().round, settings.SWEEP_SECONDS, close=deliverer().close),
         Task("webhook-retention", apply_retention, RETENTION_SECONDS),

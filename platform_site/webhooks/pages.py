@@ -46,13 +46,13 @@ class DeliveryRow:
 
     delivery: WebhookDelivery
     shown: Shown
-    # When it is sent next; None if it is not.
+    # When the delivery is sent next, or None.
     next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """A request and what came of it, as a card."""
+    """An attempt as the page shows it."""
 
     attempt: WebhookAttempt
     arrived: bool
@@ -70,7 +70,7 @@ def delivery_row(delivery: WebhookDelivery) -> DeliveryRow:
 
 
 def deliveries_of_run(principal: Principal, run_id: UUID) -> list[DeliveryRow]:
-    """The deliveries of a run, newest first."""
+    """Return the last five deliveries of a run, newest first."""
     return [delivery_row(row) for row in selectors.delivery_list(principal, run_id=run_id, limit=5)]
 
 
@@ -153,7 +153,7 @@ def _attempt_row(attempt: WebhookAttempt) -> AttemptRow:
 
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
-    """Headers in their order, however they were kept."""
+    """Return headers in their order, from an object or a list of pairs."""
     listed = headers.items() if isinstance(headers, dict) else headers or []
     return [(str(name), str(value)) for name, value in listed]
 
@@ -192,7 +192,7 @@ def endpoint_switch(request: PageRequest, endpoint_id: int, act: str) -> HttpRes
 @require_POST
 @page
 def secret_roll(request: PageRequest) -> HttpResponse:
-    """A new signing secret. This answer is the only one that shows it."""
+    """Make a new signing secret. This answer is the only one that shows it."""
     principal = acting(request)
     try:
         secret = services.secret_roll(principal, request.workspace)

@@ -1,7 +1,7 @@
-"""The request of a webhook: one connection to an address that was checked, one answer of which little is read.
+"""The request of a webhook: one connection to an address that was judged, and one answer, of which little is read.
 
-No proxies, no redirects, no decompression. The address is checked where the socket opens: between the check and the
-connect there is no name any more that could change its meaning.
+There are no proxies, no redirects and no decompression. The address is judged where the socket opens, and the socket
+connects to that address: no name is resolved in between, so none can change its meaning.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from platform_site.webhooks.endpoint_rules import Target
 from platform_site.webhooks.retries import Answer
 
 CONNECT_SECONDS = 5.0
-# Of an answer's body so much is kept, if it comes soon.
+# How much of an answer's body is kept, and how long it may take to come.
 BODY_BYTES = 4096
 BODY_SECONDS = 2.0
 HEADERS_KEPT = 50
@@ -28,7 +28,7 @@ HEADER_CHARACTERS = 1000
 
 
 class CheckedBackend(AsyncNetworkBackend):
-    """Opens sockets to addresses that the rules allow, and to no others."""
+    """A network that opens sockets to addresses that the rules allow, and to no others."""
 
     def __init__(self, resolver: Resolver, rules: Rules, inner: AsyncNetworkBackend) -> None:
         self._resolver, self._rules, self._inner = resolver, rules, inner
@@ -60,12 +60,12 @@ class CheckedBackend(AsyncNetworkBackend):
 
 @cache
 def _tls() -> ssl.SSLContext:
-    # Certificates of one's own: SSL_CERT_FILE or SSL_CERT_DIR in the environment.
+    # SSL_CERT_FILE and SSL_CERT_DIR in the environment name an operator's own certificates.
     return httpx.create_ssl_context()
 
 
 class Sender:
-    """Sends webhooks. `resolver` and `network` are what it reaches the world through."""
+    """A sender of webhooks, which reaches the world through `resolver` and `network` only."""
 
     def __init__(self, resolver: Resolver, network: AsyncNetworkBackend | None = None) -> None:
         self._resolver = resolver
@@ -74,13 +74,13 @@ class Sender:
     async def post(
         self, target: Target, rules: Rules, headers: Mapping[str, str], body: bytes, seconds: float
     ) -> Answer:
-        """Post the body and return what came of it, within `seconds`; what a receiver does is never an exception."""
+        """Post the body and return the answer within `seconds`. Nothing that a receiver does raises an exception."""
         answer, begin = Answer(), time.perf_counter()
         try:
             async with asyncio.timeout(seconds):
                 await self._exchange(answer, target, rules, headers, body)
         except TimeoutError:
-            # A status that has come counts; what is cut off then is the rest of the answer.
+            # A status that has come counts: only the rest of the answer is cut off.
             answer.error = f"No answer within {seconds:g} s." if answer.status is None else ""
         except Blocked as blocked:
             answer.error = f"{blocked}."
@@ -117,21 +117,21 @@ class Sender:
 
 
 async def _excerpt(response: httpcore.Response) -> str:
-    """The beginning of an answer's body, as far as it comes soon."""
+    """Return the beginning of an answer's body, as far as it comes soon."""
     read = bytearray()
-    # Its status has arrived; of the rest we show what there is.
+    # The status has arrived, so a body that breaks off is no failure.
     with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in response.aiter_stream():
                 read += chunk[: BODY_BYTES - len(read)]
                 if len(read) >= BODY_BYTES:
                     break
-    # No database of ours is asked to keep NUL.
+    # PostgreSQL stores no NUL in texts.
     return read.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def _sentence(error: Exception) -> str:
-    """What went wrong, for people."""
+    """Return for people what went wrong."""
     text = str(error).strip() or type(error).__name__
     if isinstance(error, httpcore.ConnectTimeout):
         return f"No connection within {CONNECT_SECONDS:g} s."

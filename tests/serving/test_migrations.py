@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -12,6 +13,12 @@ from platform_site.processes import serving
 @pytest.mark.django_db
 def test_nothing_is_pending_after_migrate() -> None:
     assert not serving.migrations_pending()
+
+
+@pytest.mark.django_db
+def test_migrations_make_the_tables_of_the_models() -> None:
+    # It ends the process with 1 where a model has changed and no migration says so.
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 
 
 @pytest.mark.django_db
