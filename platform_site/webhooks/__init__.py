@@ -1,9 +1,10 @@
 """Webhooks: a URL that is given with a run is posted to when the run ends.
 
 What is guaranteed
-- Every end of a run with a webhook is told at least once. The delivery is written in the transaction that ends the run,
-  so the end and the delivery are there together or not at all. Of a run that was deleted nobody is told.
-- All attempts of a delivery send the same body and the same `webhook-id`. Deliveries are not sent in order.
+- Every end of a run with a webhook makes one delivery, in the transaction that ends the run: both are there or neither.
+  A run that is deleted before its end makes none.
+- A delivery is sent at least once, and again until the receiver accepts it or WEBHOOK_RETRY_HOURS are over. All its
+  attempts have the same body and the same `webhook-id`. Deliveries are not sent in order.
 - No request leaves for an address that the rules refuse: the address is judged where the socket opens.
 
 The life of a delivery
@@ -11,7 +12,9 @@ The life of a delivery
   `delivering` -> `pending` (failed; it is due again after a pause), or `failed` (given up)
   `delivering` -> `pending` (the process died and its lease has expired)
   `pending` -> `held` (its endpoint is disabled) -> `pending` (a person enabled the endpoint)
-  Retention deletes deliveries, and so does the delete of their run or thread; what is still owed then is sent first.
+  any but `delivering` -> `pending` (a person sends it again)
+  Retention deletes deliveries, and so does the delete of their run or thread. A delivery that is `pending` or
+  `delivering` then is sent first.
 
 Who calls whom
 - `apps` connects the hooks by which runs and threads tell and ask: a run ends (`outbox`), a run or a thread is deleted
