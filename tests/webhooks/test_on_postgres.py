@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 # One process for all: the time goes into databases. What differs between them is claims, locks and what is committed.
 TESTS = (
     "cancel or stateless or makes_way or died or error_and or lost_its_lease or arrives_once or sender_d or given_back "
-    "or four_deliverers or old_deliveries or in_a_row or held_back or by_a_person or listed or deleted_thread or deleted_run"
+    "or four_deliverers or old_deliveries or in_a_row or held_back or by_a_person or listed or deleted_thread "
+    "or deleted_run"
 )
 
 
