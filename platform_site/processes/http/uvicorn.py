@@ -24,6 +24,7 @@ from platform_site.processes.http.limits import (
     Pace,
     Refusal,
     Unread,
+    unacknowledged,
 )
 
 logger = logging.getLogger("switchyard.serving")
@@ -165,9 +166,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """End the connection if its client sends too slowly, or has read nothing for too long."""
         # Closing waits for the client as well.
-        if (self.flow.write_paused or self.transport.is_closing()) and self._unread.late(
-            now, self.transport.get_write_buffer_size()
-        ):
+        if (self.flow.write_paused or self.transport.is_closing()) and self._unread.late(now, self._waiting_bytes()):
             self._edge.refusals.count(self._edge.refusals.unread)
             self.transport.abort()
             return
@@ -180,6 +179,10 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             # Browsers open connections that they may never need: that is no request, and gets no answer.
             self.transport.close()
+
+    def _waiting_bytes(self) -> int:
+        socket = self.transport.get_extra_info("socket")
+        return self.transport.get_write_buffer_size() + unacknowledged(socket.fileno())
 
     # --- the parser's callbacks ---------------------------------------------------------------------
 
