@@ -72,6 +72,13 @@ def test_bytes_that_the_client_has_read_are_not_held_for_it() -> None:
         assert unacknowledged(server.fileno()) == 0
 
 
+def test_a_socket_that_is_closed_holds_nothing() -> None:
+    server, client = socket.socketpair()
+    server.close()
+    client.close()
+    assert unacknowledged(server.fileno()) == 0
+
+
 def test_what_is_no_socket_holds_nothing(tmp_path: Any) -> None:
     with (tmp_path / "file").open("w") as file:
         assert unacknowledged(file.fileno()) == 0

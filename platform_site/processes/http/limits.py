@@ -261,11 +261,11 @@ class Pace:
 def unacknowledged(socket: int) -> int:
     """Return how many bytes of a socket the system holds that the client's system has not taken yet.
 
-    A system that does not tell holds none: Linux tells.
+    A system that does not tell holds none: Linux tells. Nor does a socket that is closed, whose number is -1.
     """
     try:
         return int(struct.unpack("i", ioctl(socket, termios.TIOCOUTQ, b"\0" * 4))[0])
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
