@@ -48,6 +48,11 @@ class Connection:
         body, self._read = self._read[:length], self._read[length:]
         return Answer(int(first.split()[1]), headers, body, False)
 
+    @property
+    def received(self) -> bytes:
+        """What came and belongs to no answer that was returned."""
+        return self._read
+
     def is_closed(self) -> bool:
         """Wait for the server to close the connection; False if it does not before the timeout."""
         try:

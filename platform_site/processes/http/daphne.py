@@ -18,7 +18,17 @@ from twisted.web.http import HTTPChannel
 
 from platform_site.core.config import config
 from platform_site.core.http.bodies import most_bytes, too_large
-from platform_site.processes.http.limits import BODY, HEADER, NOTHING, Edge, Limits, Pace, Refusal, Unread
+from platform_site.processes.http.limits import (
+    BODY,
+    HEADER,
+    NOTHING,
+    Edge,
+    Limits,
+    Pace,
+    Refusal,
+    Unread,
+    unacknowledged,
+)
 
 _METHOD = re.compile(rb"[A-Za-z]{1,20}")
 
@@ -148,7 +158,8 @@ class LimitedChannel(HTTPChannel):
     def _waiting_bytes(self) -> int:
         # Twisted does not tell otherwise. It sends from one buffer while it fills another.
         transport = self.transport
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        kept = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return int(kept) + unacknowledged(transport.fileno())
 
     # --- the parser's steps -------------------------------------------------------------------------
 

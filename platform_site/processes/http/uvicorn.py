@@ -6,6 +6,7 @@ request, or an upgrade that is not served, would write warnings.
 
 import asyncio
 import logging
+import sys
 from typing import Any
 
 import httptools
@@ -24,6 +25,7 @@ from platform_site.processes.http.limits import (
     Pace,
     Refusal,
     Unread,
+    unacknowledged,
 )
 
 logger = logging.getLogger("switchyard.serving")
@@ -47,14 +49,32 @@ class _Answers:
 class _Cycle(RequestResponseCycle):
     """A request and its answer, which is made no faster than the client reads it."""
 
+    # Whether the end of the connection is that of the answer.
+    _ends_with_connection = False
+
     async def send(self, message: ASGISendEvent) -> None:
         """Write a part of the answer, and return when there is room for the next one.
 
         uvicorn waits before it writes the next part: that part would be made early, and be kept meanwhile.
         """
+        if self.scope["http_version"] == "1.0":
+            self._without_chunks(message)
         await super().send(message)
         if self.flow.write_paused and not self.response_complete and not self.disconnected:
             await self.flow.drain()
+
+    def _without_chunks(self, message: ASGISendEvent) -> None:
+        """Let an answer of unknown length end with its connection: HTTP/1.0 has no chunks (RFC 9112, 6.1).
+
+        uvicorn sends what it believes to have a length as it is.
+        """
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", [])}
+            if b"content-length" not in names:
+                self._ends_with_connection, self.keep_alive = True, False
+                self.chunked_encoding, self.expected_content_length = False, sys.maxsize
+        elif self._ends_with_connection and message["type"] == "http.response.body" and not message.get("more_body"):
+            self.expected_content_length = len(message.get("body", b""))
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -165,9 +185,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """End the connection if its client sends too slowly, or has read nothing for too long."""
         # Closing waits for the client as well.
-        if (self.flow.write_paused or self.transport.is_closing()) and self._unread.late(
-            now, self.transport.get_write_buffer_size()
-        ):
+        if (self.flow.write_paused or self.transport.is_closing()) and self._unread.late(now, self._waiting_bytes()):
             self._edge.refusals.count(self._edge.refusals.unread)
             self.transport.abort()
             return
@@ -180,6 +198,10 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             # Browsers open connections that they may never need: that is no request, and gets no answer.
             self.transport.close()
+
+    def _waiting_bytes(self) -> int:
+        socket = self.transport.get_extra_info("socket")
+        return self.transport.get_write_buffer_size() + unacknowledged(socket.fileno())
 
     # --- the parser's callbacks ---------------------------------------------------------------------
 
