@@ -18,6 +18,7 @@ from django.db import connection
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_server
 from prometheus_client.registry import Collector
 
+from platform_site.core.background.collector import count_collections
 from platform_site.core.database.access import IS_POSTGRES, database_threads, read_db
 from platform_site.core.events.configured import event_log
 from platform_site.core.telemetry import metrics
@@ -133,7 +134,8 @@ _counting = threading.Lock()
 
 
 def show_memory() -> None:
-    """Set the figures of this process's memory, and of Redis as this process knew them last."""
+    """Set the figures of this process's memory and collections, and of Redis as this process knew them last."""
+    count_collections()
     log, states = event_log(), state_cache()
     metrics.EVENT_LOG_BYTES.set(log.held_bytes)
     metrics.EVENT_LOG_BUDGET.set(log.budget_bytes)
