@@ -56,7 +56,7 @@ class Figures:
 
 
 def read_figures() -> Figures:
-    """The figures of all workspaces. In a database thread."""
+    """Return the figures of all workspaces. In a database thread."""
     return Figures(queue_figures(), webhook_figures())
 
 
@@ -75,7 +75,7 @@ _reading: "tuple[asyncio.Task[Figures], float] | None" = None
 
 
 async def _shared() -> Figures:
-    """The figures; whoever asks meanwhile gets the same. A database that hangs must not take thread after thread."""
+    """Return the figures, the same to all who ask meanwhile: one that hangs must not take thread after thread."""
     global _reading
     loop = asyncio.get_running_loop()
     if _reading is not None:
@@ -106,7 +106,7 @@ def show(figures: Figures) -> None:
 
 
 def show_failure(error: Exception) -> None:
-    """Nobody knows: no figure is better than one of long ago."""
+    """Show no figures of the database: none is better than one of long ago."""
     logger.warning("the figures of the database could not be read: %s: %s", type(error).__name__, error)
     metrics.DATABASE_UP.set(0)
     for gauge in _GAUGES:

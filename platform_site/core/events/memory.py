@@ -28,9 +28,9 @@ _PAUSE_AFTER_SECONDS = 10.0
 
 
 def event_tasks(log: "MemoryEventLog", give_back: Callable[[], None] = process_memory.give_back) -> list[Task]:
-    """The background task of the logs: without any use of them they would stay for ever.
+    """Return the background task that removes logs whose time is over, also where nobody uses any.
 
-    Where they have freed much, it has the C library give memory back to the system, at most once a round.
+    Where the logs have freed much, the task has the C library give memory back to the system, at most once a round.
     """
     metrics.EVENT_LOGS.set_function(lambda: log.kept)
 
@@ -110,7 +110,7 @@ class MemoryEventLog:
             return
 
     def open(self, run_id: str) -> Log:
-        """The log of the run, begun if there is none or only an expired one."""
+        """Return the log of the run, begun if there is none or only an expired one."""
         now = self.clock()
         with self._lock:
             log = self._logs.get(run_id)
@@ -261,8 +261,10 @@ class MemoryEventLog:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes all logs together hold: events, outcomes and what keeps them. Of each open log, what it got
-        last may be missing, eight kilobytes at most."""
+        """How many bytes all logs together hold: events, outcomes and what keeps them.
+
+        The newest events of an open log may be missing in it, eight kilobytes at most.
+        """
         return self._budget.held
 
     def has_freed_much(self) -> bool:
@@ -324,7 +326,7 @@ class MemoryEventLog:
                     self._budget.count(log)
 
     def expire(self) -> float:
-        """Forget all whose time is over; the seconds until that of another may be."""
+        """Remove all logs whose time is over. Return the seconds until that of another may be."""
         now = self.clock()
         while self._sweep(now):
             # A part at a time: others append meanwhile.
@@ -336,7 +338,7 @@ class MemoryEventLog:
     def _sweep(self, now: float) -> bool:
         """Remove some of the finished logs whose time is over, and now and then the abandoned open ones.
 
-        Whether more may be left.
+        Return whether more may be left.
         """
         more = False
         with self._lock:

@@ -122,7 +122,7 @@ class Log:
 
     @classmethod
     def after(cls, log: "Log", now: float) -> "Log":
-        """A log for the next attempt at the run of a closed one: its ids come later."""
+        """Return a log for the next attempt at the run of a closed log. Its ids come later."""
         with log.lock:
             made = cls(now)
             made.last, made.resumable = log.last, log.resumable
@@ -146,7 +146,7 @@ class Log:
         return self.ids[-1] if self.ids else self.lost
 
     def is_read(self) -> bool:
-        """Whether somebody has a place in the log."""
+        """Return whether somebody has a place in the log."""
         self._readers = [reader for reader in self._readers if reader() is not None]
         return bool(self._readers)
 
@@ -157,7 +157,7 @@ class Log:
         self._readers.append(ref(reader))
 
     def next_id(self) -> int:
-        """The id of what happens now."""
+        """Return the id of what happens now: later than every id before."""
         now = time.time_ns() // 1_000_000 << _SECOND_BITS
         self.last = now if now > self.last else self.last + 1
         return self.last
@@ -184,7 +184,7 @@ class Log:
         metrics.events_cut(self._trim(size, keeping))
 
     def _trim(self, size: int, keeping: int = 0) -> int:
-        """Drop the oldest events; how many."""
+        """Drop the oldest events until the rest holds at most `size` bytes. Return how many were dropped."""
         count, most = 0, len(self.datas) - keeping
         while self.size > size and count < most:
             self.size -= len(self.datas[count]) + EVENT_OVERHEAD
@@ -212,7 +212,7 @@ class Log:
         self.outcome = None
 
     def position(self, after: str | None) -> int:
-        """Where to read on: None is now, `BEGIN` the oldest event kept. Raises ValueError for what is no event id.
+        """Return where to read on: None is now, `BEGIN` the oldest event kept. Raise ValueError for what is no id.
 
         The position lies before the oldest event kept if events after `after` are not kept any more.
         """
@@ -246,7 +246,7 @@ class Log:
         return end
 
     def loss(self) -> EventsLost:
-        """What a reader is told whose next event is not kept any more."""
+        """Return what a reader is told whose next event is not kept any more."""
         return EventsLost(id_text(self.lost), resumable=self.resumable and not self.given_up)
 
 
@@ -318,7 +318,7 @@ class MemorySubscription:
             log.attend(self)
 
     async def _wait(self, log: Log, waiter: Waiter, deadline: float | None) -> bool:
-        """Whether something happened before the deadline."""
+        """Wait until something happens. Return False if nothing did before the deadline."""
         try:
             await waiter.wait(deadline)
         finally:
@@ -336,12 +336,12 @@ def _weight_of_name(name: str) -> int:
 
 
 def id_text(packed: int) -> str:
-    """An event id as clients see it."""
+    """Return an event id as clients see it."""
     return f"{packed >> _SECOND_BITS}-{packed & _SECOND_MASK}"
 
 
 def packed_id(event_id: str) -> int:
-    """An event id as one number that compares as the id does. Raises ValueError."""
+    """Return an event id as one number that compares as the id does. Raise ValueError for any other text."""
     ms, n = position_of(event_id)
     return ms << _SECOND_BITS | min(n, _SECOND_MASK)
 

@@ -53,7 +53,7 @@ class RedisEventLog:
         streams_bytes: int = _STREAMS_BYTES,
         memory_bytes: int = MAX_BYTES,
     ) -> None:
-        """`streams_bytes` bounds all logs in Redis, `memory_bytes` what waits for readers in this process."""
+        """Bound all logs in Redis by `streams_bytes`, and what waits for readers in this process by `memory_bytes`."""
         self.link = link
         self.reader = RedisReader(link, memory_bytes)
         self.writer = writer
@@ -151,7 +151,7 @@ class RedisEventLog:
     def subscription(
         self, run_id: str, after: str | None, *, wants_all: bool = False, may_be_gone: bool = False
     ) -> "RedisSubscription":
-        """A reader as `RedisSubscription` describes it."""
+        """Return a reader as `RedisSubscription` describes it."""
         return RedisSubscription(self.reader, run_id, after, wants_all=wants_all, may_be_gone=may_be_gone)
 
     def withdraw(self, run_id: str) -> None:
@@ -159,7 +159,7 @@ class RedisEventLog:
         pass
 
     def awaited_runs(self) -> dict[str, set[str | None]]:
-        """The runs that somebody in this process waits for, each with how far its readers are."""
+        """Return the runs that somebody in this process waits for, each with how far its readers are."""
         prefix = stream_key("")
         places: dict[str, set[str | None]] = {}
         for reader in self.reader.readers():
