@@ -17,6 +17,20 @@ def feed_of(workspace_id: int, thread_id: UUID) -> str:
     return f"{workspace_id}/{thread_id}"
 
 
+def position_of(event_id: str) -> tuple[int, int]:
+    """Return an event id as numbers that compare. Raise ValueError for any other text."""
+    ms, dash, n = event_id.partition("-")
+    if not (dash and ms.isascii() and ms.isdigit() and n.isascii() and n.isdigit()):
+        raise ValueError(f"{event_id!r} is not an event id")
+    return int(ms), int(n)
+
+
+def check_place(after: str | None) -> None:
+    """Raise ValueError unless `after` says where a reader begins: None is now, `BEGIN` everything, else an event id."""
+    if after is not None and after != BEGIN:
+        position_of(after)
+
+
 class Event(NamedTuple):
     """One event of a run. Ids have the form `<ms>-<n>` and increase strictly within a log, and within a feed."""
 

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 
 from platform_site.core.background.rounds import Task
-from platform_site.core.events.interface import BEGIN, FeedReader, Subscription
+from platform_site.core.events.interface import BEGIN, FeedReader, Subscription, check_place
 from platform_site.core.events.memory_budget import Budget, cut_level
 from platform_site.core.events.memory_feeds import Feeds
-from platform_site.core.events.memory_log import LOG_OVERHEAD, Log, MemorySubscription, position_of
+from platform_site.core.events.memory_log import LOG_OVERHEAD, Log, MemorySubscription
 from platform_site.core.telemetry import metrics, process_memory
 from platform_site.core.wire import keep
 
@@ -182,8 +182,7 @@ class MemoryEventLog:
         self._sweep(now)
 
     def subscribe(self, run_id: str, after: str | None) -> Subscription:
-        if after is not None and after != BEGIN:
-            position_of(after)
+        check_place(after)
         while True:
             log = self.open(run_id)
             with log.lock:
@@ -240,8 +239,7 @@ class MemoryEventLog:
         return self._feeds.has_followers(feed)
 
     def follow(self, feed: str, after: str | None) -> FeedReader:
-        if after is not None and after != BEGIN:
-            position_of(after)
+        check_place(after)
         return self._feeds.follow(feed, after)
 
     def end_feed(self, feed: str) -> None:

@@ -12,7 +12,8 @@ from itertools import count
 from typing import NamedTuple, Protocol, Self
 
 from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
-from platform_site.core.events.memory_log import Log, MemorySubscription, Waiter, id_text, packed_id
+from platform_site.core.events.memory_log import Log, MemorySubscription, id_text, packed_id
+from platform_site.core.events.waiting import Waiter
 
 # Of so many feeds that nothing is kept of, it is known what they have lost.
 _REMEMBERED = 1000
@@ -44,7 +45,7 @@ class Reading(NamedTuple):
 class Feed:
     """What is kept of one feed, and who follows it."""
 
-    __slots__ = ("ended", "entries", "followers", "last_words", "lost", "lost_number", "waiting")
+    __slots__ = ("ended", "entries", "followers", "last", "last_words", "lost", "lost_number", "waiting")
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -55,6 +56,8 @@ class Feed:
         # are not kept any more.
         self.lost_number = 0
         self.lost = 0
+        # The newest id of all logs that are not kept any more: later ones come after it, whatever the clock shows.
+        self.last = 0
         # What followers are told before the end, unless their run has told them.
         self.last_words: Event | None = None
 
@@ -68,18 +71,19 @@ class Feed:
         return reversed(behind)
 
     def last_id(self) -> int:
-        """Return the newest id of the newest log."""
+        """Return the newest id of the newest log, or of those that are not kept any more."""
         if not self.entries:
-            return 0
+            return self.last
         log = next(reversed(self.entries.values())).log
         with log.lock:
-            return log.last
+            return max(log.last, self.last)
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry, and remember what readers lose with it."""
         del self.entries[entry.name]
         log = entry.log
         with log.lock:
+            self.last = max(self.last, log.last)
             if log.discarded or not (log.end or log.done):
                 return
             self.lost_number = max(self.lost_number, entry.number)
@@ -165,7 +169,7 @@ class Feeds:
         feed = self._feeds.get(name)
         if feed is None:
             feed = self._feeds[name] = Feed()
-            feed.lost = self._lost.pop(name, 0)
+            feed.last = feed.lost = self._lost.pop(name, 0)
         return feed
 
     def leave(self, name: str, feed: Feed) -> None:

@@ -3,19 +3,18 @@
 A burst costs a waiting reader one wake-up, a busy reader none.
 """
 
-import asyncio
 import sys
 import threading
 import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Self
 from weakref import ref
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, position_of
+from platform_site.core.events.waiting import Waiter
 from platform_site.core.telemetry import metrics
 from platform_site.core.wire import keep
 
@@ -39,35 +38,6 @@ LOG_OVERHEAD = 1200
 
 # Makes an event of a tuple, without the Python function that is a NamedTuple's own way.
 _event: Callable[[tuple[str, str, bytes]], Event] = partial(tuple.__new__, Event)
-
-
-class Waiter:
-    """One wait of one reader; woken at most once."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
-
-    def resolve(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def wake(self) -> None:
-        """From any thread."""
-        # A closed loop refuses: its reader is gone.
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self.resolve)
-
-    async def wait(self, deadline: float | None) -> None:
-        """Return when woken, or at the deadline."""
-        timer = None if deadline is None else self.loop.call_at(deadline, self.resolve)
-        try:
-            await self.future
-        finally:
-            if timer is not None:
-                timer.cancel()
 
 
 class Log:
@@ -344,11 +314,3 @@ def packed_id(event_id: str) -> int:
     """Return an event id as one number that compares as the id does. Raise ValueError for any other text."""
     ms, n = position_of(event_id)
     return ms << _SECOND_BITS | min(n, _SECOND_MASK)
-
-
-def position_of(event_id: str) -> tuple[int, int]:
-    """An event id as numbers that compare. Raises ValueError."""
-    ms, dash, n = event_id.partition("-")
-    if not (dash and ms.isascii() and ms.isdigit() and n.isascii() and n.isdigit()):
-        raise ValueError(f"{event_id!r} is not an event id")
-    return int(ms), int(n)

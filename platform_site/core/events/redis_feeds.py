@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from redis.exceptions import RedisError
 
-from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
-from platform_site.core.events.memory_log import position_of
+from platform_site.core.events.interface import BEGIN, END, Event, EventsLost, position_of
 from platform_site.core.events.redis_reader import OLDEST, Entry, StreamReader, before, decoded, number
 from platform_site.core.events.redis_subscription import (
     RedisSubscription,
@@ -209,8 +208,7 @@ class RedisFeedSubscription:
         if words is None or was_told:
             return None
         name, data, _ = words
-        ms, n = number(self._index.after or OLDEST)
-        return [Event(f"{ms}-{n * 1000 + 999}", name, data)]
+        return [Event(event_id(self._index.after or OLDEST, PLACES - 1), name, data)]
 
 
 def _event_of(fields: dict[bytes, bytes]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from platform_site.core.events.memory_log import Waiter
+from platform_site.core.events.waiting import Waiter
 from platform_site.core.redis.link import BLOCK_SECONDS, PREFIX, Outage, RedisLink
 from platform_site.core.redis.scripts import entry_of
 

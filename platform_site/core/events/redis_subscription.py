@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from typing import Self
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost
-from platform_site.core.events.memory_log import position_of
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, position_of
 from platform_site.core.events.redis_reader import (
     GONE,
     OLDEST,
