@@ -78,6 +78,7 @@ def settle() -> None:
     gc.set_threshold(*THRESHOLDS)
     if _note not in gc.callbacks:
         gc.callbacks.append(_note)
+    logger.debug("the garbage collector leaves %d objects alone from now on", gc.get_freeze_count())
 
 
 def _note(phase: str, info: dict[str, Any]) -> None:
