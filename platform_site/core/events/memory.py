@@ -324,7 +324,7 @@ class MemoryEventLog:
                     self._budget.count(log)
 
     def expire(self) -> float:
-        """Remove all logs whose time is over. Return the seconds until that of another may be."""
+        """Forget all whose time is over; the seconds until that of another may be."""
         now = self.clock()
         while self._sweep(now):
             # A part at a time: others append meanwhile.
