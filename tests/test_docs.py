@@ -12,6 +12,8 @@ import pytest
 from platform_site import __version__
 from runs.configuration import REFUSED
 from tests.contract import coverage, due
+from tests.layout import sources
+from tests.test_layout import AT_THE_TOP, ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -50,6 +52,26 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+FILES = [
+    path.relative_to(ROOT).as_posix() for path in [ROOT / "manage.py", *(ROOT / "tests").rglob("*.py"), *sources()]
+]
+# Files of a project that is served.
+OF_A_PROJECT = {"setup.py", "./path/to/file.py", "path/to/file.py", "try.py", "calendar.py", "any.py"}
+
+
+@pytest.mark.parametrize("path", [*DOCS, *sources()], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_that_a_text_names_exists(path: Path) -> None:
+    """A text names a module by its path, or by the end of it."""
+    named = set(re.findall(r"`([\w./]+\.py)`", path.read_text())) - OF_A_PROJECT
+    assert not [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in FILES)]
+
+
+def test_the_rooms_are_described_in_their_order() -> None:
+    section = (ROOT / "docs" / "architecture.md").read_text().split("\n## The rooms\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == ROOMS
+    assert set(re.findall(r"`(\w+)\.py`", section)) - {"configured", "test_layout"} == AT_THE_TOP
 
 
 def test_versions_agree() -> None:

@@ -95,7 +95,7 @@ async def _closed(opened: AbstractAsyncContextManager[AnyPregel], graph_id: str,
 
 
 def config_at(thread_id: Any, ref: CheckpointRef | None = None) -> RunnableConfig:
-    """The configuration that addresses a checkpoint of the thread, the head without `ref`."""
+    """Return the configuration that addresses a checkpoint of the thread: without `ref` the head."""
     configurable: dict[str, Any] = {"thread_id": str(thread_id), "checkpoint_ns": ""}
     if ref is not None:
         configurable["checkpoint_ns"] = ref.checkpoint_ns or ""
@@ -202,7 +202,7 @@ async def state_history(
     metadata: Mapping[str, Any] | None,
     shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> list[bytes]:
-    """States from the newest to older ones, as `shown` picks of them, each as JSON.
+    """Return states from the newest to older ones, as `shown` picks of them, each as JSON.
 
     `metadata` is as in searches: containment, types told apart. The list ends early where it has `MAX_ANSWER_BYTES`.
     Before what is no id of a checkpoint there is everything. Raises `Unprocessable` for a filter that is too long, and
@@ -305,7 +305,7 @@ async def states_of(
 
 
 def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a filter that every saver understands: it leaves little for us to look through."""
+    """Return the part of a filter that every saver understands: it leaves little for us to look through."""
     plain = (
         (key, value)
         for key, value in metadata.items()
@@ -315,7 +315,7 @@ def _savers_filter(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_graph(thread: ThreadForState) -> str:
-    """The thread's graph. Raises `BadRequest` for a thread that has none yet."""
+    """Return the id of the thread's graph. Raise `BadRequest` for a thread that has none yet."""
     if thread.graph_id is None:
         raise BadRequest(
             f"Thread '{thread.thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on "
@@ -327,7 +327,7 @@ def require_graph(thread: ThreadForState) -> str:
 
 
 def state_wire(snapshot: StateSnapshot) -> dict[str, Any]:
-    """A state as it goes over the wire."""
+    """Return a state as it goes over the wire."""
     checkpoint = _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {
@@ -373,7 +373,7 @@ def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
 
 
 def interrupt_wire(interrupt: Interrupt) -> dict[str, Any]:
-    """An open interrupt as threads and states show it."""
+    """Return an open interrupt as threads and states show it."""
     return {"id": interrupt.id, "value": _part(interrupt.value)}
 
 

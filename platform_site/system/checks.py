@@ -10,7 +10,7 @@ from platform_site.system.selectors import database_check
 
 
 async def failures() -> list[str]:
-    """A sentence for each that does not answer; they are asked at the same time."""
+    """Return a sentence for each that does not answer. All are asked at the same time."""
     asked: dict[str, Callable[[], Awaitable[None]]] = {"database": ask_database}
     if settings.REDIS_URL:
         asked["Redis"] = ask_redis

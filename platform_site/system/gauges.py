@@ -18,6 +18,7 @@ from django.db import connection
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_server
 from prometheus_client.registry import Collector
 
+from platform_site.core.background.collector import count_collections
 from platform_site.core.database.access import IS_POSTGRES, database_threads, read_db
 from platform_site.core.events.configured import event_log
 from platform_site.core.telemetry import metrics
@@ -54,7 +55,7 @@ class Figures:
 
 
 def read_figures() -> Figures:
-    """The figures of all workspaces. In a database thread."""
+    """Return the figures of all workspaces. In a database thread."""
     return Figures(queue_figures(), webhook_backlog())
 
 
@@ -73,7 +74,7 @@ _reading: "tuple[asyncio.Task[Figures], float] | None" = None
 
 
 async def _shared() -> Figures:
-    """The figures; whoever asks meanwhile gets the same. A database that hangs must not take thread after thread."""
+    """Return the figures, the same to all who ask meanwhile: one that hangs must not take thread after thread."""
     global _reading
     loop = asyncio.get_running_loop()
     if _reading is not None:
@@ -104,7 +105,7 @@ def show(figures: Figures) -> None:
 
 
 def show_failure(error: Exception) -> None:
-    """Nobody knows: no figure is better than one of long ago."""
+    """Show no figures of the database: none is better than one of long ago."""
     logger.warning("the figures of the database could not be read: %s: %s", type(error).__name__, error)
     metrics.DATABASE_UP.set(0)
     for gauge in _GAUGES:
@@ -132,7 +133,8 @@ _counting = threading.Lock()
 
 
 def show_memory() -> None:
-    """Set the figures of this process's memory, and of Redis as this process knew them last."""
+    """Set the figures of this process's memory and collections, and of Redis as this process knew them last."""
+    count_collections()
     log, states = event_log(), state_cache()
     metrics.EVENT_LOG_BYTES.set(log.held_bytes)
     metrics.EVENT_LOG_BUDGET.set(log.budget_bytes)

@@ -130,7 +130,7 @@ def _redis() -> "RedisProcesses":
 
 @cache
 def processes() -> Processes:
-    """What this process knows of all processes."""
+    """Return what this process knows of all processes."""
     return Processes("web" if settings.REDIS_URL else "server")
 
 

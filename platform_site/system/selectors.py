@@ -37,7 +37,7 @@ def database_check() -> None:
 
 
 def queue_figures() -> Queue:
-    """How many runs wait and run, and how long the waiting ones have been due."""
+    """Return how many runs wait and run, and how long the waiting ones have been due."""
     now = timezone.now()
     due = Run.objects.filter(status=RunStatus.PENDING, scheduled_at__lte=now)
     counts = Run.objects.filter(status__in=(RunStatus.PENDING, RunStatus.RUNNING)).aggregate(
@@ -78,12 +78,12 @@ def _since(moment: datetime | None, now: datetime) -> float | None:
 
 
 def workers_max() -> int:
-    """Runs that this web process executes at the same time, at most; in scale mode workers do that."""
+    """Return how many runs this process executes at the same time at most: none in scale mode, where workers do it."""
     return 0 if settings.REDIS_URL else int(settings.CONCURRENCY)
 
 
 def mode() -> str:
-    """How the server is set up: in one process on SQLite or on PostgreSQL, or as web processes and workers."""
+    """Return how the server is set up: in one process on SQLite or on PostgreSQL, or as web processes and workers."""
     if settings.REDIS_URL:
         return "scaled"
     return "embedded-postgresql" if settings.DATABASE_URL else "embedded"

@@ -1,6 +1,6 @@
 """The queue: all SQL that moves a run from pending to owned to finished. Each function runs in a database thread.
 
-The rules (DESIGN 3), kept by the statements here and by constraints on the table:
+The statements here and constraints on the table keep these rules:
 - at most one run of a thread is owned (has a lease) at a time; its earliest due pending run comes next;
 - whoever claims a run gets a lease owner that no other attempt has, and every later write of the attempt names it;
 - a run whose lease has expired goes back to pending, or ends with `error` when it has used up its attempts.

@@ -12,7 +12,7 @@ class EndedRun:
     """A subscription to a run that has just ended. Its log is closed in a moment, unless it is gone already."""
 
     def __init__(self, subscription: Subscription, after: str | None) -> None:
-        """`after`: the id that the reader goes on from; None for one that takes what there is."""
+        """Go on from the id `after`; a reader with None takes what there is."""
         self._subscription = subscription
         self._after = after
         self._has_read = False

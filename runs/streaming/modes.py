@@ -48,7 +48,7 @@ class EventEncoder:
         return self.output.answer(self._values if self.has_values else {}, questions)
 
     def events(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[Named]:
-        """The events of one chunk, in order."""
+        """Return the events of one chunk, in order."""
         suffix = "".join(f"|{part}" for part in namespace)
         if mode == "messages":
             yield from self._message_events(chunk, suffix)

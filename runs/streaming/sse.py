@@ -25,14 +25,14 @@ NOT_KEPT = (
 
 
 def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
-    """One event; `data` is JSON and so holds no line break."""
+    """Return the frame of one event. `data` is JSON and so holds no line break."""
     if event_id is None:
         return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
     return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, event_id.encode())
 
 
 def frames(events: Iterable[Event], *, with_ids: bool, only: Container[str] | None = None) -> bytes:
-    """Everything that waits, joined into one chunk; `only` keeps events of those modes."""
+    """Return all events joined into one chunk, or only those of the modes `only`."""
     return b"".join(
         frame(event.name, event.data, event.id if with_ids else None)
         for event in events
@@ -41,7 +41,7 @@ def frames(events: Iterable[Event], *, with_ids: bool, only: Container[str] | No
 
 
 def mode_of(name: str) -> str:
-    """The stream mode that an event name belongs to: `values|child:1` to `values`, `messages/partial` to `messages`."""
+    """Return the mode that an event name belongs to: `values|child:1` to `values`, `messages/partial` to `messages`."""
     return name.partition("|")[0].partition("/")[0]
 
 
@@ -63,7 +63,7 @@ def cut_off(loss: EventsLost) -> bytes:
 async def follow(
     subscription: Subscription, *, with_ids: bool, only: Container[str] | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The frames of a run until its log is closed, with a heartbeat in every silence.
+    """Yield the frames of a run until its log is closed, with a heartbeat in every silence.
 
     A reader that events are lost to gets what was there before the loss, and then an `error` event as the last one.
     """
@@ -97,7 +97,7 @@ async def follow(
 
 
 async def _batch(subscription: Subscription, timeout: float) -> tuple[list[Event] | None, EventsLost | None]:
-    """The next batch, which is empty where the events that follow are lost, and that loss."""
+    """Return the next batch, which is empty where the events that follow are lost, and that loss."""
     try:
         return await subscription.batch(timeout), None
     except EventsLost as loss:
@@ -105,8 +105,10 @@ async def _batch(subscription: Subscription, timeout: float) -> tuple[list[Event
 
 
 async def until_closed(subscription: Subscription) -> AsyncGenerator[bytes, None]:
-    """A line break in every silence until the log is closed, for those who wait for the end of a run and nothing else:
-    lost events are nothing to them."""
+    """Yield a line break in every silence until the log is closed.
+
+    This is for those who wait for the end of a run and nothing else, so lost events are no error here.
+    """
     async with subscription:
         while True:
             events, loss = await _batch(subscription, settings.STREAM_HEARTBEAT_SECONDS)

@@ -144,8 +144,9 @@ def server_document() -> Document:
 
 
 def counted(document: Document, not_due: Collection[str]) -> str:
-    """The line of the README. A field that is refused until it is due does not count."""
+    """Return the sentence of the README. A field that is refused until it is due does not count."""
     known = [operation for operation in CONTRACT if document.operation(operation) is not None]
     all_fields = [field for operation in CONTRACT for field in fields(operation)]
     good = [field for field in all_fields if field not in not_due and document.fault(field) is None]
-    return f"{len(known)} of {len(CONTRACT)} operations, {len(good)} of {len(all_fields)} fields"
+    served = f"{len(known)} of the {len(CONTRACT)} operations and {len(good)} of the {len(all_fields)} fields"
+    return f"Switchyard serves {served} of the LangGraph Platform API"

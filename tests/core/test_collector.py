@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from platform_site.core.background import collector
-from platform_site.core.background.collector import CollectorRounds, settle
+from platform_site.core.background.collector import CollectorRounds, count_collections, settle
+from platform_site.core.telemetry import metrics
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,7 @@ def _as_before() -> Iterator[None]:
     thresholds = gc.get_threshold()
     # Only the full collections of a test are to count.
     gc.disable()
+    count_collections()
     yield
     gc.enable()
     gc.unfreeze()
@@ -138,6 +140,54 @@ async def test_more_full_collections_than_are_worth_a_line_are_counted_all_the_s
         collector._note("stop", {"generation": 2})
     await rounds.round()
     assert counted() == before + collector._MOST_SLOW + 50
+
+
+async def test_a_collection_is_counted_once_when_scrapes_and_the_loop_count_at_the_same_time() -> None:
+    settle()
+    rounds = CollectorRounds()
+    before = counted()
+    gc.collect()
+    together = threading.Barrier(4)
+
+    def scrape() -> None:
+        together.wait()
+        for _ in range(200):
+            count_collections()
+
+    threads = [threading.Thread(target=scrape) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    together.wait()
+    for _ in range(50):
+        gc.collect()
+        await rounds.round()
+    for thread in threads:
+        thread.join()
+    assert counted() == before + 51
+
+
+async def test_a_collection_while_the_counts_are_taken_does_not_wait_for_them() -> None:
+    settle()
+    before = counted()
+    with collector._counting:
+        gc.collect()
+    count_collections()
+    assert counted() == before + 1
+
+
+async def test_a_slow_one_that_a_scrape_has_counted_is_logged_by_the_loop(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle()
+    before = metrics.total(metrics.SLOW_COLLECTIONS)
+    monkeypatch.setattr(collector, "SLOW_SECONDS", -1.0)
+    gc.collect()
+    with caplog.at_level(logging.INFO, "switchyard.collector"):
+        count_collections()
+        assert not caplog.records
+        await CollectorRounds().round()
+    assert metrics.total(metrics.SLOW_COLLECTIONS) == before + 1
+    assert len(caplog.records) == 1
 
 
 async def test_a_slow_one_is_logged_with_its_time_and_a_quick_one_is_not(

@@ -1,6 +1,7 @@
 """Feeds: the runs of a thread one after the other, for readers that come, go, fall behind and come back."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -325,6 +326,19 @@ async def test_a_loss_in_resumable_runs_names_the_id_to_follow_from(log: MemoryE
     assert loss.value.resumable
     async with following(log, loss.value.kept_after) as again:
         assert told(await waiting(again)) == ["a", f"{END} two"]
+
+
+async def test_ids_increase_past_a_run_that_is_gone_whatever_the_clock_shows(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heavy(log, "one", resumable=True)
+    async with following(log, BEGIN) as reader:
+        end_of_one = (await waiting(reader))[-1].id
+    fill(log)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
+    run(log, "two", "a", resumable=True)
+    async with following(log, end_of_one) as reader:
+        assert told(await waiting(reader)) == ["a", f"{END} two"]
 
 
 async def test_a_follower_loses_nothing_with_runs_that_it_has_read(log: MemoryEventLog) -> None:

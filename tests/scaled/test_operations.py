@@ -22,6 +22,8 @@ __all__ = ["scaled_stacks"]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
 HEADERS = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "X-Request-Id": "the-request"}
+# What a process writes at the level `debug` once its graphs are loaded.
+FROZEN = "objects alone from now on"
 INPUT = {"messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -146,6 +148,11 @@ def test_a_database_that_accepts_and_says_nothing_is_named(stack: ScaledStack) -
     finally:
         stack.postgres.thaw()
     assert httpx.get(f"{stack.url}/ok?check_db=1", timeout=30).status_code == 200
+
+
+def test_every_process_freezes_what_its_graphs_have_brought(stack: ScaledStack) -> None:
+    stack.workers[0].wait_log(FROZEN)
+    stack.workers[0].wait_until(lambda: FROZEN in stack.web.log)
 
 
 def test_a_redis_that_says_nothing_is_named(stack: ScaledStack) -> None:

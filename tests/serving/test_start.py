@@ -35,6 +35,12 @@ def test_the_sign_in_link_signs_in_once(launch: Launch) -> None:
         assert "sessionid" not in another.cookies
 
 
+def test_what_the_graphs_have_brought_is_frozen(launch: Launch) -> None:
+    server = launch(LOG_LEVEL="debug")
+    found = wait_log(server, r"the garbage collector leaves (\d+) objects alone from now on")
+    assert int(found[1]) > 50_000
+
+
 def test_ok_answers_while_a_graph_is_still_imported(launch: Launch, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     config = write_graph(

@@ -1,6 +1,8 @@
 """`/metrics`: for Prometheus as text, in short as JSON."""
 
+import gc
 import math
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from uuid import uuid4
@@ -13,6 +15,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_site.access.default_workspace import ensure_first_start
+from platform_site.core.background import collector
 from platform_site.core.background.rounds import Status
 from platform_site.core.background.tasks import background
 from platform_site.core.database.access import in_db
@@ -242,6 +245,26 @@ async def test_memory_and_its_bounds(api: ApiClient, monkeypatch: pytest.MonkeyP
     assert found["switchyard_state_cache_misses_total"] == before["switchyard_state_cache_misses_total"]
     assert found["switchyard_readers_cut_off_total"] >= 0
     assert math.isnan(found["switchyard_redis_streams_bytes"])
+
+
+@pytest.fixture
+def _settled() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    collector.settle()
+    yield
+    gc.callbacks.remove(collector._note)
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    collector._modules = None
+
+
+@pytest.mark.usefixtures("_settled")
+async def test_a_full_collection_is_in_the_next_scrape(api: ApiClient) -> None:
+    before = gauges((await api.get("/metrics")).text)
+    gc.collect()
+    found = gauges((await api.get("/metrics")).text)
+    assert found["switchyard_full_collections_total"] > before["switchyard_full_collections_total"]
+    assert found["switchyard_full_collection_seconds_total"] > before["switchyard_full_collection_seconds_total"]
 
 
 async def test_a_cache_that_was_made_anew_takes_nothing_from_the_counts(

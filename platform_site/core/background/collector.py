@@ -24,6 +24,7 @@ stays until a collection; the first figure is what 256 cycles in work, each with
 import gc
 import logging
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,7 +43,7 @@ ROUND_SECONDS = 5.0
 MANY_MODULES = 100
 # The share of one core below which a process is idle.
 IDLE_SHARE = 0.05
-# Kept until they are told.
+# So many slow ones are kept until they are logged.
 _MOST_SLOW = 100
 
 
@@ -55,6 +56,7 @@ class _Seen:
 
     count = 0
     seconds = 0.0
+    slow_count = 0
     began = 0.0
     slow: "deque[float]" = deque(maxlen=_MOST_SLOW)
 
@@ -76,6 +78,7 @@ def settle() -> None:
     gc.set_threshold(*THRESHOLDS)
     if _note not in gc.callbacks:
         gc.callbacks.append(_note)
+    logger.debug("the garbage collector leaves %d objects alone from now on", gc.get_freeze_count())
 
 
 def _note(phase: str, info: dict[str, Any]) -> None:
@@ -89,7 +92,30 @@ def _note(phase: str, info: dict[str, Any]) -> None:
     _Seen.count += 1
     _Seen.seconds += seconds
     if seconds > SLOW_SECONDS:
+        _Seen.slow_count += 1
         _Seen.slow.append(seconds)
+
+
+# How much of `_Seen` is in the metrics. A collection may begin while the lock is held: the callback never takes it.
+_counted = (0, 0.0, 0)
+_counting = threading.Lock()
+
+
+def count_collections() -> None:
+    """Bring the metrics of full collections up to this moment. Any thread may call this: each is counted once."""
+    global _counted
+    with _counting:
+        now = (_Seen.count, _Seen.seconds, _Seen.slow_count)
+        counters = (metrics.FULL_COLLECTIONS, metrics.FULL_COLLECTION_SECONDS, metrics.SLOW_COLLECTIONS)
+        for counter, value, before in zip(counters, now, _counted, strict=True):
+            counter.inc(value - before)
+        _counted = now
+
+
+def _log_slow_ones() -> None:
+    # Only the loop logs, so no other thread takes what is here.
+    while _Seen.slow:
+        logger.warning("a full garbage collection stopped this process for %.0f ms", _Seen.slow.popleft() * 1000)
 
 
 class CollectorRounds:
@@ -100,23 +126,14 @@ class CollectorRounds:
     ) -> None:
         self._cpu_seconds = cpu_seconds
         self._now = now
-        self._told = (_Seen.count, _Seen.seconds)
         self._last = (cpu_seconds(), now())
 
     async def round(self) -> None:
         """Count and log the full collections since the last round; settle if much was imported and nothing is done."""
-        self._tell()
+        count_collections()
+        _log_slow_ones()
         if self._was_idle() and _modules is not None and len(sys.modules) - _modules >= MANY_MODULES:
             settle()
-
-    def _tell(self) -> None:
-        count, seconds = _Seen.count, _Seen.seconds
-        metrics.FULL_COLLECTIONS.inc(count - self._told[0])
-        metrics.FULL_COLLECTION_SECONDS.inc(seconds - self._told[1])
-        self._told = count, seconds
-        while _Seen.slow:
-            metrics.SLOW_COLLECTIONS.inc()
-            logger.warning("a full garbage collection stopped this process for %.0f ms", _Seen.slow.popleft() * 1000)
 
     def _was_idle(self) -> bool:
         """Return whether the process has done next to nothing since the last round."""

@@ -72,7 +72,7 @@ class Status:
         return self.last_error.partition(":")[0]
 
     def is_late(self, now: float) -> bool:
-        """Whether the task has missed several of its rounds."""
+        """Return whether the task has missed several of its rounds."""
         return now - (self.last_run or self.started) > 3 * self.interval + LONGEST_BACKOFF
 
 

@@ -119,5 +119,5 @@ def _signals() -> "RedisSignals":
 
 @cache
 def background() -> BackgroundTasks:
-    """The background tasks of this process."""
+    """Return the background tasks of this process."""
     return BackgroundTasks()

@@ -2,7 +2,7 @@
 
 API code runs on an event loop and never touches the ORM there. It makes one hop per request:
 `await in_db(service, ...)` for what writes, `await read_db(selector, ...)` for what only reads.
-Each hop runs on a small pool of threads whose connections live on (SPIKES 3).
+Each hop runs on a small pool of threads whose connections live on: a new connection for each costs more than the hop.
 """
 
 import asyncio

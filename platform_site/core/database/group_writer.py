@@ -97,7 +97,7 @@ class GroupWriter:
         return self._calls.qsize()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """The function's result, in turn. A caller that gives up does not stop it."""
+        """Return the function's result, in turn. A caller that gives up does not stop it."""
         if not self._started:
             with self._start:
                 if not self._started:

@@ -10,7 +10,7 @@ from platform_site.core.events.interface import EventLog
 
 @cache
 def event_log() -> EventLog:
-    """The event log that this process writes and reads: in Redis where several processes share it."""
+    """Return the event log that this process writes and reads: in Redis where several processes share it."""
     bounds: dict[str, Any] = {
         "max_bytes": settings.EVENT_LOG_MAX_BYTES,
         "ttl": settings.EVENT_TTL_SECONDS,

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 
 from platform_site.core.background.rounds import Task
-from platform_site.core.events.interface import BEGIN, FeedReader, Subscription
+from platform_site.core.events.interface import BEGIN, FeedReader, Subscription, check_place
 from platform_site.core.events.memory_budget import Budget, cut_level
 from platform_site.core.events.memory_feeds import Feeds
-from platform_site.core.events.memory_log import LOG_OVERHEAD, Log, MemorySubscription, position_of
+from platform_site.core.events.memory_log import LOG_OVERHEAD, Log, MemorySubscription
 from platform_site.core.telemetry import metrics, process_memory
 from platform_site.core.wire import keep
 
@@ -28,9 +28,9 @@ _PAUSE_AFTER_SECONDS = 10.0
 
 
 def event_tasks(log: "MemoryEventLog", give_back: Callable[[], None] = process_memory.give_back) -> list[Task]:
-    """The background task of the logs: without any use of them they would stay for ever.
+    """Return the background task that removes logs whose time is over, also where nobody uses any.
 
-    Where they have freed much, it has the C library give memory back to the system, at most once a round.
+    Where the logs have freed much, the task has the C library give memory back to the system, at most once a round.
     """
     metrics.EVENT_LOGS.set_function(lambda: log.kept)
 
@@ -110,7 +110,7 @@ class MemoryEventLog:
             return
 
     def open(self, run_id: str) -> Log:
-        """The log of the run, begun if there is none or only an expired one."""
+        """Return the log of the run, begun if there is none or only an expired one."""
         now = self.clock()
         with self._lock:
             log = self._logs.get(run_id)
@@ -182,8 +182,7 @@ class MemoryEventLog:
         self._sweep(now)
 
     def subscribe(self, run_id: str, after: str | None) -> Subscription:
-        if after is not None and after != BEGIN:
-            position_of(after)
+        check_place(after)
         while True:
             log = self.open(run_id)
             with log.lock:
@@ -240,8 +239,7 @@ class MemoryEventLog:
         return self._feeds.has_followers(feed)
 
     def follow(self, feed: str, after: str | None) -> FeedReader:
-        if after is not None and after != BEGIN:
-            position_of(after)
+        check_place(after)
         return self._feeds.follow(feed, after)
 
     def end_feed(self, feed: str) -> None:
@@ -261,8 +259,10 @@ class MemoryEventLog:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes all logs together hold: events, outcomes and what keeps them. Of each open log, what it got
-        last may be missing, eight kilobytes at most."""
+        """How many bytes all logs together hold: events, outcomes and what keeps them.
+
+        The newest events of an open log may be missing in it, eight kilobytes at most.
+        """
         return self._budget.held
 
     def has_freed_much(self) -> bool:
@@ -336,7 +336,7 @@ class MemoryEventLog:
     def _sweep(self, now: float) -> bool:
         """Remove some of the finished logs whose time is over, and now and then the abandoned open ones.
 
-        Whether more may be left.
+        Return whether more may be left.
         """
         more = False
         with self._lock:

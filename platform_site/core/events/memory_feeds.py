@@ -12,7 +12,8 @@ from itertools import count
 from typing import NamedTuple, Protocol, Self
 
 from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
-from platform_site.core.events.memory_log import Log, MemorySubscription, Waiter, id_text, packed_id
+from platform_site.core.events.memory_log import Log, MemorySubscription, id_text, packed_id
+from platform_site.core.events.waiting import Waiter
 
 # Of so many feeds that nothing is kept of, it is known what they have lost.
 _REMEMBERED = 1000
@@ -44,7 +45,7 @@ class Reading(NamedTuple):
 class Feed:
     """What is kept of one feed, and who follows it."""
 
-    __slots__ = ("ended", "entries", "followers", "last_words", "lost", "lost_number", "waiting")
+    __slots__ = ("ended", "entries", "followers", "last", "last_words", "lost", "lost_number", "waiting")
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -55,11 +56,13 @@ class Feed:
         # are not kept any more.
         self.lost_number = 0
         self.lost = 0
+        # The newest id of all logs that are not kept any more: later ones come after it, whatever the clock shows.
+        self.last = 0
         # What followers are told before the end, unless their run has told them.
         self.last_words: Event | None = None
 
     def after(self, number: int) -> Iterator[Entry]:
-        """The entries behind `number`, in order."""
+        """Return the entries behind `number`, in order."""
         behind = []
         for entry in reversed(self.entries.values()):
             if entry.number <= number:
@@ -68,18 +71,19 @@ class Feed:
         return reversed(behind)
 
     def last_id(self) -> int:
-        """The newest id of the newest log."""
+        """Return the newest id of the newest log, or of those that are not kept any more."""
         if not self.entries:
-            return 0
+            return self.last
         log = next(reversed(self.entries.values())).log
         with log.lock:
-            return log.last
+            return max(log.last, self.last)
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry, and remember what readers lose with it."""
         del self.entries[entry.name]
         log = entry.log
         with log.lock:
+            self.last = max(self.last, log.last)
             if log.discarded or not (log.end or log.done):
                 return
             self.lost_number = max(self.lost_number, entry.number)
@@ -121,7 +125,7 @@ class Feeds:
             waiter.wake()
 
     def forget(self, run_id: str, log: Log) -> None:
-        """The log is not kept any longer."""
+        """Remove a log that is not kept any longer from its feed."""
         if log.feed is None:
             return
         with self.lock:
@@ -144,7 +148,7 @@ class Feeds:
         return feed is not None and feed.followers > 0
 
     def follow(self, name: str, after: str | None) -> "FeedSubscription":
-        """A reader from `after` on, which is known to be a position."""
+        """Return a reader from `after` on, which is known to be a position."""
         with self.lock:
             feed = self._feeds.get(name)
             current: list[Reading] = []
@@ -165,7 +169,7 @@ class Feeds:
         feed = self._feeds.get(name)
         if feed is None:
             feed = self._feeds[name] = Feed()
-            feed.lost = self._lost.pop(name, 0)
+            feed.last = feed.lost = self._lost.pop(name, 0)
         return feed
 
     def leave(self, name: str, feed: Feed) -> None:
@@ -202,7 +206,7 @@ class FeedSubscription:
     outcome: bytes | None = None
 
     def __init__(self, feeds: Feeds, name: str, after: str | None, joined: int, current: list[Reading]) -> None:
-        """`joined`: the newest entry when it began; `current`: readers from then on of the logs that were open."""
+        """Begin behind the entry `joined`. `current` are readers, from then on, of the logs that were open."""
         self._feeds = feeds
         self._name = name
         self._joined = joined
@@ -219,7 +223,7 @@ class FeedSubscription:
         self._was_told = False
 
     async def locate(self) -> None:
-        """Do nothing: a reader in memory has its place since it was made."""
+        """Do nothing: an in-memory reader fixes its place when it is created."""
 
     async def __aenter__(self) -> Self:
         self._feed = self._feeds.enter(self._name)
@@ -227,7 +231,7 @@ class FeedSubscription:
         return self
 
     def _settle(self, feed: Feed) -> None:
-        """Know from where on events are wanted: from the beginning is from the oldest ones that are kept."""
+        """Settle from where on events are wanted: the beginning is the oldest event that is kept."""
         with self._feeds.lock:
             if self._after is None:
                 self._place = feed.last_id()
@@ -272,9 +276,9 @@ class FeedSubscription:
         self._place = max(self._place, event_id)
 
     def _advance(self) -> Waiter | None:
-        """Go on to the next log. A waiter if there is none yet, nothing at all at the feed's end.
+        """Go on to the next log. Return a waiter if there is none yet, and None at the feed's end.
 
-        Raises `EventsLost` if a log that was to be read is not kept any more.
+        Raise `EventsLost` if a log that was to be read is not kept any more.
         """
         feed = self._feed
         assert feed is not None
@@ -304,7 +308,7 @@ class FeedSubscription:
             raise EventsLost(id_text(self._place), resumable=resumable)
 
     def _gone_since(self, feed: Feed) -> Reading | None:
-        """The log that was open when this reader came, if the feed does not have it any more."""
+        """Return the log that was open when this reader came, if the feed does not have that log any more."""
         for name, reading in self._current.items():
             known = feed.entries.get(name)
             if known is None or known.log is not reading.entry.log:
@@ -312,7 +316,7 @@ class FeedSubscription:
         return None
 
     def _reader(self, entry: Entry) -> Reading | None:
-        """Where to begin in a log, if at all."""
+        """Return where to begin in a log, or None if this reader wants nothing of it."""
         log = entry.log
         with log.lock:
             if entry.number > self._joined:

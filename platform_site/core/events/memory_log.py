@@ -3,19 +3,18 @@
 A burst costs a waiting reader one wake-up, a busy reader none.
 """
 
-import asyncio
 import sys
 import threading
 import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Self
 from weakref import ref
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, position_of
+from platform_site.core.events.waiting import Waiter
 from platform_site.core.telemetry import metrics
 from platform_site.core.wire import keep
 
@@ -39,35 +38,6 @@ LOG_OVERHEAD = 1200
 
 # Makes an event of a tuple, without the Python function that is a NamedTuple's own way.
 _event: Callable[[tuple[str, str, bytes]], Event] = partial(tuple.__new__, Event)
-
-
-class Waiter:
-    """One wait of one reader; woken at most once."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
-
-    def resolve(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def wake(self) -> None:
-        """From any thread."""
-        # A closed loop refuses: its reader is gone.
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self.resolve)
-
-    async def wait(self, deadline: float | None) -> None:
-        """Return when woken, or at the deadline."""
-        timer = None if deadline is None else self.loop.call_at(deadline, self.resolve)
-        try:
-            await self.future
-        finally:
-            if timer is not None:
-                timer.cancel()
 
 
 class Log:
@@ -122,7 +92,7 @@ class Log:
 
     @classmethod
     def after(cls, log: "Log", now: float) -> "Log":
-        """A log for the next attempt at the run of a closed one: its ids come later."""
+        """Return a log for the next attempt at the run of a closed log. Its ids come later."""
         with log.lock:
             made = cls(now)
             made.last, made.resumable = log.last, log.resumable
@@ -146,7 +116,7 @@ class Log:
         return self.ids[-1] if self.ids else self.lost
 
     def is_read(self) -> bool:
-        """Whether somebody has a place in the log."""
+        """Return whether somebody has a place in the log."""
         self._readers = [reader for reader in self._readers if reader() is not None]
         return bool(self._readers)
 
@@ -157,7 +127,7 @@ class Log:
         self._readers.append(ref(reader))
 
     def next_id(self) -> int:
-        """The id of what happens now."""
+        """Return the id of what happens now: later than every id before."""
         now = time.time_ns() // 1_000_000 << _SECOND_BITS
         self.last = now if now > self.last else self.last + 1
         return self.last
@@ -184,7 +154,7 @@ class Log:
         metrics.events_cut(self._trim(size, keeping))
 
     def _trim(self, size: int, keeping: int = 0) -> int:
-        """Drop the oldest events; how many."""
+        """Drop the oldest events until the rest holds at most `size` bytes. Return how many were dropped."""
         count, most = 0, len(self.datas) - keeping
         while self.size > size and count < most:
             self.size -= len(self.datas[count]) + EVENT_OVERHEAD
@@ -212,7 +182,7 @@ class Log:
         self.outcome = None
 
     def position(self, after: str | None) -> int:
-        """Where to read on: None is now, `BEGIN` the oldest event kept. Raises ValueError for what is no event id.
+        """Return where to read on: None is now, `BEGIN` the oldest event kept. Raise ValueError for what is no id.
 
         The position lies before the oldest event kept if events after `after` are not kept any more.
         """
@@ -246,7 +216,7 @@ class Log:
         return end
 
     def loss(self) -> EventsLost:
-        """What a reader is told whose next event is not kept any more."""
+        """Return what a reader is told whose next event is not kept any more."""
         return EventsLost(id_text(self.lost), resumable=self.resumable and not self.given_up)
 
 
@@ -318,7 +288,7 @@ class MemorySubscription:
             log.attend(self)
 
     async def _wait(self, log: Log, waiter: Waiter, deadline: float | None) -> bool:
-        """Whether something happened before the deadline."""
+        """Wait until something happens. Return False if nothing did before the deadline."""
         try:
             await waiter.wait(deadline)
         finally:
@@ -336,19 +306,11 @@ def _weight_of_name(name: str) -> int:
 
 
 def id_text(packed: int) -> str:
-    """An event id as clients see it."""
+    """Return an event id as clients see it."""
     return f"{packed >> _SECOND_BITS}-{packed & _SECOND_MASK}"
 
 
 def packed_id(event_id: str) -> int:
-    """An event id as one number that compares as the id does. Raises ValueError."""
+    """Return an event id as one number that compares as the id does. Raise ValueError for any other text."""
     ms, n = position_of(event_id)
     return ms << _SECOND_BITS | min(n, _SECOND_MASK)
-
-
-def position_of(event_id: str) -> tuple[int, int]:
-    """An event id as numbers that compare. Raises ValueError."""
-    ms, dash, n = event_id.partition("-")
-    if not (dash and ms.isascii() and ms.isdigit() and n.isascii() and n.isdigit()):
-        raise ValueError(f"{event_id!r} is not an event id")
-    return int(ms), int(n)

@@ -6,13 +6,10 @@ What is appended is on its way when `append` returns; Redis has it a moment late
 import asyncio
 import logging
 
-from platform_site.core.events.interface import BEGIN, FeedReader
-from platform_site.core.events.memory_log import position_of
+from platform_site.core.events.interface import FeedReader, check_place
 from platform_site.core.events.redis_budget import StreamBudget
-from platform_site.core.events.redis_reader import (
-    MAX_BYTES,
-    RedisReader,
-)
+from platform_site.core.events.redis_feeds import RedisFeedSubscription
+from platform_site.core.events.redis_reader import MAX_BYTES, RedisReader
 from platform_site.core.events.redis_subscription import RedisSubscription, feed_key, state_key, stream_key
 from platform_site.core.redis.link import RedisLink
 from platform_site.core.redis.scripts import (
@@ -53,7 +50,7 @@ class RedisEventLog:
         streams_bytes: int = _STREAMS_BYTES,
         memory_bytes: int = MAX_BYTES,
     ) -> None:
-        """`streams_bytes` bounds all logs in Redis, `memory_bytes` what waits for readers in this process."""
+        """Bound all logs in Redis by `streams_bytes`, and what waits for readers in this process by `memory_bytes`."""
         self.link = link
         self.reader = RedisReader(link, memory_bytes)
         self.writer = writer
@@ -145,13 +142,13 @@ class RedisEventLog:
 
     # --- Reading --------------------------------------------------------------------------------------
 
-    def subscribe(self, run_id: str, after: str | None) -> "RedisSubscription":
+    def subscribe(self, run_id: str, after: str | None) -> RedisSubscription:
         return self.subscription(run_id, after)
 
     def subscription(
         self, run_id: str, after: str | None, *, wants_all: bool = False, may_be_gone: bool = False
-    ) -> "RedisSubscription":
-        """A reader as `RedisSubscription` describes it."""
+    ) -> RedisSubscription:
+        """Return a reader as `RedisSubscription` describes it."""
         return RedisSubscription(self.reader, run_id, after, wants_all=wants_all, may_be_gone=may_be_gone)
 
     def withdraw(self, run_id: str) -> None:
@@ -159,7 +156,7 @@ class RedisEventLog:
         pass
 
     def awaited_runs(self) -> dict[str, set[str | None]]:
-        """The runs that somebody in this process waits for, each with how far its readers are."""
+        """Return the runs that somebody in this process waits for, each with how far its readers are."""
         prefix = stream_key("")
         places: dict[str, set[str | None]] = {}
         for reader in self.reader.readers():
@@ -190,10 +187,7 @@ class RedisEventLog:
         return True
 
     def follow(self, feed: str, after: str | None) -> FeedReader:
-        if after is not None and after != BEGIN:
-            position_of(after)
-        from platform_site.core.events.redis_feeds import RedisFeedSubscription
-
+        check_place(after)
         return RedisFeedSubscription(self, feed, after)
 
     def end_feed(self, feed: str) -> None:

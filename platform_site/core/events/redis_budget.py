@@ -160,7 +160,7 @@ class StreamBudget:
     """Keeps what all event streams hold in Redis within a budget. Any number of processes may do so at once."""
 
     def __init__(self, link: RedisLink, commands: Any, budget: int) -> None:
-        """`commands` is a client on the link's loop."""
+        """Keep to `budget` bytes. `commands` is a client on the link's loop."""
         self.budget = budget
         self._link = link
         self._commands = commands
@@ -222,7 +222,7 @@ class _Budgeted(Protocol):
 
 
 def budget_task(log: _Budgeted) -> Task:
-    """The background task that keeps the streams of a log within their budget."""
+    """Return the background task that keeps the streams of a log within their budget."""
 
     async def cut() -> float | None:
         return await log.budget.round()

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from redis.exceptions import RedisError
 
-from platform_site.core.events.interface import BEGIN, END, Event, EventsLost
-from platform_site.core.events.memory_log import position_of
+from platform_site.core.events.interface import BEGIN, END, Event, EventsLost, position_of
 from platform_site.core.events.redis_reader import OLDEST, Entry, StreamReader, before, decoded, number
 from platform_site.core.events.redis_subscription import (
     RedisSubscription,
@@ -40,7 +39,7 @@ class RedisFeedSubscription:
     outcome: bytes | None = None
 
     def __init__(self, log: "RedisEventLog", feed: str, after: str | None) -> None:
-        """`after` is known to be a position, or None."""
+        """Begin after `after`, which is known to be a position, or now if it is None."""
         self._log = log
         self._key = feed_key(feed)
         self._after = after
@@ -115,17 +114,17 @@ class RedisFeedSubscription:
         return _Plan(readers, entries[-1][0] if entries else OLDEST, loss)
 
     def _wants(self, event: tuple[int, int]) -> bool:
-        """Whether the reader came with an id before this event's."""
+        """Return whether the reader came with an id before this event's."""
         return self._place is not None and self._place < event
 
     def _later(self, run_id: str, first: tuple[int, int], *, may_be_gone: bool) -> RedisSubscription:
-        """A reader of what a run holds after the position: of all, if the run began later."""
+        """Return a reader of what a run holds after the position: of all, if the run began later."""
         if self._wants(first):
             return self._log.subscription(run_id, BEGIN, wants_all=True, may_be_gone=may_be_gone)
         return self._log.subscription(run_id, self._after, may_be_gone=may_be_gone)
 
     def _trimmed(self, entries: list[Entry]) -> tuple[int, int] | None:
-        """What is not kept because the feed has had more entries than it keeps."""
+        """Return the newest id that is lost because the feed has had more entries than it keeps, or None."""
         _, fields = entries[0]
         if b"q" not in fields or b"id" not in fields:
             return None
@@ -133,7 +132,7 @@ class RedisFeedSubscription:
         return (ms, n - 1) if self._wants((ms, n)) else None
 
     async def _forgotten(self) -> tuple[int, int] | None:
-        """What is not kept because Redis has forgotten a feed whose time is not over."""
+        """Return the newest id that is lost because Redis forgot a feed whose time is not over, or None."""
         if self._place is None:
             return None
         seconds, micros = await self._log.commands.time()
@@ -209,10 +208,9 @@ class RedisFeedSubscription:
         if words is None or was_told:
             return None
         name, data, _ = words
-        ms, n = number(self._index.after or OLDEST)
-        return [Event(f"{ms}-{n * 1000 + 999}", name, data)]
+        return [Event(event_id(self._index.after or OLDEST, PLACES - 1), name, data)]
 
 
 def _event_of(fields: dict[bytes, bytes]) -> tuple[int, int]:
-    """The id of what an entry of the feed tells of, as numbers."""
+    """Return the id of what an entry of the feed tells of, as numbers."""
     return position_of(fields[b"id"].decode())

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from platform_site.core.events.memory_log import Waiter
+from platform_site.core.events.waiting import Waiter
 from platform_site.core.redis.link import BLOCK_SECONDS, PREFIX, Outage, RedisLink
 from platform_site.core.redis.scripts import entry_of
 
@@ -41,7 +41,7 @@ class StreamReader:
     """A place in one stream. Entered on any loop; `entries` is for one caller at a time, on that loop."""
 
     def __init__(self, reader: "RedisReader", key: str, after: str | None) -> None:
-        """After the entry `after`; None is now: the newest entry, `newest`, comes once more and then what follows."""
+        """Begin after the entry `after`. None is now: the newest entry, `newest`, comes again, then what follows."""
         self.key = key
         self.after = after
         # Whether its stream may have been removed before it follows it.
@@ -64,7 +64,7 @@ class StreamReader:
         self._reader.link.call(self._reader.leave, self)
 
     async def entries(self, deadline: float | None) -> list[Entry] | None:
-        """All entries that wait, at once; `[]` at the deadline of the loop's clock; None once `end` was called."""
+        """Return all entries that wait, `[]` at the deadline of the loop's clock, and None once `end` was called."""
         while True:
             with self._lock:
                 if self._queue:
@@ -101,7 +101,7 @@ class StreamReader:
         return self._bytes
 
     def push(self, entries: list[Entry]) -> bool:
-        """Hand over entries, those that were handed over before left out; False if the reader is left behind."""
+        """Hand over entries that were not handed over before. Return False if the reader is left behind."""
         with self._lock:
             held = self._bytes
             for entry in entries:
@@ -218,7 +218,7 @@ class RedisReader:
                 del self._followed[reader.key]
 
     def readers(self) -> list[StreamReader]:
-        """Everybody who follows a stream now."""
+        """Return everybody who follows a stream now."""
         return [reader for followed in list(self._followed.values()) for reader in list(followed.readers)]
 
     async def _join(self, reader: StreamReader) -> None:
@@ -232,7 +232,7 @@ class RedisReader:
                 await outage.failed(error)
 
     async def _has_place(self, reader: StreamReader) -> bool:
-        """Find out where the reader begins; False if it is told already that its stream was removed, or has left."""
+        """Find out where the reader begins. Return False if it has left, or is told that its stream was removed."""
         if reader.after is None:
             found = decoded(await self._commands.xrevrange(reader.key, count=1))
             if found:
@@ -248,7 +248,7 @@ class RedisReader:
         return not reader.has_ended
 
     async def is_resumable(self, key: str) -> bool:
-        """Whether the log may be joined after any of its events. A Redis that is away, or has lost it, says no."""
+        """Return whether the log may be joined after any of its events: False if Redis is away or has lost the log."""
         try:
             return bool(await self._commands.hexists(f"{key}:state", "resumable"))
         except (RedisError, OSError) as error:
@@ -331,29 +331,29 @@ class RedisReader:
 
 
 def number(entry: str) -> tuple[int, int]:
-    """An entry's id as numbers that compare."""
+    """Return an entry's id as numbers that compare."""
     ms, _, n = entry.partition("-")
     return int(ms), int(n)
 
 
 def size_of(entry: Entry) -> int:
-    """The bytes that an entry takes in memory."""
+    """Return the bytes that an entry takes in memory."""
     return ENTRY_BYTES + sum(map(len, entry[1].values()))
 
 
 def before(entry: str) -> str:
-    """The id right before an entry's."""
+    """Return the id right before an entry's."""
     ms, n = number(entry)
     return f"{ms}-{n - 1}" if n else f"{ms - 1}-{2**64 - 1}"
 
 
 def decoded(entries: Any) -> list[Entry]:
-    """Entries as Redis answers them."""
+    """Return entries as Redis answers them, with their ids as text."""
     return [(entry.decode(), fields) for entry, fields in entries]
 
 
 def streams(answer: Any) -> list[tuple[str, list[Entry]]]:
-    """What `XREAD` answers, by stream; nothing after a time of silence."""
+    """Return what `XREAD` answers, by stream. After a time of silence that is nothing."""
     if not answer:
         return []
     pairs = answer.items() if isinstance(answer, dict) else answer

@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from typing import Self
 
-from platform_site.core.events.interface import BEGIN, Event, EventsLost
-from platform_site.core.events.memory_log import position_of
+from platform_site.core.events.interface import BEGIN, Event, EventsLost, position_of
 from platform_site.core.events.redis_reader import (
     GONE,
     OLDEST,
@@ -20,23 +19,21 @@ from platform_site.core.redis.scripts import PLACES, entry_of, event_id, unpack
 
 # The place of a reader that has not begun to read, and of one that wants the log from its very beginning.
 _NOWHERE = (0, -1)
-
-
 _START = (0, 0)
 
 
 def stream_key(run_id: str) -> str:
-    """The stream that holds a run's log."""
+    """Return the key of the stream that holds a run's log."""
     return f"{PREFIX}run:{run_id}"
 
 
 def state_key(run_id: str) -> str:
-    """What is known of a run's log beside its events."""
+    """Return the key of the hash that holds what is known of a run's log beside its events."""
     return f"{PREFIX}run:{run_id}:state"
 
 
 def feed_key(feed: str) -> str:
-    """The stream that names a feed's runs."""
+    """Return the key of the stream that names a feed's runs."""
     return f"{PREFIX}feed:{feed}"
 
 
@@ -46,8 +43,11 @@ class RedisSubscription:
     def __init__(
         self, reader: RedisReader, run_id: str, after: str | None, *, wants_all: bool = False, may_be_gone: bool = False
     ) -> None:
-        """With `wants_all`, a reader from the beginning is told what is not kept of it; `may_be_gone` has it look first
-        whether the log is there, as a reader after an event always does."""
+        """Begin after `after`, as `EventLog.subscribe` has it.
+
+        With `wants_all` a reader from the beginning is told what is not kept of it. With `may_be_gone` it looks first
+        whether the log is there, as a reader after an event always does.
+        """
         self.run_id = run_id
         self.outcome: bytes | None = None
         # The id of the log's end, once it is reached.
@@ -100,12 +100,12 @@ class RedisSubscription:
         return None
 
     def _skip_newest(self) -> None:
-        """A reader of now gets the newest entry once more, for the end that it may be: it has had its events."""
+        """Skip the events of the newest entry, which a reader of now gets once more, because it may be the end."""
         if self._after == _NOWHERE and self._stream.newest is not None:
             self._after = position_of(event_id(self._stream.newest, PLACES - 1))
 
     def _missed(self, entry: str, fields: dict[bytes, bytes]) -> tuple[int, int] | None:
-        """The place up to which events are not kept, if this reader lacks any before this entry."""
+        """Return the place up to which events are not kept, or None if this reader lacks none before this entry."""
         start = before_events(entry)
         if self._after == _NOWHERE or self._after >= start or b"x" in fields:
             return None
@@ -122,7 +122,7 @@ class RedisSubscription:
         return await asyncio.wrap_future(asked)
 
     def _events(self) -> list[Event]:
-        """What was fetched, up to the end or the next gap."""
+        """Return the events that were fetched, up to the end or the next gap."""
         events: list[Event] = []
         while self._entries and self._missed(*self._entries[0]) is None:
             entry, fields = self._entries.popleft()
@@ -159,11 +159,11 @@ class RedisSubscription:
 
 
 def id_of(position: tuple[int, int]) -> str:
-    """A position as an event id."""
+    """Return a position as an event id."""
     return "{}-{}".format(*position)
 
 
 def before_events(entry: str) -> tuple[int, int]:
-    """The place right before an entry's events. No millisecond has a million entries."""
+    """Return the place right before an entry's events. No millisecond has a million entries."""
     ms, n = number(entry)
     return (ms, n * PLACES - 1) if n else (ms - 1, 1_000_000 * PLACES)

@@ -27,7 +27,8 @@ from platform_site.core.items.stores import OpenStore, writing_fence
 logger = logging.getLogger("switchyard.store")
 
 Cursor = AsyncCursor[tuple[Any, ...]]
-# The lock keeps the lease where it is until the commit, as that of a checkpoint write does (`postgres_saver`).
+# The lock keeps the lease where it is until the commit, as that of a checkpoint write does
+# (`checkpoints/postgres/saver.py`).
 _HELD = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE"
 
 
@@ -125,7 +126,7 @@ async def open_postgres_store(
 ) -> OpenStore:
     """A store for the current event loop; the pool is not the store's to close.
 
-    `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
+    `anew`: without vectors, and not to be opened otherwise until `reindex.py` has made them.
     `without_index`: whether it may do without where the database has no pgvector; else that raises `ConfigError`.
     """
     async with told_if_away(), await AsyncConnection.connect(pools.conninfo, **CONNECTION_OPTIONS) as connection:

@@ -164,7 +164,7 @@ async def open_sqlite_store(
 ) -> OpenStore:
     """A store in the file, for the current event loop. `connect` is for another SQLite than Python's own.
 
-    `anew`: without vectors, and not to be opened otherwise until `store_reindex` has made them.
+    `anew`: without vectors, and not to be opened otherwise until `reindex.py` has made them.
     """
     has_vectors = await asyncio.to_thread(_set_up, path, embedder, anew, connect or sqlite3.connect)
     connection = aiosqlite.Connection(lambda: (connect or sqlite3.connect)(str(path), **_OPTIONS), 64)

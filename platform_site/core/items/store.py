@@ -365,7 +365,7 @@ class ItemStore(BaseStore):
 
     @abstractmethod
     def _filtered(self, filter: Mapping[str, Any]) -> tuple[str, list[Any]]:
-        """Whether an item's value meets a filter (see `store_filters`). Raises `UnsupportedOperator`."""
+        """Whether an item's value meets a filter (see `filters.py`). Raises `UnsupportedOperator`."""
 
     @abstractmethod
     def _matching(self, condition: MatchCondition) -> tuple[str, list[Any]]:

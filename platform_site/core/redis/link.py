@@ -37,7 +37,7 @@ class RedisLink:
         self._clients: list[Redis] = []
 
     def client(self) -> "Redis":
-        """A client with one connection of its own, for commands that may block `BLOCK_SECONDS`. Use it on the loop.
+        """Return a client with one connection of its own, for commands that block up to `BLOCK_SECONDS`. For the loop.
 
         It repeats nothing by itself: what a lost answer means is the caller's to know.
         """
@@ -101,5 +101,5 @@ class Outage:
 
 @cache
 def redis_link() -> RedisLink:
-    """The link of this process, to `REDIS_URL`."""
+    """Return the link of this process, to `REDIS_URL`."""
     return RedisLink(settings.REDIS_URL)

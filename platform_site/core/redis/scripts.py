@@ -230,22 +230,22 @@ return {'ok', false, holds(KEYS[1], before, held)}
 
 
 def pack(name: str, data: bytes) -> bytes:
-    """An event as two lines. Neither JSON nor a framed name holds a line break."""
+    """Return an event as two lines. Neither JSON nor a framed name holds a line break."""
     return b"%b\n%b" % (name.replace("\n", " ").encode(), data)
 
 
 def unpack(packed: bytes) -> list[tuple[str, bytes]]:
-    """The events of an entry, as (name, data)."""
+    """Return the events of an entry, as (name, data)."""
     lines = packed.split(b"\n")
     return [(lines[place].decode(), lines[place + 1]) for place in range(0, len(lines), 2)]
 
 
 def event_id(entry: str, place: int) -> str:
-    """The id of an entry's event at `place`."""
+    """Return the id of an entry's event at `place`."""
     ms, _, n = entry.partition("-")
     return f"{ms}-{int(n) * PLACES + place}"
 
 
 def entry_of(ms: int, n: int) -> tuple[str, int]:
-    """The entry that an event id points into, and the place there."""
+    """Return the entry that an event id points into, and the place there."""
     return f"{ms}-{n // PLACES}", n % PLACES

@@ -92,11 +92,11 @@ class RedisSignals:
 
 @cache
 def redis_writer() -> RedisWriter:
-    """The writer of this process."""
+    """Return the writer of this process."""
     return RedisWriter(redis_link(), settings.EVENT_MEMORY_BYTES)
 
 
 @cache
 def redis_signals() -> RedisSignals:
-    """The signals of this process."""
+    """Return the signals of this process."""
     return RedisSignals(redis_link(), redis_writer())

@@ -84,7 +84,7 @@ def _size(item: Item) -> int:
 
 
 def _with_gap(call: Call, lines: Lines) -> Call:
-    """The call with word of what was given up before it; it is said once. Under the writer's lock."""
+    """Return the call with word of what was given up before it, which is said once. Under the writer's lock."""
     gap, lines.known.gap = lines.known.gap, False
     return Call(call.script, call.keys, [*call.args, int(gap)], lines)
 
@@ -150,7 +150,7 @@ class RedisWriter:
         metrics.events_given_up(events)
 
     def _give_up(self, kind: type[Item]) -> int:
-        """Forget the oldest of a kind until there is room again; how many."""
+        """Forget the oldest of a kind until there is room again. Return how many were forgotten."""
         kept: deque[Item] = deque()
         for item in self._waiting:
             if isinstance(item, kind) and self.held_bytes > self._max_bytes * 0.9:
@@ -190,7 +190,7 @@ class RedisWriter:
                 call.lines.known.gap = True
 
     def _next_batch(self) -> "tuple[list[Call], asyncio.Future[None] | None]":
-        """What waits, as calls: the events of a run between two calls are one. And who waits until they are written."""
+        """Return what waits, as calls, and who waits for them. Events of a run between two calls are one."""
         calls: list[Call] = []
         events: dict[Lines, list[bytes]] = {}
         sizes: dict[Lines, int] = {}
@@ -216,7 +216,7 @@ class RedisWriter:
         return calls + self._entries(events), None
 
     def _has_room(self, count: int) -> bool:
-        """Whether a batch of so many calls takes what waits next."""
+        """Return whether a batch of so many calls takes what waits next."""
         return bool(self._waiting) and count < MAX_CALLS_PER_BATCH and self._sent_bytes <= self._max_batch
 
     def _entries(self, events: dict[Lines, list[bytes]]) -> list[Call]:
@@ -255,7 +255,7 @@ class RedisWriter:
             return
 
     def _learn(self, call: Call, answer: Any) -> None:
-        """Know what Redis has told: the last event of a log, and what all logs hold."""
+        """Remember what Redis has told: the last event of a log, and what all logs hold."""
         _, last, held = [*answer, None, None][:3] if isinstance(answer, list) else (None, None, None)
         if last is not None and call.lines is not None:
             call.lines.known.last = last.decode()

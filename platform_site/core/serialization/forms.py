@@ -2,7 +2,7 @@
 
 An object becomes a msgpack extension with one of LangGraph's codes, whose content begins as LangGraph's own does:
 module, name, value. So LangGraph's serializer reads it, too: as LangGraph does, or as the plain value in it. What
-follows (`facts`) is read by `checkpoint_unpacking` only.
+follows (`facts`) is read by `unpacking.py` only.
 """
 
 import dataclasses

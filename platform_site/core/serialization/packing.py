@@ -1,4 +1,4 @@
-"""Values as msgpack, in the forms of `checkpoint_forms`."""
+"""Values as msgpack, in the forms of `forms.py`."""
 
 from typing import Any
 

@@ -77,7 +77,7 @@ def told_losses(error: BaseException, losses: Losses) -> str:
 
 
 class CheckpointSerializer(JsonPlusSerializer):
-    """Packs with the forms of `checkpoint_packing`; rebuilds the types that are allowed."""
+    """Packs with the forms of `packing.py`; rebuilds the types that are allowed."""
 
     def __init__(self, types: AllowedTypes, *, json_types: Collection[TypeName] = ()) -> None:
         super().__init__(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from platform_site.core.serialization.forms import Form
     from platform_site.core.serialization.packing import Packer
 
-# LangGraph's codes (`checkpoint_forms`, which imports this module).
+# LangGraph's codes (`forms.py`, which imports this module).
 SINGLE_ARGUMENT, ARRAY = 0, 6
 # Kinds of NumPy's dtypes whose bytes are the value, and whose name says which they are.
 _BYTES = "biufcmMSU"

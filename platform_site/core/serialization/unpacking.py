@@ -1,4 +1,4 @@
-"""Values from msgpack: what `checkpoint_packing` and LangGraph's serializer have packed.
+"""Values from msgpack: what `packing.py` and LangGraph's serializer have packed.
 
 A data class is rebuilt as it was: fields are set, not validated again, where its fields are still those that were
 stored. What may not be rebuilt, or cannot be, comes back as the plain data in it, and is told of as a `Degraded`.
@@ -152,7 +152,7 @@ class Unpacker:
 
 
 def _facts(code: int, parts: list[Any]) -> dict[str, Any] | None:
-    """Return what `checkpoint_packing` says of the value, or None if LangGraph's serializer packed it."""
+    """Return what `packing.py` says of the value, or None if LangGraph's serializer packed it."""
     index = 4 if code == MODEL else 3
     return parts[index] if len(parts) > index and isinstance(parts[index], dict) else None
 

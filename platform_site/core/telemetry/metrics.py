@@ -188,12 +188,12 @@ def background_failed(task: str) -> None:
 
 
 def workers_active() -> int:
-    """Runs that this process executes now."""
+    """Return how many runs this process executes now."""
     return int(next(sample.value for family in WORKERS_ACTIVE.collect() for sample in family.samples))
 
 
 def http_requests() -> list[dict[str, str | int]]:
-    """`HTTP_REQUESTS` as the contract's JSON form lists it: one entry for each method, path and status."""
+    """Return `HTTP_REQUESTS` as the contract's JSON form lists it: one entry for each method, path and status."""
     return [
         {
             "method": sample.labels["method"],

@@ -1,4 +1,4 @@
-"""Daphne with the limits of `http_limits`, as far as Twisted lets them be kept.
+"""Daphne with the limits of `limits.py`, as far as Twisted lets them be kept.
 
 Twisted reads a whole body before the application is called: what the application refuses unread, Daphne has read. So
 its size is judged here by method and path, and nothing above the limit is kept.

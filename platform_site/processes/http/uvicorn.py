@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 connection with the limits of `http_limits`, and without what it does to foreign bytes.
+"""uvicorn's HTTP/1.1 connection with the limits of `limits.py`, and without what it does to foreign bytes.
 
 httptools knows no limit of a header; fields behind a chunked body would be appended to the header; and a malformed
 request, or an upgrade that is not served, would write warnings.

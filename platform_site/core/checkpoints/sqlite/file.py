@@ -137,7 +137,7 @@ class CheckpointFile:
         return await future
 
     def write_sync(self, work: Work[T]) -> T:
-        """`write` for a caller that may block."""
+        """Do what `write` does, for a caller that may block."""
         future: Future[T] = Future()
         self._submit(_Job(work, future, None))
         return future.result()
@@ -147,17 +147,17 @@ class CheckpointFile:
         return await asyncio.wrap_future(self._read_pool().submit(self._read, work))
 
     async def read_slowly(self, work: Work[T]) -> T:
-        """`read` for what takes longer the more a thread holds: one at a time, beside the readers that runs need."""
+        """Do what `read` does, for what takes longer the more a thread holds: one at a time, apart from runs."""
         self._read_pool()
         assert self._slow_reader is not None
         return await asyncio.wrap_future(self._slow_reader.submit(self._read, work))
 
     def read_sync(self, work: Work[T]) -> T:
-        """`read` for a caller that may block."""
+        """Do what `read` does, for a caller that may block."""
         return self._read_pool().submit(self._read, work).result()
 
     def read_here(self, work: Work[T]) -> T:
-        """`read` on the calling thread, for short work beside other reads of the same call."""
+        """Do what `read` does on the calling thread, for short work beside other reads of the same call."""
         connection = self._borrowed()
         try:
             return _in_snapshot(connection, work)

@@ -1,4 +1,4 @@
-"""A checkpoint saver on SQLite whose writes of all runs are committed in groups by one thread (SPIKES 4)."""
+"""A checkpoint saver on SQLite whose writes of all runs are committed in groups by one thread."""
 
 import copy
 import json
