@@ -27,6 +27,7 @@ def _env(name: str, default: str = "") -> str:
 
 
 def _env_number(name: str, default: float, minimum: float = 0) -> float:
+    """Return the number in a variable, in the unit that ends its name."""
     raw = _env(name)
     if not raw:
         return default
@@ -35,9 +36,12 @@ def _env_number(name: str, default: float, minimum: float = 0) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}")
+        unit = next((f" of {unit}" for unit in ("bytes", "seconds") if name.lower().endswith(f"_{unit}")), "")
+        hint = f"; write the number{unit} without a unit" if unit else ""
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}{hint}")
     if value < minimum:
-        raise ImproperlyConfigured(f"{name} must be at least {minimum:g}, not {raw}")
+        # Not with `:g`, which writes a million as 1e+06.
+        raise ImproperlyConfigured(f"{name} must be at least {minimum:.15g}, not {raw}")
     return value
 
 
@@ -46,6 +50,14 @@ def _env_int(name: str, default: int, minimum: int = 0) -> int:
     if value != int(value):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value}")
     return int(value)
+
+
+def _env_memory(name: str, default: int, minimum: int = 0) -> int:
+    """Return bytes of memory that something may hold: no more than there are, or it would bound nothing."""
+    value = _env_int(name, default, minimum)
+    if value > (most := memory_limit()):
+        raise ImproperlyConfigured(f"{name} must be at most the memory of this process, {most} bytes, not {value}")
+    return value
 
 
 def _env_port(name: str, default: int) -> int:
@@ -131,7 +143,7 @@ MAX_STATE_BYTES = _env_int("MAX_STATE_BYTES", 64_000_000)
 # Bytes after which a page of a history or a search ends early.
 MAX_ANSWER_BYTES = _env_int("MAX_ANSWER_BYTES", 64_000_000)
 # Bytes in which a process keeps encoded states for the next time that they are read; 0 keeps none.
-STATE_CACHE_BYTES = _env_int("STATE_CACHE_BYTES", min(64_000_000, memory_limit() // 64))
+STATE_CACHE_BYTES = _env_memory("STATE_CACHE_BYTES", min(64_000_000, memory_limit() // 64))
 # Most runs of a workspace that wait for their turn, delayed ones included.
 MAX_PENDING_RUNS = _env_int("MAX_PENDING_RUNS", 10_000)
 # Most crons and threads of a workspace.
@@ -182,7 +194,7 @@ EVENT_TTL_RESUMABLE_SECONDS = _env_number("EVENT_TTL_RESUMABLE_SECONDS", 3600)
 # Most bytes of events kept for one run; older ones are dropped first.
 EVENT_LOG_MAX_BYTES = _env_int("EVENT_LOG_MAX_BYTES", 32_000_000, 1)
 # Most bytes of memory for the events of all runs in one process; with REDIS_URL those on their way to and from Redis.
-EVENT_MEMORY_BYTES = _env_int("EVENT_MEMORY_BYTES", min(memory_limit() // 16, 128_000_000), 1_000_000)
+EVENT_MEMORY_BYTES = _env_memory("EVENT_MEMORY_BYTES", min(memory_limit() // 16, 128_000_000), 1_000_000)
 # Most bytes that the events of all runs take in Redis, at most half of its maxmemory; the oldest runs go first.
 EVENT_REDIS_BYTES = _env_int("EVENT_REDIS_BYTES", 512_000_000, 1_000_000)
 # Days that spans of finished runs are kept.

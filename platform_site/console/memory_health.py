@@ -71,13 +71,9 @@ def _events(told: list[ProcessFigures]) -> list[Check]:
         text = f"{_named(worst, told)} drops older live events: {used} in use. Raise EVENT_MEMORY_BYTES"
         return [Check("Live events", "late", text)]
     if readers := sum(process.recent_readers_cut_off for process in told):
-        return [
-            Check(
-                "Live events",
-                "late",
-                f"{number(readers)} {'readers were' if readers > 1 else 'reader was'} too slow and cut off {_LATELY}",
-            )
-        ]
+        were = "readers were" if readers > 1 else "reader was"
+        text = f"{number(readers)} {were} too slow or too late and missed events {_LATELY}"
+        return [Check("Live events", "late", text)]
     return []
 
 

@@ -55,7 +55,8 @@ def cut_off(loss: EventsLost) -> bytes:
         return frame("error", encode({**body, "message": NOT_KEPT}))
     body["message"] = (
         f"Events up to {loss.kept_after} are not kept any more, and this reader has not had all of them. Join the "
-        f"stream with the header Last-Event-ID: {loss.kept_after} to get everything that is kept."
+        f"stream with the header Last-Event-ID: {loss.kept_after} (last_event_id in the SDKs) to get everything later. "
+        "The run may have dropped more by then: -1 in place of the id begins with whatever is kept."
     )
     return frame("error", encode({**body, "last_event_id": loss.kept_after}), loss.kept_after)
 

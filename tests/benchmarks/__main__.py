@@ -278,13 +278,16 @@ def finish(benchmark: Benchmark, options: argparse.Namespace) -> None:
         print(f"\n{scale.rounds} rounds of {scale.seconds:g} s; medians", end="")
         print("; quick: these figures mean nothing" if options.quick else "")
         print(report.own_cost(benchmark.results.own_cost))
-        print(f"\n{report.tables(lines)}\n\n{report.NOTES}", flush=True)
+        print(f"\n{report.with_notes(report.tables(lines))}", flush=True)
     for (who, row), text in benchmark.results.failures.items():
         print(f"failed: {row} on {who}: {text}")
     if options.json:
         options.json.write_text(json.dumps(benchmark.as_json(lines), indent=1))
-    if benchmark.last_run is not None and not options.not_stored:
-        benchmark.last_run.store(lines)
+    if benchmark.last_run is not None:
+        print(f"\n{benchmark.last_run.told(lines)}", flush=True)
+        if not options.not_stored:
+            benchmark.last_run.store(lines)
+            print(f"Stored in {benchmark.last_run.path}; the next run is compared with this one.", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

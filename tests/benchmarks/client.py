@@ -169,6 +169,8 @@ class Connection(asyncio.Protocol):
             done.set_result(answer)
         else:
             done.set_exception(exc)
+            # Who still waits gets it. If nobody does, as after a visit that was given up, asyncio need not complain.
+            done.exception()
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """The results as tables for people and as JSON for programs."""
 
 import math
+import re
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,17 +180,33 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
     return f"{speed_table(lines)}\n\n{around_table(lines)}"
 
 
-NOTES = """\
-p50, p95, p99: latencies in ms, the median over rounds. Of a rate: of one request; of streams: of a whole one; of a
-queue: until that share of its runs was over.
-to last: ratio to this machine's last stored run; more than 1x is better now. WORSE: by more than noise, which is the
-distance between best and worst round by the median, of the run with the larger one (at least 5 %; 20 % for one round).
-better: ratio of the medians; more than 1x is in our favour.
-RSS, peak: MB (10^6 bytes) of the server after the row and at most during it. Of several processes it is PSS (shared
-pages count once) and has no peak. GCs, GC ms: full garbage collections of all rounds, by the server's /metrics.
-in-process: the same graph through ainvoke or astream with no server (in memory where the run is stateless, else with
-LangGraph's own SQLite saver); of it: how much of that the server leaves.
-client: share of one core that this program itself used; near 100% the client is the limit, not the server."""
+# What columns mean, under one of these columns: it is told where that column is shown.
+NOTES = {
+    "p50": "p50, p95, p99: latencies in ms, the median over rounds. Of a rate: of one request; of streams: of a whole "
+    "one; of a queue: until that share of its runs was over.",
+    "to last": "to last: ratio to this machine's last stored run; more than 1x is better now. WORSE: by more than "
+    "noise, which is the distance between best and worst round by the median, of the run with the larger one (at least "
+    "5 %; 20 % for one round).",
+    "better": "better: ratio of the medians; more than 1x is in our favour.",
+    "RSS": "RSS, peak: MB (10^6 bytes) of the server after the row and at most during it. Of several processes it is "
+    "PSS (shared pages count once) and has no peak.",
+    "GCs": "GCs, GC ms: full garbage collections of all rounds, by the server's /metrics.",
+    IN_PROCESS: "in-process: the same graph through ainvoke or astream with no server (in memory where the run is "
+    "stateless, else with LangGraph's own SQLite saver); of it: how much of that the server leaves.",
+    "client": "client: share of one core that this program itself used; near 100% the client is the limit, not the "
+    "server.",
+}
+
+
+def notes(printed: str) -> list[str]:
+    """Return a note on each column that the printed tables show."""
+    heads = [table.splitlines()[0] for table in printed.split("\n\n")]
+    return [text for column, text in NOTES.items() if any(re.search(rf"\b{column}\b", head) for head in heads)]
+
+
+def with_notes(printed: str) -> str:
+    """Return the printed tables and below them what their columns mean."""
+    return "\n\n".join([printed, "\n".join(textwrap.fill(text, 120) for text in notes(printed))])
 
 
 def own_cost(metrics: Metrics) -> str:

@@ -63,6 +63,14 @@ class LastRun:
         noise = max(spread_of(now), spread_of(last["samples"]))
         return {"last": last["median"], "to_last": ratio, "noise": noise, "worse": ratio < 1 / (1 + noise)}
 
+    def told(self, lines: Sequence[dict[str, Any]]) -> str:
+        """Return a sentence on what these lines were compared with."""
+        times = sorted(self.lines[line["key"]]["measured_at"] for line in lines if line["key"] in self.lines)
+        if not times:
+            return "This machine has no stored run of these rows: there is nothing to compare with."
+        when = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+        return f"Compared with what this machine measured on {when}."
+
     def store(self, lines: Sequence[dict[str, Any]]) -> None:
         """Store what these lines measured; lines that were not measured keep what they had."""
         now = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -4,7 +4,7 @@ from typing import Any
 
 from .__main__ import ALL_ROWS
 from .measures import PERCENTILES, spread
-from .report import IN_PROCESS, OURS, THEIRS, Results, speed_table, tables
+from .report import IN_PROCESS, OURS, THEIRS, Results, notes, speed_table, tables, with_notes
 from .rows_of import Line
 from .startup import LINES
 
@@ -31,7 +31,7 @@ def test_no_line_is_too_wide_to_read():
     lines: list[dict[str, Any]] = [results.line(row.name, line) for row in ALL_ROWS for line in row.lines]
     lines += [results.line("startup", line) for line in LINES]
 
-    printed = tables([{**line, "to_last": 12.34, "worse": True} for line in lines])
+    printed = with_notes(tables([{**line, "to_last": 12.34, "worse": True} for line in lines]))
 
     assert [line for line in printed.splitlines() if len(line) > WIDEST] == []
     assert "WORSE" in printed
@@ -46,6 +46,16 @@ def test_columns_without_figures_are_left_out():
 
     assert head.split() == ["work", "unit", "target", "ours", "p50", "p95", "p99"]
     assert row.split() == ["stateless", "wait", "ms", "<", "5", "2.00", "ok", "2.00", "3.00", "3.00"]
+
+
+def test_notes_tell_of_the_columns_that_are_shown():
+    results = Results()
+    results.add(OURS, "wait_one", {"wait_one": 2.0, **spread("wait_one", [0.001]), "rss": 150.0})
+    line = results.line("wait_one", Line("wait_one", "stateless wait", "ms", 5))
+
+    assert [text.split(":")[0] for text in notes(tables([line]))] == ["p50, p95, p99", "RSS, peak"]
+    compared = notes(tables([{**line, "to_last": 1.5}]))
+    assert [text.split(":")[0] for text in compared] == ["p50, p95, p99", "to last", "RSS, peak"]
 
 
 def test_figures_of_several_rounds_become_one():

@@ -93,3 +93,19 @@ def test_machine_is_told_by_cores_processor_python_and_mode(tmp_path: Path):
     assert cpu_model(information) == "A Processor 3000"
     assert machine(0, {}) | {"workers": 2, "database": "postgresql"} == machine(2, {})
     assert machine(0, {"DATABASE_URL": "postgres://"})["database"] == "postgresql"
+
+
+def test_what_a_run_is_compared_with_is_told(directory: Path):
+    first = LastRun({"cores": 2}, directory)
+    assert first.told([measured(RATE, 100)]) == (
+        "This machine has no stored run of these rows: there is nothing to compare with."
+    )
+
+    last = stored(directory, measured(RATE, 100), measured(TIME, 3))
+    last.lines[RATE.key]["measured_at"] = "2026-11-29 10:00:00"
+    last.lines[TIME.key]["measured_at"] = "2026-11-30 10:00:00"
+
+    assert last.told([measured(RATE, 100)]).endswith("measured on 2026-11-29 10:00:00.")
+    assert last.told([measured(RATE, 100), measured(TIME, 3)]).endswith(
+        "measured on 2026-11-29 10:00:00 to 2026-11-30 10:00:00."
+    )

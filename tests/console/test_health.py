@@ -184,9 +184,11 @@ def test_events_that_one_large_run_drops_are_no_sign_of_a_full_budget(yard, know
 
 def test_readers_that_were_cut_off_are_counted_over_all_processes(yard, known):
     change(known, recent_readers_cut_off=1)
-    assert of_memory(yard)[1:] == [Check("Live events", "late", "1 reader was too slow and cut off in the last 5 min")]
+    assert of_memory(yard)[1:] == [
+        Check("Live events", "late", "1 reader was too slow or too late and missed events in the last 5 min")
+    ]
     known._others = [ProcessFigures("box:2", "web", recent_readers_cut_off=2)]
-    assert of_memory(yard)[1].text == "3 readers were too slow and cut off in the last 5 min"
+    assert of_memory(yard)[1].text == "3 readers were too slow or too late and missed events in the last 5 min"
 
 
 def test_slow_collections_are_named_when_there_are_several(yard, known):

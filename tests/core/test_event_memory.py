@@ -196,6 +196,35 @@ async def test_outcomes_reach_those_who_wait_though_their_log_is_given_up(log: M
     assert waiting.outcome == b'{"answer":42}'
 
 
+async def test_finished_logs_that_readers_kept_go_when_the_readers_have_gone(log: MemoryEventLog) -> None:
+    """Their outcomes alone are more than the budget, and nothing happens afterwards."""
+    readers: list[Subscription] = []
+    for number in range(8):
+        log.begin(str(number), None, resumable=True)
+        readers.append(log.subscribe(str(number), BEGIN))
+    for number in range(8):
+        log.close(str(number), bytes(300_000))
+    log.expire()
+    assert log.held_bytes > 2 * BUDGET
+    readers.clear()
+    log.expire()
+    assert log.held_bytes <= BUDGET
+    assert await is_kept(log, "7")
+
+
+async def test_the_budget_is_as_before_after_readers_have_held_more(log: MemoryEventLog, clock: Clock) -> None:
+    readers = [log.subscribe(str(number), BEGIN) for number in range(8)]
+    for number in range(8):
+        log.close(str(number), bytes(300_000))
+    readers.clear()
+    clock.now += 121
+    log.expire()
+    for number in range(8):
+        for _ in range(300):
+            log.append(f"later {number}", "values", bytes(1000))
+            assert log.held_bytes < BUDGET + SLACK
+
+
 async def test_an_event_larger_than_the_budget_reaches_readers(log: MemoryEventLog) -> None:
     reader = log.subscribe("run", None)
     log.append("run", "large", bytes(3 * BUDGET))

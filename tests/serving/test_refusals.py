@@ -96,6 +96,13 @@ def test_databases_that_do_not_fit(tmp_path: Path, environment: dict[str, str], 
         ("CONCURRENCY", "inf", "must be a number, not 'inf'"),
         ("LEASE_SECONDS", "nan", "must be a number, not 'nan'"),
         ("DRAIN_SECONDS", "soon", "must be a number, not 'soon'"),
+        ("UNREAD_TIMEOUT_SECONDS", "5m", "must be a number, not '5m'; write the number of seconds without a unit"),
+        ("UNREAD_TIMEOUT_SECONDS", "0", "must be at least 0.1, not 0"),
+        ("EVENT_MEMORY_BYTES", "64MB", "must be a number, not '64MB'; write the number of bytes without a unit"),
+        ("EVENT_MEMORY_BYTES", "0", "must be at least 1000000, not 0"),
+        ("EVENT_MEMORY_BYTES", "1e18", "must be at most the memory of this process, "),
+        ("EVENT_REDIS_BYTES", "1000", "must be at least 1000000, not 1000"),
+        ("STATE_CACHE_BYTES", "1e18", "must be at most the memory of this process, "),
     ],
 )
 def test_numbers_that_are_none(tmp_path: Path, variable: str, value: str, sentence: str) -> None:

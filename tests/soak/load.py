@@ -49,7 +49,9 @@ class Load:
 
     def _begin(self) -> None:
         if len(self._active) >= MOST_AT_ONCE:
-            self._failed(f"{MOST_AT_ONCE} visits at once: the server does not keep up with this rate")
+            self._failed(
+                f"{MOST_AT_ONCE} visits at once: the server does not keep up with {self.rate:g} a second (--rate)"
+            )
             return
         task = asyncio.create_task(self.visit(self._next()))
         self._active.add(task)
@@ -82,7 +84,7 @@ class Load:
             await asyncio.wait_for(visit(self.world), VISIT_SECONDS)
         except Exception as exc:
             # Whatever a visit stumbles over is what a soak looks for.
-            self._failed(f"{visit.__name__}: {type(exc).__name__}: {exc}")
+            self._failed(f"{visit.__name__}: {_told(exc)}")
         self.visits += 1
         if visit is stateless_run:
             self.waits.append(perf_counter() - began)
@@ -90,3 +92,8 @@ class Load:
     def take_waits(self) -> list[float]:
         taken, self.waits = self.waits, []
         return taken
+
+
+def _told(exc: Exception) -> str:
+    """Return class and text of an exception; some timeouts have no text."""
+    return ": ".join(filter(None, (type(exc).__name__, str(exc))))

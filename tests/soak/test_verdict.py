@@ -95,6 +95,14 @@ def test_short_soak_shows_growth_and_does_not_judge_it():
     assert f"takes {LEAST_MINUTES:.0f} minutes" in told([found], 5, [])
 
 
+def test_soak_of_a_few_minutes_tells_no_growth_an_hour():
+    """Two points that differ by a warm-up would be a gigabyte an hour."""
+    text = told([judged(minutes(rss=600, count=3), lasted=3)["rss"]], 3, [])
+
+    assert "MB" not in text
+    assert text.splitlines()[-1] == "no errors"
+
+
 def test_memory_of_postgresql_is_shown_and_not_judged():
     found = judged(minutes(rss=600), "postgres")["rss"]
 

@@ -10,6 +10,8 @@ LEFT_OUT = 1 / 3
 LEAST_LEFT_OUT = 15.0
 # In less time nobody can tell growth from a process that still warms up.
 LEAST_MINUTES = 30.0
+# In still less, growth an hour is a number without a meaning.
+LEAST_SHOWN_MINUTES = 5.0
 MOST_ERRORS = 20
 # Pages of PostgreSQL's shared buffers count as its processes' memory when they are first touched.
 NOT_JUDGED = ("postgres",)
@@ -80,12 +82,8 @@ def growths(series: dict[str, list[Point]], minutes: float, bounds: Bounds | Non
 
 
 def told(found: Sequence[Growth], minutes: float, errors: Sequence[str]) -> str:
-    """Return the verdict as text: a line for each process, the errors, and one word."""
-    lines = [f"Growth over the last {minutes - left_out(minutes):.3g} of {minutes:.3g} minutes, an hour:"]
-    for process in dict.fromkeys(growth.process for growth in found):
-        of_it = [growth for growth in found if growth.process == process]
-        figures = ", ".join(_figure(growth) for growth in of_it)
-        lines.append(f"  {process:<10} {figures}{'  GROWS' if any(growth.too_much for growth in of_it) else ''}")
+    """Return the verdict as text: a line for each process of a soak that is long enough, the errors, and one word."""
+    lines = _growth_lines(found, minutes) if minutes >= LEAST_SHOWN_MINUTES else []
     if minutes < LEAST_MINUTES:
         lines.append(f"Growth is not judged: that takes {LEAST_MINUTES:.0f} minutes.")
     lines += [f"error: {error}" for error in errors[:MOST_ERRORS]]
@@ -94,6 +92,15 @@ def told(found: Sequence[Growth], minutes: float, errors: Sequence[str]) -> str:
     grows = any(growth.too_much for growth in found)
     lines.append("FAILED" if errors or grows else "steady" if minutes >= LEAST_MINUTES else "no errors")
     return "\n".join(lines)
+
+
+def _growth_lines(found: Sequence[Growth], minutes: float) -> list[str]:
+    lines = [f"Growth an hour, by the last {minutes - left_out(minutes):.3g} of {minutes:.3g} minutes:"]
+    for process in dict.fromkeys(growth.process for growth in found):
+        of_it = [growth for growth in found if growth.process == process]
+        figures = ", ".join(_figure(growth) for growth in of_it)
+        lines.append(f"  {process:<10} {figures}{'  GROWS' if any(growth.too_much for growth in of_it) else ''}")
+    return lines
 
 
 def _figure(growth: Growth) -> str:

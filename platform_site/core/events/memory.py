@@ -288,6 +288,14 @@ class MemoryEventLog:
         budget = self._budget
         # Where only finished logs hold too much, the others keep what they have.
         target = budget.target if budget.held > budget.limit else budget.bytes
+        self._cut_finished(target, growing)
+        if budget.held > target:
+            self._cut_largest(growing)
+        budget.was_cut()
+
+    def _cut_finished(self, target: int, growing: Log | None) -> None:
+        """Give up finished logs that nobody reads until the budget holds, the oldest first."""
+        budget = self._budget
         for queue in (self._finished, self._finished_resumable):
             stay: list[tuple[str, Log]] = []
             while queue and (budget.held > target or budget.finished > budget.finished_target):
@@ -299,9 +307,17 @@ class MemoryEventLog:
                 else:
                     self._give_up(run_id, log)
             queue.extendleft(reversed(stay))
-        if budget.held > target:
-            self._cut_largest(growing)
-        budget.was_cut()
+
+    def _cut_what_was_read(self) -> None:
+        """Cut finished logs that only their readers had kept from being cut, once these readers have gone.
+
+        The budget then holds again, also if no run goes on. Open logs are left to their next event.
+        """
+        with self._lock:
+            if self._budget.held > self._budget.bytes:
+                self._cut_finished(self._budget.target, None)
+            if self._budget.is_strained:
+                self._budget.was_cut()
 
     def _give_up(self, run_id: str, log: Log) -> None:
         """Forget a finished log as a whole. Its outcome stays for those who have a place in it."""
@@ -324,11 +340,12 @@ class MemoryEventLog:
                     self._budget.count(log)
 
     def expire(self) -> float:
-        """Forget all whose time is over; the seconds until that of another may be."""
+        """Forget all logs whose time is over and cut what was too much but read; return the seconds until the next."""
         now = self.clock()
         while self._sweep(now):
             # A part at a time: others append meanwhile.
             pass
+        self._cut_what_was_read()
         with self._lock:
             finished = [queue[0][1].expires_at for queue in (self._finished, self._finished_resumable) if queue]
             return min([self._next_search, *(end for end in finished if end is not None)]) - now

@@ -70,6 +70,11 @@ class Budget:
         self.limit = max(self.bytes, self.held + margin)
         self.finished_limit = max(self._most_finished, self.finished + margin)
 
+    @property
+    def is_strained(self) -> bool:
+        """Return whether a cut could not free enough, because readers held what was to go."""
+        return self.limit > self.bytes or self.finished_limit > self._most_finished
+
     def has_freed_much(self) -> bool:
         """Return whether much was freed since the last time that the answer was yes."""
         if self._freed < min(_MUCH_BYTES, self.bytes // _MUCH_PARTS):
