@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -19,9 +20,12 @@ from platform_site.core.items.stores import LoopStores, OpenStore, WorkspaceStor
 from tests.core.checkpointing import Lease
 from tests.core.test_checkpoints import RUNS_TABLE
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.serving.raw import wait_until
 from tests.store.backends import Letters, letters
 
 WORKSPACES = count(1)
+# What `aiosqlite` calls the thread of a connection.
+WORKER = "_connection_worker_thread"
 
 
 class Counted(LoopStores):
@@ -169,6 +173,43 @@ async def test_two_loops_work_on_the_same_items_at_the_same_time(stores: Counted
 
     assert len(await WorkspaceStore(stores, workspace).asearch((), limit=100)) == 60
     assert stores.opened == 2
+
+
+async def test_loops_that_are_over_leave_neither_store_nor_connection_behind(stores: Counted) -> None:
+    """A synchronous node may call `asyncio.run` in each of its steps."""
+    workspace = next(WORKSPACES)
+
+    async def step() -> None:
+        await WorkspaceStore(stores, workspace).aput(("users",), "ada", {"n": 1})
+
+    for _ in range(5):
+        await asyncio.to_thread(lambda: asyncio.run(step()))
+    assert await WorkspaceStore(stores, workspace).aget(("users",), "ada") is not None
+
+    assert stores.opened == 6
+    assert stores.kept == 1
+    # On SQLite a connection has a thread of its own.
+    await asyncio.to_thread(
+        wait_until, lambda: len([each for each in threading.enumerate() if WORKER in each.name]) <= 1
+    )
+
+
+@pytest.mark.postgres
+async def test_loops_that_are_over_leave_no_sessions_behind(postgres_url: str) -> None:  # noqa: F811
+    pools = LoopPools(postgres_url)
+
+    async def step() -> int:
+        async with pools.connection() as connection:
+            return connection.info.backend_pid
+
+    gone = [await asyncio.to_thread(lambda: asyncio.run(step())) for _ in range(5)]
+    kept = await step()
+
+    assert len(pools._pools) == 1
+    wanted = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        wait_until(lambda: connection.execute(wanted, ([*gone, kept],)).fetchall() == [(kept,)])
+    await pools.close_current()
 
 
 async def test_closing_does_not_mind_that_another_loop_begins_operations(store: WorkspaceStore) -> None:

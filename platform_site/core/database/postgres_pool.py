@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from django.db import connections
@@ -109,6 +109,29 @@ class _Freshness:
             await AsyncConnectionPool.check_connection(connection)
         self._last_use[connection] = now
 
+    def let_go(self) -> None:
+        """Close all connections, though their loop is closed."""
+        for connection in list(self._last_use):
+            connection.pgconn.finish()
+
+
+class _LoopPool(NamedTuple):
+    pool: Pool
+    freshness: _Freshness
+    closing: "asyncio.Task[None]"
+
+
+async def _close_at_the_end(pool: Pool) -> None:
+    """Close the pool when the tasks of its loop are cancelled, as `asyncio.run` does at its end.
+
+    The pool's own tasks may take no notice of that, and `asyncio.run` would wait for them for ever.
+    """
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        await pool.close()
+        raise
+
 
 class LoopPools:
     """Pools opened on first use. A pool belongs to the loop on which it was opened."""
@@ -116,29 +139,39 @@ class LoopPools:
     def __init__(self, conninfo: str, *, max_size: int = 16) -> None:
         self.conninfo = conninfo
         self._max_size = max_size
-        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
         self._lock = threading.Lock()
 
     async def current(self) -> Pool:
         """The open pool of the current loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            pool = self._pools.get(loop)
-            if pool is None:
-                freshness = _Freshness()
-                pool = self._pools[loop] = AsyncConnectionPool(
-                    self.conninfo,
-                    connection_class=AsyncConnection[DictRow],
-                    kwargs=CONNECTION_OPTIONS,
-                    configure=freshness.made,
-                    check=freshness.lent,
-                    min_size=1,
-                    max_size=self._max_size,
-                    open=False,
-                )
-        if pool.closed:
-            await pool.open()
-        return pool
+            known = self._pools.get(loop)
+            if known is None:
+                self._let_go_of_left()
+                known = self._pools[loop] = self._made()
+        if known.pool.closed:
+            await known.pool.open()
+        return known.pool
+
+    def _made(self) -> _LoopPool:
+        freshness = _Freshness()
+        pool: Pool = AsyncConnectionPool(
+            self.conninfo,
+            connection_class=AsyncConnection[DictRow],
+            kwargs=CONNECTION_OPTIONS,
+            configure=freshness.made,
+            check=freshness.lent,
+            min_size=1,
+            max_size=self._max_size,
+            open=False,
+        )
+        return _LoopPool(pool, freshness, asyncio.create_task(_close_at_the_end(pool)))
+
+    def _let_go_of_left(self) -> None:
+        """Close the pools of closed loops: a node may make a loop for each of its calls. The caller holds the lock."""
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            self._pools.pop(loop).freshness.let_go()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -150,7 +183,7 @@ class LoopPools:
     def use(self) -> tuple[int, int, int]:
         """Of all pools together: connections, connections in use, callers that wait for one. From any thread."""
         with self._lock:
-            stats = [pool.get_stats() for pool in self._pools.values()]
+            stats = [known.pool.get_stats() for known in self._pools.values()]
         size = sum(found["pool_size"] for found in stats)
         available = sum(found["pool_available"] for found in stats)
         return size, size - available, sum(found["requests_waiting"] for found in stats)
@@ -158,9 +191,10 @@ class LoopPools:
     async def close_current(self) -> None:
         """Close the pool of the current loop; a later use opens a new one."""
         with self._lock:
-            pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.close()
+            known = self._pools.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.pool.close()
+            known.closing.cancel()
 
 
 @cache

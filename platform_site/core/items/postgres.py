@@ -50,6 +50,10 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
         super().__init__(pool)
         self.pool, self.clock, self.embedder, self.has_vectors = pool, clock, embedder, has_vectors
 
+    def let_go(self) -> None:
+        # The pool is not the store's.
+        pass
+
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         ops = list(ops)
         while True:

@@ -67,6 +67,10 @@ class SharedSqliteStore(ItemStore, AsyncSqliteStore):
         if self.embedder is not None:
             self.has_extension = await _load_extension(self.conn)
 
+    def let_go(self) -> None:
+        # Its own thread closes the connection, and ends.
+        self.conn.stop()
+
     @asynccontextmanager
     async def _in_transaction(self, begin: str) -> AsyncIterator[aiosqlite.Cursor]:
         async with self.lock:

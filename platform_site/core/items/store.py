@@ -344,6 +344,10 @@ class ItemStore(BaseStore):
     _locked: str = ""
 
     @abstractmethod
+    def let_go(self) -> None:
+        """Give back what the store holds though its loop is closed. For a thread without a loop."""
+
+    @abstractmethod
     def reading(self) -> AbstractAsyncContextManager[Any]:
         """A cursor on one state of the database."""
 

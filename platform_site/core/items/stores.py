@@ -62,9 +62,25 @@ class LoopStores:
         with self._lock:
             opening = self._opening.get(loop)
             if opening is None or _has_failed(opening):
-                opening = self._opening[loop] = asyncio.ensure_future(self._open_store())
+                opening = self._opening[loop] = asyncio.ensure_future(self._open(self._take_left()))
         store, _ = await opening
         return await function(store)
+
+    def _take_left(self) -> list["ItemStore"]:
+        """Forget the stores of closed loops, and return them. The caller holds the lock."""
+        left = [self._opening.pop(loop) for loop in list(self._opening) if loop.is_closed()]
+        return [opening.result()[0] for opening in left if opening.done() and not _has_failed(opening)]
+
+    async def _open(self, left: list["ItemStore"]) -> OpenStore:
+        """Open a store. Let go of those that closed loops have left: a node may make a loop for each of its calls."""
+        for store in left:
+            await asyncio.to_thread(store.let_go)
+        return await self._open_store()
+
+    @property
+    def kept(self) -> int:
+        """How many loops have a store."""
+        return len(self._opening)
 
     async def close_current(self) -> None:
         """Close the store of the current loop, after the operations under way there."""
