@@ -11,10 +11,11 @@ from weakref import ReferenceType
 import pytest
 
 from platform_site.access.principal import Principal
-from platform_site.core.events import BEGIN, event_log
-from platform_site.core.memory_events import MemoryEventLog
+from platform_site.core.events.configured import event_log
+from platform_site.core.events.interface import BEGIN
+from platform_site.core.events.memory import MemoryEventLog
 from runs.cancel import run_cancel
-from runs.engine.embedded import Engine
+from runs.engine.engine import Engine
 from runs.models import Run
 from tests.runs.conftest import create, ended, eventually
 from tests.runs.graphs import script
