@@ -374,6 +374,28 @@ async def test_what_cannot_be_cut_is_not_tried_with_every_event(make_log, woken)
     assert len(woken) == 1
 
 
+async def test_log_says_once_that_the_budget_cannot_be_kept(make_log, caplog) -> None:
+    worker = make_log(streams_bytes=BUDGET)
+    worker.begin("run", None)
+    worker.append("run", "huge", b"x" * 3_000_000)
+    await flushed(worker)
+    with caplog.at_level("INFO", logger="switchyard.redis"):
+        for _ in range(3):
+            await worker.budget.round()
+    [told] = caplog.messages
+    assert f"more than their budget of {BUDGET}" in told
+    # It is told again when it was well in between.
+    worker.discard("run")
+    await flushed(worker)
+    await worker.budget.round()
+    await fill(worker, "next", 900_000, close=False)
+    worker.append("next", "huge", b"x" * 3_000_000)
+    await flushed(worker)
+    with caplog.at_level("INFO", logger="switchyard.redis"):
+        await worker.budget.round()
+    assert "EVENT_REDIS_BYTES" in caplog.messages[-1]
+
+
 def test_budgets_come_from_the_settings(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
     link = RedisLink(redis_url)
     monkeypatch.setattr(settings, "REDIS_URL", redis_url)

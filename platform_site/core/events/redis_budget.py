@@ -167,6 +167,8 @@ class StreamBudget:
         self._wanted = budget
         # Whether the next round was asked for, or would be in vain.
         self._is_asked = False
+        # Whether the log already says that the budget cannot be kept.
+        self._is_stuck = False
 
     def seen(self, held: int) -> None:
         """Learn what the streams hold from the answer to a write."""
@@ -188,12 +190,20 @@ class StreamBudget:
         if wrong := await self._commands.eval(RECOUNT.text, 0, _RECOUNT_SECONDS):
             logger.warning("the account of event streams in Redis was wrong by %d bytes", wrong)
         held = await self._cut(_ALL)
-        if held <= self.budget:
+        left = held if held <= self.budget else await self._cut(int(self.budget * _TARGET))
+        if left < held:
+            logger.info("event streams in Redis held %d bytes and were cut to %d", held, left)
+        was_stuck, self._is_stuck = self._is_stuck, left > self.budget
+        if not self._is_stuck:
             return None
-        left = await self._cut(int(self.budget * _TARGET))
-        logger.info("event streams in Redis held %d bytes and were cut to %d", held, left)
-        if left <= self.budget:
-            return None
+        if not was_stuck:
+            # Once, not in each round until a result's time is over.
+            logger.warning(
+                "event streams in Redis hold %d bytes, more than their budget of %d: recent results and newest events "
+                "stay. Raise EVENT_REDIS_BYTES",
+                left,
+                self.budget,
+            )
         self._is_asked = True
         return _STUCK_INTERVAL
 
