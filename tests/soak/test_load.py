@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from tests.benchmarks.client import BadAnswer
 
 from . import load as loads
+from . import visits
 from .load import Load
 from .sink import Sink, open_sink
+from .site import Site
 from .visits import MIX, World
 
 
@@ -90,6 +93,22 @@ async def test_load_that_is_stopped_early_cancels_the_visits_under_way(load: Loa
 
     await asyncio.wait_for(cancelled.wait(), 10)
     assert load.errors == {}
+
+
+async def test_cron_whose_webhook_never_comes_is_deleted_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(visits, "WEBHOOK_SECONDS", 0.01)
+    asked: list[tuple[str, str]] = []
+
+    class Recorded:
+        async def ask(self, method: str, path: str, *_: Any, **__: Any) -> dict[str, str]:
+            asked.append((method, path))
+            return {"cron_id": "1"}
+
+    async with open_sink() as sink:
+        with pytest.raises(TimeoutError):
+            await visits.cron(World(cast(Site, Recorded()), sink, cookie=""))
+
+    assert asked[-1] == ("DELETE", "/runs/crons/1")
 
 
 async def test_sink_counts_webhooks_by_path():
