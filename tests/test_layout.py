@@ -78,8 +78,8 @@ ROOMS = [
     "events", "http", "loopback",
 ]  # fmt: skip
 AT_THE_TOP = {
-    "config", "errors", "error_texts", "wire", "json_forms", "validation", "ids", "hooks", "loops", "run_config",
-    "scope", "quotas",
+    "config", "environment", "errors", "error_texts", "wire", "json_forms", "validation", "ids", "hooks", "loops",
+    "run_config", "scope", "quotas",
 }  # fmt: skip
 
 
