@@ -17,7 +17,7 @@ from tests.test_layout import AT_THE_TOP, ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-SETTINGS = re.findall(r'_env\w*\(\s*"(\w+)"', (ROOT / "platform_site" / "settings.py").read_text())
+SETTINGS = re.findall(r'\benv\w*\(\s*"(\w+)"', (ROOT / "platform_site" / "settings.py").read_text())
 
 
 def test_there_are_settings() -> None:
