@@ -1,5 +1,6 @@
 """The spies see what they are there for, and believe what was looked for in the caller's workspace."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from tests.api_client import ApiClient
 from tests.api_client import api as api
 from tests.live import CONTRACT_CONFIG, LiveServer
 from tests.spies import threads
+from tests.spies.exceptions import OF_TESTS, UNBOUND, UNBOUND_RAW
 from tests.spies.raw_statements import is_bound
 from tests.spies.shapes import key_columns, shape, tenant_tables
 from tests.spies.statements import Caller, caller
-from tests.spies.violations import Reports, report
+from tests.spies.violations import CARRIERS, ROOT, Reports, report
 from threads import services
 from threads.models import Thread
 
@@ -205,3 +207,10 @@ def test_a_report_is_told_once(spies: Reports) -> None:
     report("something")
     assert spies.new() == ["something"]
     assert spies.new() == []
+
+
+def test_what_the_spies_name_is_there() -> None:
+    named = {name.partition(":") for name in [*UNBOUND, *UNBOUND_RAW, *OF_TESTS]}
+    for file, _, function in named:
+        assert re.search(rf"def {function}\(", (ROOT / file).read_text()), f"{file} has no {function}"
+    assert all(Path(file).is_file() for file in CARRIERS)
