@@ -97,7 +97,7 @@ MAX_THREADS = env_int("MAX_THREADS", 0)
 MIN_FREE_DISK_BYTES = env_int("MIN_FREE_DISK_BYTES", 200_000_000)
 
 # --- Engine --------------------------------------------------------------------------------------
-# Seconds a claimed run stays ours without a heartbeat, and how often the heartbeat is written.
+# Seconds a process keeps its runs without a heartbeat, and how often the heartbeat is written.
 LEASE_SECONDS = env_number("LEASE_SECONDS", 30, 1)
 HEARTBEAT_SECONDS = env_number("HEARTBEAT_SECONDS", 5, 0.1)
 if HEARTBEAT_SECONDS > LEASE_SECONDS / 2:
@@ -110,9 +110,9 @@ LOCK_TIMEOUT_SECONDS = env_number("LOCK_TIMEOUT_SECONDS", min(5, LEASE_SECONDS /
 if LOCK_TIMEOUT_SECONDS > LEASE_SECONDS / 2:
     raise ImproperlyConfigured(
         f"LOCK_TIMEOUT_SECONDS ({LOCK_TIMEOUT_SECONDS:g}) must be at most half of LEASE_SECONDS ({LEASE_SECONDS:g}): "
-        "one locked row would hold up what keeps all runs alive"
+        "a locked row of a worker would hold up the heartbeat that keeps its runs alive"
     )
-# How often expired leases and lost wake-ups are looked for, in seconds.
+# How often silent workers and lost wake-ups are looked for, in seconds.
 SWEEP_SECONDS = env_number("SWEEP_SECONDS", 10, 0.1)
 # How long running work may go on after SIGTERM, in seconds.
 DRAIN_SECONDS = env_number("DRAIN_SECONDS", 30)

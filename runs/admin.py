@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from platform_site.console.admin import ReadOnly, on_dashboard
-from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatistic
+from runs.models import PendingInterrupt, Run, RunAttempt, RunSpan, RunStatistic, Worker
 
 
 @admin.register(Run)
@@ -20,6 +20,14 @@ class RunAdmin(ReadOnly):
     @admin.display(description="dashboard")
     def dashboard(self, run: Run) -> SafeString:
         return on_dashboard(reverse("run", args=[run.run_id]))
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnly):
+    list_display = ("name", "started_at", "alive_until", "patient_until", "died_at")
+    list_filter = (("died_at", admin.EmptyFieldListFilter),)
+    search_fields = ("name",)
+    ordering = ("-started_at",)
 
 
 @admin.register(RunAttempt)

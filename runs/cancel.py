@@ -27,8 +27,8 @@ from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events.configured import event_log
 from runs.engine import engine as embedded
-from runs.engine.finish import cancelled_error
-from runs.engine.queue import claim_of, end_owner, lease_end
+from runs.engine.endings import cancelled_error
+from runs.engine.queue import IS_HELD, end_all_of, hold_to_end
 from runs.hooks import NO_VALUES, RunEnd, run_deleting, run_ended
 from runs.models import FINISHED, IN_FLIGHT, CancelAction, PendingInterrupt, Run, RunStatus
 from runs.schemas import RunsCancel
@@ -191,17 +191,13 @@ def _end_begun(runs: list[Run], action: CancelAction, now: datetime) -> None:
 
 
 def _end_between_attempts(run: Run, action: CancelAction, now: datetime) -> None:
-    run.cancel_action, run.status, run.updated_at = action, RunStatus.INTERRUPTED, now
-    # Owned until its end is written, so that no other run begins on its thread before.
-    run.lease_owner, run.lease_expires_at = end_owner(embedded.engine().worker, run), lease_end()
-    claim = claim_of(run, run.lease_owner)
+    claim = hold_to_end(run, action, embedded.engine().worker, now)
     transaction.on_commit(lambda: embedded.engine().end(claim), robust=True)
-    run.save(update_fields=["cancel_action", "status", "updated_at", "lease_owner", "lease_expires_at"])
 
 
 def _settle(thread_ids: set[UUID], now: datetime) -> None:
     """The threads have the status of their state again, unless a run is in flight on one or holds it."""
-    in_use = Run.objects.filter(Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id=OuterRef("pk"))
+    in_use = Run.objects.filter(Q(status__in=IN_FLIGHT) | IS_HELD, thread_id=OuterRef("pk"))
     settled = Coalesce(F("settled_status"), Value(ThreadStatus.IDLE.value))
     Thread.objects.filter(~Exists(in_use), pk__in=thread_ids).update(status=settled, updated_at=now)
 
@@ -246,12 +242,7 @@ def run_delete(principal: Principal, thread_id: UUID, run_id: UUID) -> Removal:
 
 def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
     """End the runs of threads that are deleted in this transaction: whatever they still write is refused."""
-    in_flight = Run.objects.filter(Q(status__in=IN_FLIGHT) | Q(lease_owner__isnull=False), thread_id__in=thread_ids)
-    run_ids = list(in_flight.values_list("run_id", flat=True))
-    now = timezone.now()
-    in_flight.update(
-        status=RunStatus.INTERRUPTED, lease_owner=None, lease_expires_at=None, finished_at=now, updated_at=now
-    )
+    run_ids = end_all_of(thread_ids, timezone.now())
     PendingInterrupt.objects.filter(thread_id__in=thread_ids, answered_at=None).delete()
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
     embedded.engine().lose(run_ids)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from platform_site.core.database.access import uuid_param
 from platform_site.core.wire import encode
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
 from runs.models import PendingInterrupt
 from threads.head import Head
 from threads.models import Thread

@@ -38,6 +38,25 @@ class CancelAction(models.TextChoices):
     ROLLBACK = "rollback"
 
 
+class Worker(models.Model):
+    """A process that executes runs. The leases that name a worker are alive while its row is.
+
+    All times are those of one clock, the database's (`runs.engine.workers`).
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    started_at = models.DateTimeField()
+    # Moved on by each heartbeat.
+    alive_until = models.DateTimeField()
+    # Set by a heartbeat that came late: until then the worker declares no other worker dead.
+    patient_until = models.DateTimeField(null=True, blank=True)
+    # A dead worker stays dead.
+    died_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Run(models.Model):
     """One execution of an assistant on a thread. Runs of a thread are taken in order of `sequence`."""
 
@@ -59,7 +78,8 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     # The attempt that owns the run: unique to it, so that a late write of another attempt is refused.
     lease_owner = models.CharField(max_length=80, null=True, blank=True)
-    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # The worker that the lease names. No reference: a lease whose worker has no row is lost.
+    worker = models.CharField(max_length=40, null=True, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     attempt_started_at = models.DateTimeField(null=True, blank=True)
     # With `rollback` the run is hidden, and goes when nothing holds it any more.
@@ -81,9 +101,9 @@ class Run(models.Model):
             models.UniqueConstraint(
                 fields=["thread"], condition=Q(lease_owner__isnull=False), name="one_leased_run_per_thread"
             ),
-            # Without a condition: only then PostgreSQL counts the column as a key, and key locks of checkpoint writes
-            # hold the owner where it is while a heartbeat may renew the lease.
-            models.UniqueConstraint(fields=["lease_owner"], name="one_run_per_lease"),
+            # Without a condition: only then PostgreSQL counts the columns as a key, and key locks of checkpoint writes
+            # keep the lease as it is while a cancel may change the row. Heartbeats find the leases of a worker by it.
+            models.UniqueConstraint(fields=["worker", "lease_owner"], name="one_run_per_lease"),
         ]
         indexes = [
             models.Index(fields=["thread", "-sequence"], name="run_of_thread"),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,8 @@ from platform_site.core.wire import encode, keep, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
 from runs.engine import engine as embedded
-from runs.engine.queue import Claim, lease_end, lease_owner
+from runs.engine.claim import NewRun
+from runs.engine.queue import IS_HELD, add_run
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
 from runs.schemas import RunCreate, RunCreateStateless
 from threads.messages import with_kept_messages
@@ -146,27 +148,15 @@ def _accept(
         engine = embedded.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
         may_begin = is_free and not is_edited and due <= now
-        owner = lease_owner(engine.worker, run_id, 1) if may_begin and engine.has_room(taken) else None
-        if owner is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
+        worker = engine.worker if may_begin and engine.has_room(taken) else None
+        if worker is None and not _pending.take(principal.workspace_id, settings.MAX_PENDING_RUNS):
             raise TooManyRequests(TOO_MANY_PENDING.format(settings.MAX_PENDING_RUNS), headers={"Retry-After": "5"})
         # After what may refuse the run: to undo a write costs those who share the transaction.
         _save_thread(cursor, principal, own_thread, thread, plan, assistant, body, now)
-        sequence = _insert(cursor, principal, run_id, own_thread, assistant_id, plan, body, now, due, owner)
-        if owner is not None:
-            claim = Claim(
-                sequence=sequence,
-                run_id=run_id,
-                thread_id=own_thread,
-                workspace_id=principal.workspace_id,
-                assistant_id=assistant_id,
-                kwargs=plan.kwargs,
-                attempt=1,
-                lease_owner=owner,
-                scheduled_at=due,
-                started_at=now,
-                attempt_started_at=now,
-            )
-            transaction.on_commit(lambda: engine.accept(claim), robust=True)
+        ids = run_id, principal.workspace_id, own_thread, assistant_id
+        claim = add_run(cursor, NewRun(*ids, plan.kwargs, plan.metadata, body.multitask_strategy, due), now, worker)
+        if claim is not None:
+            transaction.on_commit(partial(engine.accept, claim), robust=True)
         elif is_free or due > now:
             transaction.on_commit(lambda: engine.wake(run_id), robust=True)
         # Inside: what is nested too deep to be shown is not to be stored.
@@ -196,7 +186,7 @@ def _make_way(thread_id: UUID, strategy: str, now: datetime) -> bool:
         runs_end(in_flight, CancelAction.ROLLBACK if strategy == "rollback" else CancelAction.INTERRUPT)
     # A run that is delayed keeps nobody waiting.
     due = Q(status=RunStatus.PENDING, scheduled_at__lte=now)
-    return not runs.filter(due | Q(lease_owner__isnull=False)).exists()
+    return not runs.filter(due | IS_HELD).exists()
 
 
 def _assistant_id(text: str) -> UUID:
@@ -364,49 +354,6 @@ def _save_thread(
             uuid_param(thread_id),
         ],
     )
-
-
-def _insert(
-    cursor: CursorWrapper,
-    principal: Principal,
-    run_id: UUID,
-    thread_id: UUID,
-    assistant_id: UUID,
-    plan: RunPlan,
-    body: RunCreate,
-    now: datetime,
-    due: datetime,
-    owner: str | None,
-) -> int:
-    """Insert the run, pending or claimed by `owner`; its sequence."""
-    started = moment_param(now) if owner else None
-    cursor.execute(
-        "INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, "
-        "multitask_strategy, scheduled_at, created_at, updated_at, started_at, lease_owner, lease_expires_at, "
-        "attempt, attempt_started_at, error_class, error_message, error_text, error_traceback, input_tokens, "
-        "output_tokens) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0) "
-        "RETURNING sequence",
-        [
-            uuid_param(run_id),
-            principal.workspace_id,
-            uuid_param(thread_id),
-            uuid_param(assistant_id),
-            RunStatus.RUNNING.value if owner else RunStatus.PENDING.value,
-            json_param(plan.kwargs),
-            json_param(plan.metadata),
-            body.multitask_strategy,
-            moment_param(due),
-            moment_param(due),
-            moment_param(now),
-            started,
-            owner,
-            moment_param(lease_end()) if owner else None,
-            1 if owner else 0,
-            started,
-        ],
-    )
-    return int(cursor.fetchone()[0])
 
 
 def _wire(

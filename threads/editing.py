@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import LiteralString
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from platform_site.core.checkpoints.fence import EditLease, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost, Statement
 from platform_site.core.database.access import in_db, moment_param, uuid_param
 from platform_site.core.errors import Conflict
 from platform_site.core.hooks import thread_freed
@@ -25,6 +26,29 @@ from threads.selectors import thread_not_found
 # How long a change waits for another one, and how often it looks, in seconds.
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.02
+
+
+# Finds the thread while it is held, and locks it until the commit.
+_HELD: LiteralString = "SELECT 1 FROM threads_thread WHERE thread_id = %s AND editor = %s FOR SHARE"
+
+
+class EditLease:
+    """The fence of a change of a thread's state by hand."""
+
+    def __init__(self, thread_id: UUID, lease_owner: str) -> None:
+        self.run_id: UUID | None = None
+        self.thread_id = thread_id
+        self.lease_owner = lease_owner
+        self._is_over = False
+
+    def holds(self) -> bool:
+        return not self._is_over
+
+    def held(self) -> Statement:
+        return _HELD, (self.thread_id, self.lease_owner)
+
+    def end(self) -> None:
+        self._is_over = True
 
 
 @asynccontextmanager

@@ -10,12 +10,12 @@ from django.utils import timezone
 from langgraph.types import StateSnapshot
 
 from platform_site.core.checkpoints.configured import checkpoints
-from platform_site.core.checkpoints.fence import EditLease, LeaseLost
+from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.database.access import encode_shown, json_param, moment_param, storable, uuid_param
 from platform_site.core.graphs.output import Output
 from platform_site.core.hooks import state_updated
 from platform_site.core.wire import encode, keep
-from threads.editing import edit_over
+from threads.editing import EditLease, edit_over
 from threads.models import Thread, ThreadStatus
 from threads.selectors import thread_not_found
 from threads.state import interrupts_by_task

@@ -16,7 +16,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import encode_shown, json_contains, needle_text
 from platform_site.core.error_texts import repr_of, text_of
 from platform_site.core.errors import BadRequest
@@ -28,6 +27,7 @@ from platform_site.core.loopback.acting import Actor, acting_for
 from platform_site.core.run_config import langgraph_config
 from platform_site.core.scope import Scope
 from platform_site.core.wire import encode
+from threads.editing import EditLease
 from threads.lenient import lenient
 from threads.read_notes import ReadNotes
 from threads.refusals import is_the_graphs, refusals

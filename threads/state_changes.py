@@ -12,12 +12,12 @@ from langgraph.channels.last_value import LastValue
 from langgraph.constants import START
 from langgraph.types import Command, Send, StateUpdate
 
-from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import is_storable
 from platform_site.core.errors import NOT_STORABLE, BadRequest, Unprocessable
 from platform_site.core.quotas import require_free_disk
 from platform_site.core.scope import ScopedSaver
 from platform_site.core.wire import encode
+from threads.editing import EditLease
 from threads.lenient import lenient
 from threads.refusals import is_the_graphs, refusals
 from threads.schemas import CheckpointRef, Superstep, SuperstepUpdate

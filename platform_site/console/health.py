@@ -16,6 +16,7 @@ from platform_site.console.wording import number, took
 from platform_site.core.background.tasks import Status, background
 from platform_site.core.graphs.registry import GraphRegistry, registry
 from platform_site.system.processes import processes
+from runs.engine.queue import overdue
 from runs.models import Run, RunStatus
 from runs.pages.browse import waiting_count
 
@@ -56,7 +57,7 @@ def health(principal: Principal) -> Health:
         due=Count("pk", filter=due),
         oldest=Min("scheduled_at", filter=due),
         running=Count("pk", filter=Q(status=RunStatus.RUNNING)),
-        lost=Count("pk", filter=Q(lease_owner__isnull=False, lease_expires_at__lt=now)),
+        lost=overdue(),
     )
     seconds = time.perf_counter() - begin
     waiting = waiting_count(principal)

@@ -27,6 +27,11 @@ _SHOWN_OF_STARLETTE = {"HTTPException"}
 MOST_CAUSES = 10
 
 
+def storable_text(text: str) -> str:
+    """Return what a text column can hold: PostgreSQL has no NUL, and neither database has lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def error_body(error: BaseException) -> dict[str, str]:
     """Return `{"error", "message"}` of an exception for clients; the message is masked if it may hold secrets."""
     return {"error": type(error).__name__, "message": _message(error)}

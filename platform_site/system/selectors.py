@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from runs.engine.queue import IS_HELD, overdue
 from runs.models import Run, RunStatus
 from threads.models import Thread
 
@@ -25,7 +26,7 @@ class Queue:
     due: int = 0
     unblocked: int = 0
     delayed: int = 0
-    # Leases that have expired and were not taken back yet.
+    # Runs whose worker's time is over and that were not taken back yet.
     overdue: int = 0
 
 
@@ -45,7 +46,7 @@ def queue_figures() -> Queue:
         running=Count("pk", filter=Q(status=RunStatus.RUNNING)),
         due=Count("pk", filter=Q(status=RunStatus.PENDING, scheduled_at__lte=now)),
         oldest=Min("scheduled_at", filter=Q(status=RunStatus.PENDING, scheduled_at__lte=now)),
-        overdue=Count("pk", filter=Q(lease_expires_at__lt=now)),
+        overdue=overdue(),
     )
     pending, running, delayed = counts["pending"], counts["running"], counts["pending"] - counts["due"]
     if not counts["due"]:
@@ -70,7 +71,7 @@ def _unblocked(due: QuerySet[Run], now: datetime) -> QuerySet[Run]:
     of_thread = Run.objects.filter(thread=OuterRef("thread"))
     earlier = of_thread.filter(status=RunStatus.PENDING, sequence__lt=OuterRef("sequence"), scheduled_at__lte=now)
     edited = Thread.objects.filter(pk=OuterRef("thread"), edited_until__gt=now)
-    return due.exclude(Exists(of_thread.filter(lease_owner__isnull=False)) | Exists(earlier) | Exists(edited))
+    return due.exclude(Exists(of_thread.filter(IS_HELD)) | Exists(earlier) | Exists(edited))
 
 
 def _since(moment: datetime | None, now: datetime) -> float | None:

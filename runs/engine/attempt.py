@@ -6,13 +6,10 @@ The same coroutine executes a run in every mode; only who calls it differs.
 import asyncio
 import contextlib
 import logging
-import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from enum import Enum, auto
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -24,28 +21,31 @@ from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.checkpoints.fence import LeaseLost
 from platform_site.core.database.access import in_db, storable
 from platform_site.core.database.unavailable import DatabaseUnavailable
-from platform_site.core.error_texts import full_text, run_error
+from platform_site.core.error_texts import full_text
 from platform_site.core.events.configured import event_log
 from platform_site.core.graphs.context import node_context
 from platform_site.core.graphs.output import INTERRUPT, Output, questions_of
 from platform_site.core.graphs.registry import registry
 from platform_site.core.loopback.acting import Actor, acting_for
 from platform_site.core.scope import Scope
-from platform_site.core.serialization.packing import ValueNotStorable
-from platform_site.core.serialization.serializer import Losses, told_losses
+from platform_site.core.serialization.serializer import Losses
 from platform_site.core.telemetry import metrics
 from platform_site.core.wire import encode
 from runs.configuration import without_mirror
+from runs.engine import endings
 from runs.engine.caller import caller_of
-from runs.engine.finish import Ending, Finished, cancelled_error, finish, flush_spans, show_state
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
+from runs.engine.finish import finish, flush_spans, show_state
+from runs.engine.lease import Lease
 from runs.engine.lent_slots import Lending, LentSlot
 from runs.engine.node_threads import Work, current_work
 from runs.engine.own_writes import in_db_for_run, in_db_when_back
-from runs.engine.queue import Claim, cancel_asked, release
+from runs.engine.queue import cancel_asked, release
 from runs.engine.start import attempt_config, chunks_of, confirmed, start_of, without_fork_point
-from runs.engine.stopping import Stopper
+from runs.engine.stopping import Stop, Stopper
 from runs.engine.telemetry import Telemetry
-from runs.models import CancelAction, RunAttempt, RunSpan, RunStatus
+from runs.models import RunAttempt, RunSpan, RunStatus
 from runs.streaming.modes import EventEncoder, graph_modes
 from threads.head import head_of
 from threads.state import AnyPregel
@@ -56,29 +56,6 @@ DRAINED = {
     "error": "ServerShutdown",
     "message": "The server is shutting down; the run goes on when it is back.",
 }
-
-
-class Stop(Enum):
-    """Why an attempt was stopped from outside."""
-
-    CANCEL = auto()
-    DRAIN = auto()
-    LOST = auto()
-
-
-class Lease:
-    """The fence of an attempt's writes: true until somebody says that the run was taken away."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.run_id: UUID = claim.run_id
-        self.lease_owner = claim.lease_owner
-        self._lost = False
-
-    def holds(self) -> bool:
-        return not self._lost
-
-    def lose(self) -> None:
-        self._lost = True
 
 
 class Attempt:
@@ -287,7 +264,7 @@ class Attempt:
     def _stopped(self, stopper: Stopper) -> Ending | None:
         """The end of an attempt that was stopped, however the graph took it; None if it was not."""
         if stopper.timed_out and self.stopped_by in (None, Stop.DRAIN):
-            return self._timed_out()
+            return endings.timed_out()
         return self.cancelled() if self.stopped_by is not None else None
 
     async def _stream(self, graph: AnyPregel, config: RunnableConfig) -> None:
@@ -333,7 +310,7 @@ class Attempt:
         if ending.rollback or ending.status in (RunStatus.INTERRUPTED, RunStatus.TIMEOUT):
             # A graph that is stopped while it waits for its last checkpoints leaves their writes behind, under way.
             self.lease.lose()
-            self.claim.lease_owner = self.lease.lease_owner = await checkpoints().end_writes(self.lease)
+            self.claim.lease_owner = await checkpoints().end_writes(self.lease)
         if ending.rollback:
             await checkpoints().delete_run(self.claim.thread_id, self.claim.run_id)
         if opened is not None:
@@ -366,27 +343,14 @@ class Attempt:
                 await idle.wait()
 
     def cancelled(self) -> Ending:
-        """The end that was asked for."""
-        action = CancelAction(self.claim.cancel_action or CancelAction.INTERRUPT)
-        error = cancelled_error(action)
-        return Ending(RunStatus.INTERRUPTED, error=error, rollback=action is CancelAction.ROLLBACK)
-
-    def _timed_out(self) -> Ending:
-        message = f"The run was stopped after {settings.RUN_TIME_LIMIT_SECONDS:g} s, the longest time a run may take."
-        return Ending(RunStatus.TIMEOUT, error={"error": "RunTimeout", "message": message}, error_text=message)
+        """Return the end that was asked for."""
+        return endings.cancelled(self.claim.cancel_action)
 
     def _failed(self, error: BaseException) -> Ending:
-        if isinstance(error, ValueNotStorable):
-            error.returned_by(self._recorder.node_of(error.task_id))
-        shown, text, told = run_error(error), full_text(error), told_losses(error, self._losses)
+        ending = endings.failed(error, self._losses, self._recorder.node_of)
         # The whole text, because clients may have been told no more than the exception's class.
-        logger.info("failed with %s: %s", type(error).__name__, text, exc_info=error)
-        return Ending(
-            RunStatus.ERROR,
-            error={**shown, "message": shown["message"] + told},
-            error_text=text + told,
-            error_traceback="".join(traceback.format_exception(error)),
-        )
+        logger.info("failed with %s: %s", type(error).__name__, full_text(error), exc_info=error)
+        return ending
 
     async def _gave_back(self) -> bool:
         if not await in_db_for_run(release, self.claim, counts=False, reason=RunAttempt.Reason.DRAINED):
@@ -415,8 +379,8 @@ class Attempt:
             spans += self._telemetry.take_spans()
             ending.spans = spans
             ending.input_tokens, ending.output_tokens = self._recorder.input_tokens, self._recorder.output_tokens
-            finished = await in_db_when_back(partial(self._write_end, ending))
-            if finished.written or not (action := await in_db_when_back(partial(cancel_asked, self.claim))):
+            next_claims = await in_db_when_back(partial(self._write_end, ending))
+            if next_claims is not None or not (action := await in_db_when_back(partial(cancel_asked, self.claim))):
                 break
             # Somebody cancelled the run after its graph had ended, and was told that it will be.
             self.claim.cancel_action = action
@@ -424,17 +388,17 @@ class Attempt:
             async with self._graph() as opened:
                 await self._settle(ending, opened)
         self.lease.lose()
-        if not finished.written:
+        if next_claims is None:
             logger.warning("the end of the run was refused: its lease is lost")
-            return finished.next_claims
+            return []
         self._telemetry.run_ended(ending)
         outcome = storable(self._outcome(ending))
         if ending.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
             self._emit("error", encode(ending.error))
         self._log.close(self._name, outcome)
-        return finished.next_claims
+        return next_claims
 
-    def _write_end(self, ending: Ending) -> Finished:
+    def _write_end(self, ending: Ending) -> list[Claim] | None:
         return finish(self.claim, ending, self._next_worker())
 
     def _outcome(self, ending: Ending) -> bytes:

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from platform_site.access.principal import Principal, Role
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
 
 
 def caller_of(claim: Claim) -> Principal:

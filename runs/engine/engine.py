@@ -1,11 +1,13 @@
-"""The engine inside a process, that of the server or a worker: runs on a loop of their own, woken by events.
+"""The engine of a process that executes runs, the server or a worker: a loop of its own for runs, woken by events.
 
 Numbered, so that logs and reviews can refer to it:
- 1. The dispatcher's first round takes back the runs of a process that died (on SQLite at once: one process owns the
+ 1. The engine is a worker with a name and a row (`workers.py`). It claims runs from the moment when the row is there.
+    The dispatcher's first round takes back the runs of a process that died (on SQLite at once: one process owns the
     data directory). Later the background task `leases` does so (`sweep.py`), where no graph holds it up.
  2. A run is claimed where it is created, if a slot is free and its thread is idle; else when the run before it ends.
  3. The dispatcher claims what is due and unclaimed: delayed runs, runs for which no slot was free, recovered runs.
- 4. The heartbeat (`heartbeat.py`) renews the leases and learns of cancels and lost runs. Nothing ends dispatcher or
+ 4. The heartbeat (`heartbeat.py`) keeps the row alive, learns of cancels and lost runs, and gives back leases without
+    an attempt. If the row is dead, the engine stops every attempt and takes a new name. Nothing ends dispatcher or
     heartbeat but a drain; the log and `/metrics` tell when each last ran (`core/background/rounds.py`).
  5. Crash-recovered runs are taken up one at a time at first, and more at once while they live through their probation
     (`recovery.py`), so that a graph that kills its process uses up its own attempts and not its neighbours'.
@@ -15,11 +17,9 @@ Numbered, so that logs and reviews can refer to it:
 
 import asyncio
 import logging
-import threading
-from collections.abc import Coroutine
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -27,19 +27,17 @@ from django.utils import timezone
 
 from platform_site.core.background.rounds import Rounds, Task
 from platform_site.core.background.tasks import background
-from platform_site.core.database.access import IS_POSTGRES, in_db, lost_a_lock
+from platform_site.core.database.access import IS_POSTGRES, in_db, write_turn
 from platform_site.core.items.configured import close_storage
-from platform_site.core.loops import BackgroundLoop, call_graphs_on
-from platform_site.core.telemetry import metrics
-from runs.engine import queue
-from runs.engine.attempt import Attempt, Stop
-from runs.engine.finish import Ending
+from platform_site.core.loops import call_graphs_on
+from platform_site.core.telemetry import logs, metrics
+from runs.engine import queue, workers
+from runs.engine.claim import Claim, LeaseOf
+from runs.engine.executions import Executions
 from runs.engine.heartbeat import Heartbeat
-from runs.engine.lent_slots import Lending
-from runs.engine.node_threads import NodeThreads
-from runs.engine.queue import Claim
-from runs.engine.recovery import RecoveryLane
-from runs.models import RunStatus
+from runs.engine.recovery import RecoveryLane, take_back
+from runs.engine.stopping import Stop
+from runs.engine.workers import Clock, DatabaseClock
 
 if TYPE_CHECKING:
     from runs.engine.peers import Peers
@@ -48,38 +46,23 @@ logger = logging.getLogger("switchyard.engine")
 
 # How long a drain waits for runs that it has stopped.
 GRACE_SECONDS = 10.0
+# How long it waits for a database that is to learn of its end, and would find out by itself.
+RETIRE_SECONDS = 2.0
 
 
-class Engine:
+class Engine(Executions):
     """Executes runs in this process. Methods without a word on threads may be called from any."""
 
-    def __init__(self, peers: "Peers | None" = None, lane: RecoveryLane | None = None) -> None:
-        """`peers`: the other processes, where there are any. `lane`: for crash-recovered runs."""
-        self.worker = uuid4().hex[:12]
-        self._peers = peers
-        self.capacity = settings.CONCURRENCY
-        # A run may have several synchronous nodes at work, so a small capacity takes none of them away.
-        self._loop = BackgroundLoop(
-            "runs", lambda: NodeThreads(max(settings.CONCURRENCY, self.capacity), thread_name_prefix="node")
-        )
-        self._lock = threading.Lock()
-        self._attempts: dict[UUID, Attempt] = {}
-        # How many of them have given up their slot.
-        self._stuck = 0
-        self._lending = Lending(self._slot_lent)
-        # Until the next heartbeat, which reads what was asked for from the runs themselves.
-        self._early_cancels: dict[UUID, str] = {}
-        self._started = False
-        self._draining = False
-        # On the run loop only:
-        self._background: set[asyncio.Task[Any]] = set()
-        self._claiming: set[asyncio.Task[Any]] = set()
-        self._executions: set[asyncio.Task[Any]] = set()
+    def __init__(
+        self, peers: "Peers | None" = None, lane: RecoveryLane | None = None, clock: Clock | None = None
+    ) -> None:
+        """`peers`: the other processes, where there are any. `lane`: for crash-recovered runs. `clock`: of leases."""
+        super().__init__(peers, lane)
+        self._clock = clock or DatabaseClock()
         self._dispatcher = Rounds(Task("dispatcher", self._dispatch, settings.SWEEP_SECONDS))
         self._dispatching: asyncio.Task[None] | None = None
         self._has_recovered = False
-        self._lane = lane or RecoveryLane()
-        self._heartbeat = Heartbeat(self._held, cancel=self.cancel_here, lose=self.lose_here)
+        self._heartbeat = Heartbeat(self, self._clock)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -92,9 +75,9 @@ class Engine:
         metrics.WORKERS_ACTIVE.set_function(lambda: self.active)
         self._loop.start()
         call_graphs_on(self._loop)
-        self._heartbeat.start()
         background().watch(self._dispatcher.status)
-        self._loop.submit(self._main())
+        # Its first beat starts the dispatcher.
+        self._heartbeat.start()
         if self._peers is not None:
             self._peers.serve(self)
 
@@ -130,6 +113,8 @@ class Engine:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._heartbeat.stop()
+        await self._retire()
         if self._peers is not None:
             # The next runs of threads whose run has just ended here.
             self._peers.offer(None)
@@ -137,15 +122,15 @@ class Engine:
         call_graphs_on(None)
         await close_storage()
 
-    @property
-    def active(self) -> int:
-        """How many runs this process works on."""
-        return len(self._attempts)
-
-    @property
-    def _taken(self) -> int:
-        """How many slots are taken."""
-        return len(self._attempts) - self._stuck - self._lending.lent
+    async def _retire(self) -> None:
+        """Mark the worker dead if no attempt is left. One that is left keeps its thread until its time is over."""
+        if self._attempts or not self._is_alive:
+            return
+        self._is_alive = False
+        try:
+            await asyncio.wait_for(in_db(workers.retire, self.worker, self._clock), RETIRE_SECONDS)
+        except (DatabaseError, TimeoutError) as error:
+            logger.warning("worker %s could not say that it has ended: %s", self.worker, error)
 
     # --- from services ---------------------------------------------------------------------------
 
@@ -154,12 +139,12 @@ class Engine:
 
         Those of one group of writes may overshoot together.
         """
-        return self._started and not self._draining and self._taken + taken < self.capacity
+        return self._works and self._taken + taken < self.capacity
 
     def accept(self, claim: Claim) -> None:
         """Execute a claimed run."""
-        attempt = self._register(claim)
-        self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt), self._executions)
+        if (attempt := self._register(claim)) is not None:
+            self._loop.loop.call_soon_threadsafe(self._spawn, self._execute(attempt), self._executions)
 
     def wake(self, run_id: UUID | None = None) -> None:
         """See to it that a run that waits is begun when it is due; None: look at all that wait."""
@@ -176,7 +161,8 @@ class Engine:
     def end(self, claim: Claim) -> None:
         """End a run between two attempts, as its `cancel_action` says; if nobody can now, a sweep does it."""
         if self._started and not self._draining:
-            self._loop.loop.call_soon_threadsafe(self._spawn, self._end(self._register(claim)), self._executions)
+            if (attempt := self._register(claim)) is not None:
+                self._loop.loop.call_soon_threadsafe(self._spawn, self._end(attempt), self._executions)
         elif self._peers is not None:
             self._peers.end(claim.run_id, claim.lease_owner)
 
@@ -201,19 +187,25 @@ class Engine:
 
         `everything`: no other process can be alive.
         """
-        alive = {attempt.lease.lease_owner for attempt in list(self._attempts.values())}
-        for run in await in_db(queue.expired_runs, worker=self.worker, alive=alive, everything=everything):
+        # Their rows first: from then on no beat of theirs keeps a lease alive.
+        bury = workers.bury_all_others if everything else workers.bury
+        for name in await in_db(bury, self.worker, self._clock):
+            logger.warning("worker %s is declared dead: its process has ended, or stands still", name)
+        for run in await in_db(queue.lost_runs):
             if self._draining:
                 return
-            if run.cancel_action or run.attempt >= settings.MAX_ATTEMPTS:
-                claim = await in_db(queue.take_over, run, self.worker)
-                if claim is not None:
-                    self._lane.narrow()
-                    self.end(claim)
-            elif await in_db(queue.requeue_lost, run):
+            outcome = await in_db(take_back, run, self.worker)
+            if outcome is True:
                 logger.warning("run %s lost its process in attempt %d; it is taken up again", run.run_id, run.attempt)
+            if outcome:
                 self._lane.narrow()
-                self.look()
+            self._taken_back(outcome)
+
+    def _taken_back(self, outcome: Claim | bool) -> None:
+        if isinstance(outcome, Claim):
+            self.end(outcome)
+        elif outcome:
+            self.look()
 
     async def flush_spans(self) -> None:
         """Store the spans that have ended so far. On any loop."""
@@ -224,7 +216,7 @@ class Engine:
 
     def room(self) -> int:
         """How many more runs this process would take now."""
-        return self.capacity - self._taken if self._started and not self._draining else 0
+        return self.capacity - self._taken if self._works else 0
 
     async def take(self, run_ids: list[UUID]) -> None:
         """Claim those of these runs that are to be had, in the order of the queue."""
@@ -244,105 +236,7 @@ class Engine:
         if self._started and not self._draining:
             self._loop.submit(self._end_lost(run_id, owner))
 
-    def cancel_here(self, run_id: UUID, action: str) -> bool:
-        """Stop a run that this process executes, if it does."""
-        # Another thread may have committed the claim and be about to hand it over.
-        self._early_cancels[run_id] = action
-        attempt = self._attempts.get(run_id)
-        if attempt is None:
-            return False
-        self._early_cancels.pop(run_id, None)
-        attempt.claim.cancel_action = action
-        self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.CANCEL)
-        return True
-
-    def lose_here(self, run_ids: list[UUID]) -> None:
-        """Stop those of these runs that are in work here."""
-        for run_id in run_ids:
-            attempt = self._attempts.get(run_id)
-            if attempt is not None:
-                attempt.lease.lose()
-                self._loop.loop.call_soon_threadsafe(attempt.stop, Stop.LOST)
-
     # --- on the run loop --------------------------------------------------------------------------
-
-    def _register(self, claim: Claim) -> Attempt:
-        attempt = Attempt(claim, self._next_worker, self._slot_given_up, self._lending)
-        self._attempts[claim.run_id] = attempt
-        if action := self._early_cancels.pop(claim.run_id, None):
-            attempt.claim.cancel_action, attempt.stopped_by = action, Stop.CANCEL
-        return attempt
-
-    def _unregister(self, attempt: Attempt) -> None:
-        if self._attempts.get(attempt.claim.run_id) is attempt:
-            del self._attempts[attempt.claim.run_id]
-        attempt.slot.end()
-        if not attempt.holds_slot:
-            self._stuck -= 1
-            metrics.RUNS_STUCK.dec()
-        attempt.over.set_result(None)
-        if self._peers is not None and attempt.stopped_by is not None:
-            self._peers.released(attempt.claim.run_id)
-
-    def _slot_given_up(self) -> None:
-        self._stuck += 1
-        metrics.RUNS_STUCK.inc()
-        self._room_again()
-
-    def _slot_lent(self) -> None:
-        # A run may wait for a slot only if every slot was taken.
-        if self._started and not self._draining and self._taken >= self.capacity - 1:
-            self._loop.loop.call_soon_threadsafe(self._room_again)
-
-    def _room_again(self) -> None:
-        self._dispatcher.wake()
-        if self._peers is not None:
-            self._peers.has_room_again()
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[Any]]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    def _next_worker(self) -> str | None:
-        return None if self._draining else self.worker
-
-    async def _execute(self, attempt: Attempt) -> None:
-        claims: list[Claim] = []
-        was_full = False
-        try:
-            claims = await attempt.execute()
-        except Exception:
-            logger.exception(
-                "run %s: the attempt broke; its lease runs out and it is tried again", attempt.claim.run_id
-            )
-        finally:
-            was_full = self._taken >= self.capacity
-            self._unregister(attempt)
-        self._take(claims)
-        if attempt.given_back:
-            self.wake(attempt.claim.run_id)
-        if was_full:
-            self._room_again()
-
-    def _take(self, claims: list[Claim]) -> None:
-        for claim in claims:
-            attempt = self._register(claim)
-            if claim.is_recovery:
-                # Before the next claim, which may come sooner than the task that is made here begins.
-                self._lane.enter(claim)
-            self._spawn(self._recover(attempt) if claim.is_recovery else self._execute(attempt), self._executions)
-
-    async def _recover(self, attempt: Attempt) -> None:
-        execution = asyncio.create_task(self._execute(attempt))
-        probation = asyncio.ensure_future(self._lane.probation())
-        try:
-            await asyncio.wait({execution, probation}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            probation.cancel()
-            self._lane.leave(attempt.claim)
-            self._dispatcher.wake()
-        await execution
 
     async def _main(self) -> None:
         self._dispatching = asyncio.current_task()
@@ -387,45 +281,40 @@ class Engine:
         for run_id in run_ids:
             self.wake(run_id)
 
-    async def _end_lost(self, run_id: UUID, owner: str) -> None:
-        run = await in_db(queue.ending_run, run_id, owner)
-        claim = await in_db(queue.take_over, run, self.worker) if run is not None else None
-        if claim is not None:
-            await self._end(self._register(claim))
-
-    async def _end(self, attempt: Attempt) -> None:
-        claim = attempt.claim
-        try:
-            if claim.cancel_action:
-                claims = await attempt.abandon(attempt.cancelled())
-            else:
-                message = (
-                    f"The process that executed this run ended unexpectedly in each of its {claim.attempt} attempts; "
-                    "it is not tried again."
-                )
-                logger.error("run %s: %s", claim.run_id, message)
-                error = {"error": "WorkerLost", "message": message}
-                claims = await attempt.abandon(Ending(RunStatus.ERROR, error=error, error_text=message))
-        finally:
-            self._unregister(attempt)
-        self._take(claims)
-        # Beside the dispatcher, which must not wait for the code of a graph.
-        self._spawn(attempt.show_state(), self._background)
-
-    async def _flush_spans(self) -> None:
-        for attempt in list(self._attempts.values()):
-            try:
-                await attempt.flush_spans()
-            except DatabaseError as error:
-                if not lost_a_lock(error):
-                    raise
-                logger.warning("run %s is locked; its spans are stored later", attempt.claim.run_id)
-
     # --- on the heartbeat's thread -----------------------------------------------------------------
 
-    def _held(self) -> list[Attempt]:
-        self._early_cancels.clear()
-        return list(self._attempts.values())
+    def worker_lives(self) -> None:
+        """Claim runs from now on: the row of the worker is there."""
+        self._is_alive = True
+        if not self._started or self._draining:
+            return
+        if self._dispatching is None:
+            self._loop.submit(self._main())
+        self._loop.loop.call_soon_threadsafe(self._room_again)
+
+    def worker_died(self) -> None:
+        """Stop every attempt, and take a new name: others have declared this worker dead."""
+        with self._naming:
+            self._is_alive = False
+            dead, self.worker = self.worker, workers.new_name()
+            self.lose_here(list(self._attempts))
+        logger.warning("worker %s was declared dead; it gives up its runs and goes on as %s", dead, self.worker)
+        logs.rename_worker(self.worker)
+
+    def give_back(self, lease: LeaseOf) -> None:
+        """Free a run under whose lease nobody works: its claim has not arrived, or its attempt broke."""
+        with self._naming:
+            if self.holds(lease):
+                return
+            self._given_back.add(lease.owner)
+        begun = lease.owner in self._broken
+        with write_turn():
+            run = queue.run_under(lease.owner)
+            outcome = take_back(run, self.worker, begun=begun) if run is not None else False
+        if outcome:
+            what = "its attempt broke" if begun else "its claim has not arrived"
+            logger.warning("run %s is given back: %s", lease.run_id, what)
+        self._taken_back(outcome)
 
 
 def wake_thread(thread_id: UUID) -> None:

@@ -1,22 +1,20 @@
 """The end of a run: everything that must be true together, in one transaction. Runs in a database thread."""
 
 import math
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from platform_site.core.database.access import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.database.access import moment_param, uuid_param
 from platform_site.core.graphs.output import Output
-from runs.engine.queue import Claim, claim_next, record_attempt
-from runs.engine.spans import storable
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
+from runs.engine.queue import claim_next, end_run, forget_run, record_attempt
 from runs.hooks import RunEnd, run_ended
 from runs.interrupts import interrupts_reconcile, interrupts_restore
-from runs.models import CancelAction, Run, RunAttempt, RunSpan, RunStatus
+from runs.models import Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, thread_mirror
 from threads.messages import messages_put_back
 from threads.models import Thread, ThreadStatus
@@ -27,47 +25,12 @@ REASONS = {
     RunStatus.TIMEOUT: RunAttempt.Reason.TIMED_OUT,
     RunStatus.INTERRUPTED: RunAttempt.Reason.CANCELLED,
 }
-CANCEL_ERRORS = {
-    CancelAction.INTERRUPT: "UserInterrupt",
-    CancelAction.ROLLBACK: "UserRollback",
-}
 
 
-@dataclass
-class Ending:
-    """How a run ended, and what is kept of it."""
-
-    status: RunStatus
-    # The state after the run; None leaves the thread's values and interrupts as they are.
-    head: Head | None = None
-    # As the wire shows it: `{"error", "message"}`.
-    error: dict[str, str] | None = None
-    error_text: str = ""
-    error_traceback: str = ""
-    rollback: bool = False
-    spans: list[RunSpan] = field(default_factory=list)
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-def cancelled_error(action: CancelAction) -> dict[str, str]:
-    """Return the error of a run that was cancelled, as the wire shows it."""
-    return {
-        "error": CANCEL_ERRORS[action],
-        "message": f"{action.value} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel",
-    }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What follows from an end: whether it was ours to write, and the thread's next run, claimed at once."""
-
-    written: bool
-    next_claims: list[Claim]
-
-
-def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
+def finish(claim: Claim, ending: Ending, worker: str | None) -> list[Claim] | None:
     """End the run if the lease is still held: run, thread, interrupts, spans, statistics, the next claim.
+
+    Return the claims on the thread's next run, or None if the end was not ours to write.
 
     A run that somebody has cancelled ends here as cancelled only: they were told that it will. `worker` claims the
     thread's next due run in the same transaction; None leaves it to others.
@@ -77,8 +40,8 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
     # One cursor, because to make one costs as much as a statement.
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         told = _row_to_tell(claim)
-        if not (_forget(cursor, claim) if claim.is_temporary else _keep(cursor, claim, ending, now)):
-            return Finished(written=False, next_claims=[])
+        if not (forget_run(cursor, claim) if claim.is_temporary else _keep(cursor, claim, ending, now)):
+            return None
         busy = not (claim.is_temporary and _forget_thread(cursor, claim)) and _has_more(cursor, claim)
         _count(cursor, claim, ending, now)
         if not claim.is_temporary:
@@ -86,7 +49,7 @@ def finish(claim: Claim, ending: Ending, worker: str | None) -> Finished:
         claims = claim_next(worker, limit=1, thread_id=claim.thread_id) if busy and worker else []
         if told is not None:
             run_ended.send(told, _run_end(claim, ending), now)
-    return Finished(written=True, next_claims=claims)
+    return claims
 
 
 def _row_to_tell(claim: Claim) -> Run | None:
@@ -123,7 +86,7 @@ def show_state(claim: Claim, head: Head) -> None:
 
 def _keep(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) -> bool:
     """Write how the run ended, or remove it if it is rolled back. False if the lease is lost."""
-    if not _end_run(cursor, claim, ending, now):
+    if not end_run(cursor, claim, ending, now):
         return False
     if ending.rollback:
         Run.objects.filter(sequence=claim.sequence).delete()
@@ -136,70 +99,6 @@ def _keep(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) ->
         if ending.head is not None:
             interrupts_reconcile(claim, ending.head)
     return True
-
-
-def _stands(ending: Ending) -> str:
-    """The condition under which a run may end so: as it was asked to, if it was asked."""
-    if ending.rollback:
-        return ""
-    if ending.status is RunStatus.INTERRUPTED:
-        return " AND (cancel_action IS NULL OR cancel_action <> 'rollback')"
-    return " AND cancel_action IS NULL"
-
-
-def _thread_first(thread_id: UUID) -> tuple[str, str, list[Any]]:
-    """What makes a statement on a run lock its thread before, as everywhere: its begin, its condition, a parameter."""
-    if not IS_POSTGRES:
-        return "", "", []
-    lock = "WITH thread AS (SELECT 1 FROM threads_thread WHERE thread_id = %s FOR UPDATE) "
-    return lock, " AND EXISTS (SELECT 1 FROM thread)", [uuid_param(thread_id)]
-
-
-def _end_run(cursor: CursorWrapper, claim: Claim, ending: Ending, now: datetime) -> bool:
-    lock, locked, thread = _thread_first(claim.thread_id)
-    stopped = _stopped_before(ending)
-    cursor.execute(
-        f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
-        "lease_expires_at = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
-        "input_tokens = %s, output_tokens = %s, stopped_before = %s WHERE sequence = %s AND lease_owner = %s"
-        f"{locked}{_stands(ending)}",
-        [
-            *thread,
-            ending.status.value,
-            moment_param(now),
-            moment_param(now),
-            (ending.error or {}).get("error", "")[:200],
-            storable((ending.error or {}).get("message", "")),
-            storable(ending.error_text),
-            storable(ending.error_traceback),
-            ending.input_tokens,
-            ending.output_tokens,
-            json_param(stopped) if stopped else None,
-            claim.sequence,
-            claim.lease_owner,
-        ],
-    )
-    return bool(cursor.rowcount)
-
-
-def _stopped_before(ending: Ending) -> tuple[str, ...]:
-    """Return the nodes before which a breakpoint stopped the run. A run that asked a question stopped for that."""
-    head = ending.head
-    if ending.status is not RunStatus.SUCCESS or head is None or head.interrupts:
-        return ()
-    return head.next_nodes
-
-
-def _forget(cursor: CursorWrapper, claim: Claim) -> bool:
-    """Delete a stateless run: it was promised to leave nothing. False if the lease is lost."""
-    lock, locked, thread = _thread_first(claim.thread_id)
-    if claim.is_recovery:
-        cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
-    cursor.execute(
-        f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
-        [*thread, claim.sequence, claim.lease_owner],
-    )
-    return bool(cursor.rowcount)
 
 
 def _forget_thread(cursor: CursorWrapper, claim: Claim) -> bool:

@@ -1,11 +1,16 @@
-"""The heartbeat: renews the leases of the attempts in this process, and learns from them of cancels and lost runs.
+"""The heartbeat of a worker: it keeps the worker's row alive, and compares the leases in its name with its attempts.
 
-On a thread of its own, which no graph can block, and before whatever waits for SQLite's writer.
+It has a thread of its own, which no graph can block, and its statements come before whatever waits for SQLite's writer.
+Each beat
+1. renews the row of the worker, whatever the runs do. If the row is dead, the process stops all its runs, takes a new
+   name and goes on;
+2. reads the leases in the worker's name, and with them cancels: one query. An attempt without its lease is stopped. A
+   lease without an attempt is given back: its claim has never arrived, or its attempt broke.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -14,27 +19,52 @@ from django.db import close_old_connections, connection
 from platform_site.core.background.rounds import Status
 from platform_site.core.background.tasks import background
 from platform_site.core.database.access import write_turn
-from runs.engine import queue
+from runs.engine import queue, workers
 from runs.engine.attempt import Attempt
-from runs.models import Run
+from runs.engine.claim import LeaseOf, same_lease
+from runs.engine.workers import Clock
+
+
+class Work(Protocol):
+    """What the heartbeat asks of the engine. It calls from its own thread."""
+
+    @property
+    def worker(self) -> str:
+        """The worker's name."""
+
+    def worker_lives(self) -> None:
+        """Claim runs from now on: the row of the worker is there."""
+
+    def worker_died(self) -> None:
+        """Stop every attempt, and take a new name."""
+
+    def held(self) -> list[Attempt]:
+        """Return the attempts that are in work now."""
+
+    def holds(self, lease: LeaseOf) -> bool:
+        """Return whether an attempt works under this lease now."""
+
+    def cancel_here(self, run_id: UUID, action: str) -> object:
+        """Stop an attempt of this process as its run was asked to end."""
+
+    def lose_here(self, run_ids: list[UUID]) -> None:
+        """Stop attempts of this process only: runs that were taken from it may be in work elsewhere."""
+
+    def give_back(self, lease: LeaseOf) -> None:
+        """Free a run under whose lease nobody works."""
 
 
 class Heartbeat:
     """Beats every HEARTBEAT_SECONDS from `start` to `stop`; nothing else ends it."""
 
-    def __init__(
-        self,
-        attempts: Callable[[], list[Attempt]],
-        *,
-        cancel: Callable[[UUID, str], object],
-        lose: Callable[[list[UUID]], None],
-    ) -> None:
-        """`attempts`: those in work now. The others are called on the heartbeat's thread, and stop attempts of this
-        process only: the run that was taken from it may be in work elsewhere."""
-        self._attempts = attempts
-        self._cancel = cancel
-        self._lose = lose
+    def __init__(self, work: Work, clock: Clock) -> None:
+        self._work = work
+        self._clock = clock
         self._stopped = threading.Event()
+        # The name whose row was made.
+        self._registered = ""
+        # Leases that the last beat found without an attempt. A claim may be on its way, so two beats must find them.
+        self._without_attempt: set[str] = set()
 
     def start(self) -> None:
         """Begin to beat."""
@@ -45,42 +75,57 @@ class Heartbeat:
         self._stopped.set()
 
     def _keep(self) -> None:
-        """Whatever it meets: without this thread every lease would run out."""
+        """Beat until `stop`, whatever a beat raises: without this thread others take the worker for dead."""
         status = Status("heartbeat", settings.HEARTBEAT_SECONDS)
         background().watch(status)
-        pause = settings.HEARTBEAT_SECONDS
+        pause = 0.0
         while not self._stopped.wait(pause):
             pause = settings.HEARTBEAT_SECONDS
             begin = time.perf_counter()
             try:
-                self._beat()
+                self.beat()
                 status.ran(time.perf_counter() - begin)
             except BaseException as error:
                 pause = status.failed(error)
         connection.close()
 
-    def _beat(self) -> None:
-        held = {attempt.lease.lease_owner: attempt for attempt in self._attempts()}
-        if not held:
-            return
+    def beat(self) -> None:
+        """Keep the worker alive, and compare its leases with its attempts. The first beat makes the worker's row."""
         close_old_connections()
+        worker = self._work.worker
+        if worker == self._registered:
+            with write_turn():
+                is_alive = workers.renew(worker, self._clock)
+            if is_alive:
+                self._compare(worker)
+                return
+            self._work.worker_died()
+        self._register()
+
+    def _register(self) -> None:
+        worker = self._work.worker
         with write_turn():
-            renewed = queue.renew(list(held))
-            if missed := [owner for owner, attempt in held.items() if attempt.claim.run_id not in renewed]:
-                # Locked at that moment, or it has ended.
-                renewed |= queue.renew(missed)
-        for attempt in held.values():
-            self._judge(attempt, renewed)
+            workers.register(worker, self._clock)
+        self._registered, self._without_attempt = worker, set()
+        self._work.worker_lives()
 
-    def _judge(self, attempt: Attempt, renewed: dict[UUID, str | None]) -> None:
+    def _compare(self, worker: str) -> None:
+        # The attempts first: what ends meanwhile is looked at again, and what begins meanwhile has its lease.
+        attempts = self._work.held()
+        leases = {lease.run_id: lease for lease in queue.leases_of(worker)}
+        for attempt in attempts:
+            self._judge(attempt, leases.get(attempt.claim.run_id))
+        without = [lease for lease in leases.values() if not self._work.holds(lease)]
+        known, self._without_attempt = self._without_attempt, {lease.owner for lease in without}
+        for lease in without:
+            if lease.owner in known:
+                self._work.give_back(lease)
+
+    def _judge(self, attempt: Attempt, lease: LeaseOf | None) -> None:
         run_id = attempt.claim.run_id
-        if run_id not in renewed:
-            # It may have just ended; if it still runs, it was deleted or taken away.
-            if not attempt.over.done() and attempt.lease.holds() and not _owns(attempt):
-                self._lose([run_id])
-        elif (action := renewed[run_id]) and attempt.stopped_by is None:
-            self._cancel(run_id, action)
-
-
-def _owns(attempt: Attempt) -> bool:
-    return Run.objects.filter(run_id=attempt.claim.run_id, lease_owner=attempt.lease.lease_owner).exists()
+        if lease is None or not same_lease(lease.owner, attempt.lease.lease_owner):
+            # It may have just ended; if it still runs, its run was deleted or taken away.
+            if not attempt.over.done() and attempt.lease.holds():
+                self._work.lose_here([run_id])
+        elif lease.cancel_action and attempt.stopped_by is None:
+            self._work.cancel_here(run_id, lease.cancel_action)

@@ -1,78 +1,110 @@
-"""The queue: all SQL that moves a run from pending to owned to finished. Each function runs in a database thread.
+"""The queue: all SQL that moves a run from pending to owned to finished, and so all SQL that touches a run's lease.
 
-The statements here and constraints on the table keep these rules:
+Each function runs in a database thread. The rules, kept by the statements here and by constraints on the table:
 - at most one run of a thread is owned (has a lease) at a time; its earliest due pending run comes next;
-- whoever claims a run gets a lease owner that no other attempt has, and every later write of the attempt names it;
-- a run whose lease has expired goes back to pending, or ends with `error` when it has used up its attempts.
+- whoever claims a run gets a lease whose name no other attempt had or will have, and every later write of the attempt
+  names it;
+- a lease names its worker. It is alive while the worker's row is (`workers.py`), however long that takes: nothing
+  renews a lease. No run is claimed for a worker that is dead;
+- a run whose lease is lost goes back to pending, or ends with `error` when it has used up its attempts.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, LiteralString
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from platform_site.core.database.access import IS_POSTGRES, json_param, moment, moment_param, uuid_param
+from platform_site.core.database.access import IS_POSTGRES, json_param, moment_param, uuid_param
+from platform_site.core.error_texts import storable_text
 from platform_site.core.telemetry import metrics
-from runs.models import Run, RunAttempt, RunStatus
+from runs.engine.claim import (
+    COLUMNS,
+    END,
+    Claim,
+    LeaseOf,
+    NewRun,
+    RunRow,
+    decoded,
+    lease_name,
+    make_claim,
+    row_of,
+    worker_of,
+)
+from runs.engine.workers import ALIVE, Clock, DatabaseClock, alive_in_time
+from runs.models import IN_FLIGHT, CancelAction, Run, RunAttempt, RunStatus, Worker
+
+if TYPE_CHECKING:
+    # With the graph's state comes LangGraph, which takes a second to import.
+    from runs.engine.endings import Ending
+
+# The query of a fence (`core/checkpoints/fence.py`). The key lock keeps the lease as it is until the commit, because
+# the lease's columns are a key of the table. Cancels change other columns, and do not wait for the lock.
+HELD: LiteralString = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE"
+# Names a lease anew that ends its run (`claim.END`). The statement waits for those key locks.
+RENAME: LiteralString = (
+    "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
+    " RETURNING lease_owner AS value"
+)
+# Runs that an attempt holds, and the columns of a run that nobody holds.
+IS_HELD = Q(lease_owner__isnull=False)
+_FREE: dict[str, Any] = {"lease_owner": None, "worker": None}
 
 
-@dataclass
-class Claim:
-    """A run that this process owns, with all that its execution needs."""
-
-    sequence: int
-    run_id: UUID
-    thread_id: UUID
-    workspace_id: int
-    assistant_id: UUID
-    kwargs: dict[str, Any]
-    attempt: int
-    lease_owner: str
-    scheduled_at: datetime
-    started_at: datetime
-    attempt_started_at: datetime
-    baseline: dict[str, Any] | None = None
-    cancel_action: str | None = None
-    # Whether there was an attempt before, lost or drained.
-    was_begun: bool = False
-
-    @property
-    def configurable(self) -> dict[str, Any]:
-        return self.kwargs["config"]["configurable"]
-
-    @property
-    def graph_id(self) -> str:
-        return str(self.configurable["graph_id"])
-
-    @property
-    def is_temporary(self) -> bool:
-        """Whether the run and its thread are deleted when it ends; its checkpoints are kept in memory."""
-        return bool(self.kwargs["temporary"])
-
-    @property
-    def is_recovery(self) -> bool:
-        """Whether an earlier attempt was lost with its process."""
-        return self.attempt > 1
+_INSERT = """
+INSERT INTO runs_run (run_id, workspace_id, thread_id, assistant_id, status, kwargs, metadata, multitask_strategy,
+    scheduled_at, created_at, updated_at, started_at, worker, lease_owner, attempt, attempt_started_at, error_class,
+    error_message, error_text, error_traceback, input_tokens, output_tokens)
+SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', 0, 0
+"""
 
 
-def lease_owner(worker: str, run_id: UUID, attempt: int) -> str:
-    """The name of one attempt's lease."""
-    return f"{worker}/{run_id.hex[-12:]}/{attempt}"
+def add_run(cursor: CursorWrapper, run: NewRun, now: datetime, worker: str | None) -> Claim | None:
+    """Insert a run, claimed for `worker` by the statement that makes it, and return the claim.
+
+    Without a worker, or if the worker is dead, the run is pending and None is returned.
+    """
+    if worker is not None:
+        owner = lease_name(worker, run.run_id, 1)
+        if (sequence := _insert(cursor, run, now, owner)) is not None:
+            fields = run.run_id, run.thread_id, run.workspace_id, run.assistant_id, run.kwargs
+            return make_claim(RunRow(sequence, *fields, 0, run.due, None), owner, 1, now)
+    _insert(cursor, run, now, None)
+    return None
 
 
-def end_owner(worker: str, run: Run) -> str:
-    """The name of a lease under which a run is ended without another attempt."""
-    return lease_owner(worker, run.run_id, run.attempt) + "/end"
-
-
-def lease_end() -> datetime:
-    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+def _insert(cursor: CursorWrapper, run: NewRun, now: datetime, owner: str | None) -> int | None:
+    """Insert the run and return its sequence; None if it is to have an owner whose worker is dead."""
+    worker = worker_of(owner) if owner else None
+    started = moment_param(now) if owner else None
+    cursor.execute(
+        _INSERT + (f"WHERE {ALIVE} " if owner else "") + "RETURNING sequence",
+        [
+            uuid_param(run.run_id),
+            run.workspace_id,
+            uuid_param(run.thread_id),
+            uuid_param(run.assistant_id),
+            RunStatus.RUNNING.value if owner else RunStatus.PENDING.value,
+            json_param(run.kwargs),
+            json_param(run.metadata),
+            run.multitask_strategy,
+            moment_param(run.due),
+            moment_param(run.due),
+            moment_param(now),
+            started,
+            worker,
+            owner,
+            1 if owner else 0,
+            started,
+            *([worker] if owner else []),
+        ],
+    )
+    row = cursor.fetchone()
+    return None if row is None else int(row[0])
 
 
 # The thread's runs that come before `r` or hold it, and who changes its state by hand: none may be there when `r` is
@@ -85,10 +117,6 @@ _NEXT_OF_ITS_THREAD = """
     )
     AND NOT EXISTS (SELECT 1 FROM threads_thread t WHERE t.thread_id = r.thread_id AND t.edited_until > %s)
 """
-_CLAIM_COLUMNS = """
-    r.sequence, r.run_id, r.thread_id, r.workspace_id, r.assistant_id, r.kwargs, r.attempt, r.scheduled_at,
-    r.started_at, r.baseline
-"""
 
 
 def claim_next(
@@ -99,7 +127,8 @@ def claim_next(
     recoveries: int | None = None,
     alone: bool = True,
 ) -> list[Claim]:
-    """Claim up to `limit` due runs, oldest first, at most `recoveries` of them crash-recovered ones.
+    """Claim up to `limit` due runs, oldest first, at most `recoveries` of them crash-recovered ones; none if the worker
+    is dead.
 
     Runs of one thread are taken in order of sequence, one at a time. A recovered run that is on its last attempt is
     claimed only where `alone` says that no other recovered run is on probation, and no other is claimed with it. Those
@@ -126,12 +155,12 @@ def _claim(
     claims: list[Claim] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_CLAIM_COLUMNS} FROM runs_run r WHERE {wanted} AND {due} AND {_NEXT_OF_ITS_THREAD} "
+            f"SELECT {COLUMNS} FROM runs_run r WHERE {wanted} AND {due} AND {_NEXT_OF_ITS_THREAD} AND {ALIVE} "
             "ORDER BY r.sequence LIMIT %s" + (" FOR UPDATE OF r SKIP LOCKED" if IS_POSTGRES else ""),
-            [*params, *[moment_param(now)] * 3, limit],
+            [*params, *[moment_param(now)] * 3, worker, limit],
         )
-        for row in cursor.fetchall():
-            attempts = row[6]
+        for row in map(decoded, cursor.fetchall()):
+            attempts = row.attempt
             if attempts > 0 and recoveries is not None:
                 is_last = attempts + 1 >= settings.MAX_ATTEMPTS
                 if recoveries <= 0 or (is_last and not alone):
@@ -144,43 +173,24 @@ def _claim(
     return claims
 
 
-def _take(cursor: Any, worker: str, row: tuple[Any, ...], now: datetime) -> Claim | None:
-    sequence, run_id, thread_id, workspace_id, assistant_id, kwargs, attempts, due, started, baseline = row
-    claim = Claim(
-        sequence=sequence,
-        run_id=_uuid(run_id),
-        thread_id=_uuid(thread_id),
-        workspace_id=workspace_id,
-        assistant_id=_uuid(assistant_id),
-        kwargs=orjson.loads(kwargs),
-        attempt=attempts + 1,
-        lease_owner=lease_owner(worker, _uuid(run_id), attempts + 1),
-        scheduled_at=moment(due),
-        started_at=moment(started) if started else now,
-        attempt_started_at=now,
-        baseline=orjson.loads(baseline) if baseline else None,
-        was_begun=started is not None,
-    )
+def _take(cursor: Any, worker: str, row: RunRow, now: datetime) -> Claim | None:
+    claim = make_claim(row, lease_name(worker, row.run_id, row.attempt + 1), row.attempt + 1, now)
     cursor.execute(
-        "UPDATE runs_run SET status = 'running', lease_owner = %s, lease_expires_at = %s, attempt = %s, "
+        "UPDATE runs_run SET status = 'running', worker = %s, lease_owner = %s, attempt = %s, "
         "attempt_started_at = %s, started_at = %s, updated_at = %s "
         "WHERE sequence = %s AND status = 'pending' AND lease_owner IS NULL AND attempt = %s",
         [
+            worker,
             claim.lease_owner,
-            moment_param(lease_end()),
             claim.attempt,
             moment_param(now),
             moment_param(claim.started_at),
             moment_param(now),
-            sequence,
-            attempts,
+            row.sequence,
+            row.attempt,
         ],
     )
     return claim if cursor.rowcount == 1 else None
-
-
-def _uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def any_delayed(run_ids: list[UUID]) -> bool:
@@ -211,22 +221,11 @@ def next_due(after: datetime) -> datetime | None:
     return due.values_list("scheduled_at", flat=True).first()
 
 
-def renew(owners: list[str]) -> dict[UUID, str | None]:
-    """The heartbeat: prolong these leases; the runs that are still held, each with its cancel action.
-
-    One that somebody has locked at this moment is left out: a transaction that hangs is not to cost the others theirs.
-    """
-    if not owners:
-        return {}
-    held = f"lease_owner IN ({', '.join(['%s'] * len(owners))})"
-    if IS_POSTGRES:
-        held = f"sequence IN (SELECT sequence FROM runs_run WHERE {held} FOR NO KEY UPDATE SKIP LOCKED)"
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE runs_run SET lease_expires_at = %s WHERE {held} RETURNING run_id, cancel_action",
-            [moment_param(lease_end()), *owners],
-        )
-        return {_uuid(run_id): action for run_id, action in cursor.fetchall()}
+def leases_of(worker: str) -> list[LeaseOf]:
+    """Return all leases in the worker's name: one query of an index, which no lock of a row holds up."""
+    leased = Run.objects.filter(worker=worker, lease_owner__isnull=False)
+    rows = leased.values_list("run_id", "lease_owner", "cancel_action")
+    return [LeaseOf(run_id, str(owner), action) for run_id, owner, action in rows]
 
 
 def release(claim: Claim, *, counts: bool, reason: RunAttempt.Reason) -> bool:
@@ -238,8 +237,7 @@ def release(claim: Claim, *, counts: bool, reason: RunAttempt.Reason) -> bool:
     with transaction.atomic():
         released = held.update(
             status=RunStatus.PENDING,
-            lease_owner=None,
-            lease_expires_at=None,
+            **_FREE,
             attempt=claim.attempt if counts else F("attempt") - 1,
             updated_at=timezone.now(),
         )
@@ -263,7 +261,7 @@ def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
             [
                 claim.sequence,
                 claim.attempt,
-                claim.lease_owner.partition("/")[0],
+                claim.worker,
                 moment_param(claim.attempt_started_at),
                 moment_param(timezone.now()),
                 reason.value,
@@ -271,26 +269,25 @@ def record_attempt(claim: Claim, reason: RunAttempt.Reason) -> None:
         )
 
 
-def expired_runs(*, worker: str, alive: set[str], everything: bool) -> list[Run]:
-    """Leased runs whose owner is gone. `everything`: no other process can be alive, so all leases of others have ended.
+def lost_runs() -> list[Run]:
+    """Return the runs whose lease names a worker that is dead, or of which there is no row."""
+    return list(Run.objects.filter(IS_HELD & ~Exists(Worker.objects.filter(name=OuterRef("worker"), died_at=None))))
 
-    `alive` are this process's leases as of a moment ago; what `worker` has claimed since then has not run out yet.
-    """
-    leased = Run.objects.filter(lease_owner__isnull=False)
-    if everything:
-        leased = leased.exclude(lease_owner__startswith=f"{worker}/")
-    else:
-        leased = leased.filter(lease_expires_at__lt=timezone.now())
-    return [run for run in leased if run.lease_owner not in alive]
+
+def overdue(clock: Clock | None = None) -> Count:
+    """Return the count of the runs whose worker's time is over, whether or not somebody has declared it dead."""
+    alive = alive_in_time(clock or DatabaseClock()).filter(name=OuterRef("worker"))
+    return Count("pk", filter=Q(IS_HELD, ~Exists(alive)))
+
+
+def run_under(lease_owner: str) -> Run | None:
+    """Return the run that is held under this lease."""
+    return Run.objects.filter(worker=worker_of(lease_owner), lease_owner=lease_owner).first()
 
 
 def _as_it_was(run: Run) -> "QuerySet[Run]":
-    """The run, if nobody has taken or renewed its lease since it was read.
-
-    After a database was away all leases have expired, and their owners renew them while the first sweep goes on.
-    """
-    held = Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner)
-    return held.filter(lease_expires_at=run.lease_expires_at)
+    """Return the run if it has the lease under which it was read."""
+    return Run.objects.filter(sequence=run.sequence, lease_owner=run.lease_owner)
 
 
 def _is_free(held: "QuerySet[Run]") -> bool:
@@ -298,21 +295,25 @@ def _is_free(held: "QuerySet[Run]") -> bool:
     return held.select_for_update(skip_locked=True).values_list("pk").first() is not None
 
 
-def requeue_lost(run: Run) -> bool:
+def requeue_lost(run: Run, *, begun: bool = True) -> bool:
     """Take a lost run's lease away and make it pending again.
 
-    False if somebody was faster, cancelled or renewed it, or has locked it: the next sweep looks again.
+    An attempt that had not `begun` does not count. False if somebody was faster, cancelled the run, or has locked it:
+    the next sweep looks again.
     """
     held = _as_it_was(run).filter(cancel_action=None)
     with transaction.atomic():
         lost = _is_free(held) and held.update(
-            status=RunStatus.PENDING, lease_owner=None, lease_expires_at=None, updated_at=timezone.now()
+            status=RunStatus.PENDING,
+            **_FREE,
+            attempt=F("attempt") if begun else F("attempt") - 1,
+            updated_at=timezone.now(),
         )
-        if lost:
+        if lost and begun:
             RunAttempt.objects.create(
                 run=run,
                 number=run.attempt,
-                worker=str(run.lease_owner).partition("/")[0],
+                worker=worker_of(str(run.lease_owner)),
                 started_at=run.attempt_started_at or run.created_at,
                 ended_at=timezone.now(),
                 reason=RunAttempt.Reason.LOST,
@@ -326,33 +327,33 @@ def take_over(run: Run, worker: str) -> Claim | None:
 
     None if somebody else was faster, its owner included, or has locked it: the next sweep looks again.
     """
-    owner, held = end_owner(worker, run), _as_it_was(run)
+    owner, held = _end_name(worker, run), _as_it_was(run)
     with transaction.atomic():
-        taken = _is_free(held) and held.update(lease_owner=owner, lease_expires_at=lease_end())
+        taken = _is_free(held) and held.update(lease_owner=owner, worker=worker)
     if not taken:
         return None
     metrics.LEASES_EXPIRED.inc()
     return claim_of(run, owner)
 
 
+def hold_to_end(run: Run, action: CancelAction, worker: str, now: datetime) -> Claim:
+    """Own a run between two attempts until its end is written, so that no other run begins on its thread before.
+
+    The caller's transaction has locked the run. If the worker does not end the run, a sweep does.
+    """
+    run.cancel_action, run.status, run.updated_at = action, RunStatus.INTERRUPTED, now
+    run.worker, run.lease_owner = worker, _end_name(worker, run)
+    run.save(update_fields=["cancel_action", "status", "updated_at", "lease_owner", "worker"])
+    return claim_of(run, run.lease_owner)
+
+
+def _end_name(worker: str, run: Run) -> str:
+    return lease_name(worker, run.run_id, run.attempt) + END
+
+
 def claim_of(run: Run, owner: str) -> Claim:
-    """A claim on a run that `owner` holds."""
-    return Claim(
-        sequence=run.sequence,
-        run_id=run.run_id,
-        thread_id=run.thread_id,
-        workspace_id=run.workspace_id,
-        assistant_id=run.assistant_id,
-        kwargs=run.kwargs,
-        attempt=run.attempt,
-        lease_owner=owner,
-        scheduled_at=run.scheduled_at,
-        started_at=run.started_at or run.created_at,
-        attempt_started_at=run.attempt_started_at or run.created_at,
-        baseline=run.baseline,
-        cancel_action=run.cancel_action,
-        was_begun=run.started_at is not None,
-    )
+    """Return the claim on a run that `owner` holds."""
+    return make_claim(row_of(run), owner, run.attempt, run.attempt_started_at or run.created_at)
 
 
 def save_baseline(claim: Claim, baseline: dict[str, Any]) -> bool:
@@ -363,3 +364,77 @@ def save_baseline(claim: Claim, baseline: dict[str, Any]) -> bool:
             [json_param(baseline), uuid_param(claim.run_id), claim.lease_owner],
         )
         return bool(cursor.rowcount)
+
+
+# --- the end of a run --------------------------------------------------------------------------------
+
+
+def end_run(cursor: CursorWrapper, claim: Claim, ending: "Ending", now: datetime) -> bool:
+    """Write how the run ended and free its lease, if the lease is still held and the ending stands."""
+    lock, locked, thread = _thread_first(claim.thread_id)
+    stopped = ending.stopped_before
+    cursor.execute(
+        f"{lock}UPDATE runs_run SET status = %s, finished_at = %s, updated_at = %s, lease_owner = NULL, "
+        "worker = NULL, error_class = %s, error_message = %s, error_text = %s, error_traceback = %s, "
+        "input_tokens = %s, output_tokens = %s, stopped_before = %s WHERE sequence = %s AND lease_owner = %s"
+        f"{locked}{_stands(ending)}",
+        [
+            *thread,
+            ending.status.value,
+            moment_param(now),
+            moment_param(now),
+            (ending.error or {}).get("error", "")[:200],
+            storable_text((ending.error or {}).get("message", "")),
+            storable_text(ending.error_text),
+            storable_text(ending.error_traceback),
+            ending.input_tokens,
+            ending.output_tokens,
+            json_param(stopped) if stopped else None,
+            claim.sequence,
+            claim.lease_owner,
+        ],
+    )
+    return bool(cursor.rowcount)
+
+
+def forget_run(cursor: CursorWrapper, claim: Claim) -> bool:
+    """Delete a stateless run: it was promised to leave nothing. False if the lease is lost."""
+    lock, locked, thread = _thread_first(claim.thread_id)
+    if claim.is_recovery:
+        cursor.execute("DELETE FROM runs_runattempt WHERE run_id = %s", [claim.sequence])
+    cursor.execute(
+        f"{lock}DELETE FROM runs_run WHERE sequence = %s AND lease_owner = %s{locked}",
+        [*thread, claim.sequence, claim.lease_owner],
+    )
+    return bool(cursor.rowcount)
+
+
+def end_all_of(thread_ids: list[UUID], now: datetime) -> list[UUID]:
+    """End the runs in flight of threads that are deleted, whoever holds them, and return their ids."""
+    in_flight = Run.objects.filter(Q(status__in=IN_FLIGHT) | IS_HELD, thread_id__in=thread_ids)
+    run_ids = list(in_flight.values_list("run_id", flat=True))
+    in_flight.update(status=RunStatus.INTERRUPTED, **_FREE, finished_at=now, updated_at=now)
+    return run_ids
+
+
+def _stands(ending: "Ending") -> str:
+    """Return the SQL condition that refuses this ending if somebody asked for another one.
+
+    A cancel beats an end of the graph's own, and a rollback beats both.
+    """
+    if ending.rollback:
+        return ""
+    if ending.status is RunStatus.INTERRUPTED:
+        return " AND (cancel_action IS NULL OR cancel_action <> 'rollback')"
+    return " AND cancel_action IS NULL"
+
+
+def _thread_first(thread_id: UUID) -> tuple[str, str, list[Any]]:
+    """Return what makes a statement on a run lock its thread first: a prefix, a condition, and a parameter.
+
+    All code locks a thread before its runs.
+    """
+    if not IS_POSTGRES:
+        return "", "", []
+    lock = "WITH thread AS (SELECT 1 FROM threads_thread WHERE thread_id = %s FOR UPDATE) "
+    return lock, " AND EXISTS (SELECT 1 FROM thread)", [uuid_param(thread_id)]

@@ -1,4 +1,4 @@
-"""The recovery lane: how many crash-recovered runs a process takes up beside one another.
+"""Runs that were lost: how they are taken back, and how many of them a process takes up beside one another.
 
 A graph that kills its process takes every run of that process with it. So recovered runs begin one at a time, and more
 at once only while it goes well. A run on its last attempt is alone in the lane: no neighbour's crash uses it up, and
@@ -10,10 +10,23 @@ from collections.abc import Awaitable, Callable
 
 from django.conf import settings
 
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
+from runs.engine.queue import requeue_lost, take_over
+from runs.models import Run
 
 # A crash costs so many recovered runs an attempt at the most.
 WIDEST = 32
+
+
+def take_back(run: Run, worker: str, *, begun: bool = True) -> "Claim | bool":
+    """Free a run that nobody works on. Runs in a database thread.
+
+    Return True if the run is pending again, a claim for `worker` if the run is to be ended, and False if somebody else
+    was faster. An attempt that had not `begun` does not count, and is no reason to end the run.
+    """
+    if run.cancel_action or (begun and run.attempt >= settings.MAX_ATTEMPTS):
+        return take_over(run, worker) or False
+    return requeue_lost(run, begun=begun)
 
 
 async def _probation() -> None:

@@ -16,6 +16,7 @@ from platform_site.core.database.access import Portion, in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events.configured import event_log
 from platform_site.core.loops import state_loop
+from runs.engine.queue import IS_HELD
 from runs.interrupts import interrupts_restore
 from runs.models import CancelAction, PendingInterrupt, Run, RunAttempt, RunSpan, RunStatus
 from threads.head import Head, head_of, thread_mirror
@@ -31,7 +32,7 @@ PURGED_TOGETHER = 200
 
 def removable_runs() -> list[tuple[int, UUID, UUID]]:
     """Workspace, thread and id of the ended runs that were deleted and are still there."""
-    ended = Q(lease_owner=None) & Q(finished_at__isnull=False)
+    ended = ~IS_HELD & Q(finished_at__isnull=False)
     deleted = Run.objects.filter(ended, cancel_action=CancelAction.ROLLBACK)
     return list(deleted.values_list("workspace_id", "thread_id", "run_id"))
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
 
+from platform_site.core.error_texts import storable_text
 from runs.models import RunSpan
 
 ERROR_LENGTH = 2000
@@ -14,11 +15,6 @@ NAME_LENGTH = 200
 NAMESPACE_LENGTH = 500
 # Tasks whose nodes are known by name: more than run side by side.
 TASKS_KNOWN = 1000
-
-
-def storable(text: str) -> str:
-    """What a text column can hold: PostgreSQL's no NUL, and neither database lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 class SpanRecorder(BaseCallbackHandler):
@@ -79,14 +75,14 @@ class SpanRecorder(BaseCallbackHandler):
     ) -> None:
         if self._tokens_only:
             return
-        namespace = storable(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))[:NAMESPACE_LENGTH]
+        namespace = storable_text(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))[:NAMESPACE_LENGTH]
         is_node = kind == RunSpan.Kind.NODE
         if parent not in self._open:
             # Between two spans there may be runnables that have none.
             parent = self._nodes.get(namespace.rpartition("|")[0] if is_node else namespace)
         if is_node:
             self._nodes[namespace] = run_id
-            self._of_tasks[namespace.rpartition(":")[2]] = storable(name)
+            self._of_tasks[namespace.rpartition(":")[2]] = storable_text(name)
             if len(self._of_tasks) > TASKS_KNOWN:
                 del self._of_tasks[next(iter(self._of_tasks))]
         self._open[run_id] = RunSpan(
@@ -94,7 +90,7 @@ class SpanRecorder(BaseCallbackHandler):
             parent_id=parent,
             attempt=self._attempt,
             kind=kind,
-            name=storable(name)[:NAME_LENGTH],
+            name=storable_text(name)[:NAME_LENGTH],
             namespace=namespace,
             started_at=datetime.now(UTC),
         )
@@ -110,7 +106,7 @@ class SpanRecorder(BaseCallbackHandler):
         span.ended_at = datetime.now(UTC)
         span.input_tokens, span.output_tokens = tokens
         if error is not None and type(error).__name__ not in ("GraphInterrupt", "ParentCommand"):
-            span.error = storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH]
+            span.error = storable_text(f"{type(error).__name__}: {error}")[:ERROR_LENGTH]
         self._ended.append(span)
 
     def on_chain_start(

@@ -24,8 +24,9 @@ from platform_site.core.checkpoints.fence import Fence, LeaseLost
 from platform_site.core.run_config import FORK_KEYS, fork_point, langgraph_config, server_configurable
 from platform_site.core.scope import Scope
 from runs.engine.breakpoints import continued, where_it_stopped
+from runs.engine.claim import Claim
 from runs.engine.own_writes import in_db_for_run
-from runs.engine.queue import Claim, save_baseline
+from runs.engine.queue import save_baseline
 from runs.streaming.modes import graph_modes
 from threads.state import AnyPregel
 

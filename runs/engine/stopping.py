@@ -3,9 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 
 # How often a task is asked that has not let go yet, in seconds.
 ASK_AGAIN_SECONDS = 1.0
+
+
+class Stop(Enum):
+    """Why an attempt was stopped from outside."""
+
+    CANCEL = auto()
+    DRAIN = auto()
+    LOST = auto()
 
 
 class Stopper:

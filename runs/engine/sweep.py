@@ -18,6 +18,7 @@ from platform_site.core.background.rounds import Task
 from platform_site.core.database.access import in_db, lost_a_lock, read_db
 from platform_site.core.database.unavailable import DatabaseBusy
 from runs.engine import engine as embedded
+from runs.engine import workers
 from runs.engine.frozen import end_frozen_sessions
 from runs.engine.removal import removable_runs, remove_run
 from runs.models import Run, RunSpan, RunStatistic
@@ -104,6 +105,7 @@ async def apply_retention() -> None:
     now = timezone.now()
     while await in_db(delete_old_spans, now - timedelta(days=settings.SPAN_RETENTION_DAYS)) == PORTION:
         pass
+    await in_db(workers.forget, workers.DatabaseClock())
     while await in_db(delete_old_statistics, now - timedelta(days=settings.STATISTICS_RETENTION_DAYS)) == PORTION:
         pass
 

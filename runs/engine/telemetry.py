@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from platform_site.core.telemetry import logs, metrics
 from platform_site.core.telemetry.tracing import tracing
-from runs.engine.finish import Ending
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
 from runs.engine.spans import SpanRecorder
 from runs.engine.traces import AttemptTrace, attempt_trace
 from runs.models import RunSpan, RunStatus

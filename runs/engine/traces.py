@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from platform_site.core.error_texts import storable_text
 from platform_site.core.telemetry import logs
 from platform_site.core.telemetry.tracing import tracing
-from runs.engine.queue import Claim
-from runs.engine.spans import storable
+from runs.engine.claim import Claim
 from runs.models import RunSpan
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class AttemptTrace:
         if error is not None:
             self._span.set_attribute("error.type", error["error"])
             # What cannot be encoded would take the whole batch along.
-            self._span.set_status(Status(StatusCode.ERROR, storable(error["message"])))
+            self._span.set_status(Status(StatusCode.ERROR, storable_text(error["message"])))
         self._span.end()
 
     def _add(self, span: RunSpan) -> None:

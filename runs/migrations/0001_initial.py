@@ -21,6 +21,16 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Worker',
+            fields=[
+                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ('started_at', models.DateTimeField()),
+                ('alive_until', models.DateTimeField()),
+                ('patient_until', models.DateTimeField(blank=True, null=True)),
+                ('died_at', models.DateTimeField(blank=True, null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Run',
             fields=[
                 ('sequence', models.BigAutoField(primary_key=True, serialize=False)),
@@ -36,7 +46,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('lease_owner', models.CharField(blank=True, max_length=80, null=True)),
-                ('lease_expires_at', models.DateTimeField(blank=True, null=True)),
+                ('worker', models.CharField(blank=True, max_length=40, null=True)),
                 ('attempt', models.PositiveSmallIntegerField(default=0)),
                 ('attempt_started_at', models.DateTimeField(blank=True, null=True)),
                 ('cancel_action', models.CharField(blank=True, choices=[('interrupt', 'Interrupt'), ('rollback', 'Rollback')], max_length=10, null=True)),
@@ -151,7 +161,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='run',
-            constraint=models.UniqueConstraint(fields=('lease_owner',), name='one_run_per_lease'),
+            constraint=models.UniqueConstraint(fields=('worker', 'lease_owner'), name='one_run_per_lease'),
         ),
         migrations.AddConstraint(
             model_name='runstatistic',

@@ -112,7 +112,7 @@ def _attempts(run: Run, ended: Sequence[RunAttempt]) -> Iterator[_Attempt]:
         yield _Attempt(attempt.number, attempt.worker, attempt.started_at, attempt.ended_at, attempt.reason)
     begun = run.attempt_started_at or run.started_at
     if run.status == RunStatus.RUNNING and begun:
-        yield _Attempt(run.attempt, run.lease_owner or "", begun, None, "")
+        yield _Attempt(run.attempt, run.worker or "", begun, None, "")
     elif not ended and run.started_at:
         yield _Attempt(max(1, run.attempt), "", run.started_at, run.finished_at or run.started_at, "")
 

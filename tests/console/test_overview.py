@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from assistants.models import Assistant
 from platform_site.access.principal import Principal
 from platform_site.console.statistics import bucket_seconds, figures
-from runs.models import RunStatistic, RunStatus
+from runs.models import RunStatistic, RunStatus, Worker
 from tests.console.conftest import HOSTILE, Yard
 
 
@@ -119,8 +120,13 @@ def test_a_queue_that_nobody_serves_is_told(yard, member):
 
 
 def test_a_run_whose_worker_is_gone_is_told(yard, member):
-    yard.run(status=RunStatus.RUNNING, lease_owner="w/1", lease_expires_at=yard.now - timedelta(seconds=60))
-    assert "1 of 1 running lost their worker" in member.get("/dashboard/").content.decode()
+    for name, alive_until in (
+        ("gone", yard.now - timedelta(seconds=60)),
+        ("here", timezone.now() + timedelta(hours=1)),
+    ):
+        Worker.objects.create(name=name, started_at=yard.now, alive_until=alive_until)
+        yard.run(status=RunStatus.RUNNING, lease_owner=f"{name}/1", worker=name)
+    assert "1 of 2 running lost their worker" in member.get("/dashboard/").content.decode()
 
 
 def test_a_run_for_later_does_not_wait_yet(yard, member):

@@ -58,7 +58,7 @@ def test_facts_timeline_and_attempts_are_told(yard, member):
 
 
 def test_attempts_and_the_pause_between_them_are_parts_of_the_timeline(yard, member):
-    run = yard.run(status=RunStatus.RUNNING, attempt=2, lease_owner="worker-2", lease_expires_at=yard.now)
+    run = yard.run(status=RunStatus.RUNNING, attempt=2, lease_owner="worker-2/x/2/random", worker="worker-2")
     ended = run.started_at + timedelta(seconds=2)
     RunAttempt.objects.create(
         run=run, number=1, worker="worker-3", started_at=run.started_at, ended_at=ended, reason="lost"

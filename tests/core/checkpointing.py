@@ -8,6 +8,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
+from platform_site.core.checkpoints.fence import Statement
+from runs.engine import queue
+
 
 @dataclass
 class Lease:
@@ -19,6 +22,12 @@ class Lease:
 
     def holds(self) -> bool:
         return not self.lost
+
+    def held(self) -> Statement:
+        return queue.HELD, (self.run_id, self.lease_owner)
+
+    def renamed(self) -> Statement:
+        return queue.RENAME, (self.run_id, self.lease_owner)
 
 
 def checkpoint(**values: Any) -> Checkpoint:

@@ -102,7 +102,7 @@ async def test_a_write_locks_nothing_while_its_values_are_packed(
     await writing
 
 
-async def test_a_lease_is_renewed_while_a_checkpoint_is_being_written(
+async def test_a_run_is_cancelled_while_a_checkpoint_is_being_written(
     checkpoints: PostgresCheckpoints,
     postgres_url: str,  # noqa: F811
 ) -> None:
@@ -110,18 +110,18 @@ async def test_a_lease_is_renewed_while_a_checkpoint_is_being_written(
     lease = Lease()
     own(postgres_url, lease)
     saver = checkpoints.saver_for_run(lease)
-    with psycopg.connect(postgres_url, autocommit=True) as heartbeat:
-        heartbeat.execute("ALTER TABLE runs_run ADD COLUMN lease_expires_at timestamptz")
+    with psycopg.connect(postgres_url, autocommit=True) as caller:
+        caller.execute("ALTER TABLE runs_run ADD COLUMN cancel_action text")
         async with saver._cursor(pipeline=True) as cursor:
             # The server has answered the statement of the fence: its lock is held.
             await cursor.execute("SELECT 1 AS one")
             assert await cursor.fetchone() == {"one": 1}
             assert not is_free(postgres_url)
-            renewed = heartbeat.execute(
-                "UPDATE runs_run SET lease_expires_at = now() WHERE run_id IN"
+            cancelled = caller.execute(
+                "UPDATE runs_run SET cancel_action = 'interrupt' WHERE run_id IN"
                 " (SELECT run_id FROM runs_run FOR NO KEY UPDATE SKIP LOCKED)"
             )
-            assert renewed.rowcount == 1
+            assert cancelled.rowcount == 1
 
 
 # --- Locks and connections that are not to be had --------------------------------------------------

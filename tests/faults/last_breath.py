@@ -8,8 +8,9 @@ import signal
 from pathlib import Path
 
 from runs.engine import attempt as executor
-from runs.engine.finish import Ending, Finished, finish
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
+from runs.engine.finish import finish
 
 
 def install() -> None:
@@ -18,7 +19,7 @@ def install() -> None:
         return
     asked, write_end = Path(path), finish
 
-    def write_or_die(claim: Claim, ending: Ending, worker: str | None) -> Finished:
+    def write_or_die(claim: Claim, ending: Ending, worker: str | None) -> list[Claim] | None:
         if asked.exists() and str(claim.thread_id) in asked.read_text().split():
             asked.unlink()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -22,9 +22,11 @@ from platform_site.core.graphs import registry as graphs
 from platform_site.core.graphs.registry import GraphRegistry
 from runs import services
 from runs.engine import engine as embedded
+from runs.engine import workers
 from runs.engine.attempt import Attempt
+from runs.engine.claim import Claim
 from runs.engine.engine import Engine
-from runs.engine.queue import Claim, claim_next
+from runs.engine.queue import claim_next
 from runs.models import Run
 from runs.schemas import RunCreate
 from tests.api_client import api as api
@@ -73,6 +75,7 @@ def principal(transactional_db: None, registry: GraphRegistry, idle_engine: Engi
     """The superuser of the default workspace; every test graph has its default assistant."""
     ensure_first_start()
     ensure_default_assistants(registry.ids)
+    alive("worker")
     return Principal(workspace_id=Workspace.objects.get(slug="default").pk)
 
 
@@ -81,6 +84,7 @@ def engine(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> Iterator[En
     """An engine at work; it is drained when the test ends."""
     started = use_engine(monkeypatch, Engine())
     started.start()
+    eventually(started.has_room)
     yield started
     started.drain(0)
 
@@ -102,8 +106,15 @@ def change(run: Run, **columns: Any) -> Run:
     return run
 
 
+def alive(*names: str) -> None:
+    """Workers of these names are alive, if none of them has died yet."""
+    for name in names:
+        workers.register(name, workers.DatabaseClock())
+
+
 def claim(run: Run | None = None, worker: str = "worker") -> Claim:
-    """Claim the next due run, which must be `run` if one is given."""
+    """Claim the next due run, which must be `run` if one is given, for a worker that is alive."""
+    alive(worker)
     [claimed] = claim_next(worker, limit=1, thread_id=run.thread_id if run else None)
     assert run is None or claimed.run_id == run.run_id
     return claimed

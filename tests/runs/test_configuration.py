@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from platform_site.access.principal import Principal
 from platform_site.core.errors import BadRequest, Unprocessable
 from runs.configuration import Configured, RunPlan, plan_run, without_mirror
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
 from runs.engine.start import attempt_config
 from runs.schemas import RunCreate
 from tests.runs.conftest import run_to_end

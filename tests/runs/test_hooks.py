@@ -11,7 +11,8 @@ from platform_site.core.errors import Unprocessable
 from runs import hooks
 from runs.cancel import run_cancel, run_delete
 from runs.configuration import webhooks_admit
-from runs.engine.finish import Ending, finish
+from runs.engine.endings import Ending
+from runs.engine.finish import finish
 from runs.hooks import RunEnd
 from runs.models import Run, RunStatus
 from tests.api_client import ApiClient

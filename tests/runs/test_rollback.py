@@ -11,8 +11,9 @@ from platform_site.access.principal import Principal
 from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from runs.cancel import Removal, run_delete
-from runs.engine.attempt import Attempt, Stop
+from runs.engine.attempt import Attempt
 from runs.engine.engine import Engine
+from runs.engine.stopping import Stop
 from runs.engine.sweep import finish_removals
 from runs.models import PendingInterrupt, Run
 from tests.api_client import ApiClient

@@ -45,11 +45,13 @@ def work(number: int) -> list[str]:
     """Claim, by the queue's order and by name in turn, until nothing is left; end each claimed run."""
     from django.db import connection
 
-    from runs.engine import queue
-    from runs.engine.finish import Ending, finish
+    from runs.engine import queue, workers
+    from runs.engine.endings import Ending
+    from runs.engine.finish import finish
     from runs.models import Run, RunStatus
 
     worker, claimed, overlaps = f"worker{number}", [], 0
+    workers.register(worker, workers.DatabaseClock())
     while True:
         claims = queue.claim_next(worker, limit=7)
         names = Run.objects.filter(status=RunStatus.PENDING).order_by("?").values_list("run_id", flat=True)[:5]
@@ -58,7 +60,7 @@ def work(number: int) -> list[str]:
             claim = claims.pop()
             claimed.append(str(claim.run_id))
             overlaps += Run.objects.filter(thread_id=claim.thread_id, lease_owner__isnull=False).count() != 1
-            claims += finish(claim, Ending(RunStatus.SUCCESS), worker).next_claims
+            claims += finish(claim, Ending(RunStatus.SUCCESS), worker) or []
         if not Run.objects.filter(status=RunStatus.PENDING).exists():
             break
     connection.close()

@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from datetime import timedelta
 from typing import Any
 
 
@@ -20,13 +19,13 @@ def main() -> None:
     django.setup()
     import psycopg
     from django.conf import settings
-    from django.utils import timezone
 
     from platform_site.core.checkpoints.configured import checkpoints
-    from platform_site.core.checkpoints.postgres.saver import _FENCE
+    from platform_site.core.checkpoints.postgres.saver import fence_statement
     from platform_site.core.database.access import lost_a_lock
     from platform_site.core.database.postgres_pool import loop_pools
-    from runs.engine import frozen, queue
+    from runs.engine import frozen, queue, workers
+    from runs.engine.lease import Lease
     from runs.models import Run
     from tests.scaled.claimers import prepare
     from threads.models import ThreadTombstone
@@ -34,15 +33,18 @@ def main() -> None:
 
     prepare()
     asyncio.run(checkpoints().setup())
+    clock = workers.DatabaseClock()
+    for worker in ("died", "sweeper"):
+        workers.register(worker, clock)
     one, two, three, four = (claim.sequence for claim in queue.claim_next("died", limit=4))
-    Run.objects.filter(lease_owner__isnull=False).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    workers.retire("died", clock)
     Run.objects.filter(pk__in=(three, four)).update(cancel_action="interrupt")
     found: dict[str, Any] = {}
 
     def swept() -> list[int]:
         """One sweep, as `Engine.take_back` makes it; which of the runs it got."""
         got = []
-        for run in queue.expired_runs(worker="sweeper", alive=set(), everything=False):
+        for run in queue.lost_runs():
             if queue.take_over(run, "sweeper") if run.cancel_action else queue.requeue_lost(run):
                 got.append([one, two, three, four].index(run.pk) + 1)
         return sorted(got)
@@ -63,7 +65,7 @@ def main() -> None:
     with contextlib.suppress(psycopg.OperationalError), stands_still.pipeline() as pipeline:
         # A checkpoint write whose end is never sent, and an ending.
         for held in (run, Run.objects.get(pk=three)):
-            stands_still.execute(_FENCE, (held.run_id, held.lease_owner))
+            stands_still.execute(*fence_statement(Lease(queue.claim_of(held, str(held.lease_owner)))))
         stands_still.execute("SELECT 1 FROM threads_threadtombstone WHERE thread_id = %s FOR UPDATE", (kept,))
         pipeline._conn.pgconn.send_flush_request()
         pipeline._conn.pgconn.flush()
@@ -73,7 +75,10 @@ def main() -> None:
         found["swept"] = swept()
         operator.rollback()
         found["swept once more"] = swept()
-        found["renewed"] = len(queue.renew([str(run.lease_owner)]))
+        found["renewed"] = workers.renew("sweeper", clock)
+        found["leases read"] = sorted(
+            [one, two, three, four].index(_pk(lease.run_id)) + 1 for lease in queue.leases_of("died")
+        )
         finish_deletes()
         found["tombstones"] = ThreadTombstone.objects.count()
         found["delete is refused"] = is_refused(delete_threads, [run.thread_id], workspace_id=run.workspace_id)
@@ -87,10 +92,15 @@ def main() -> None:
         while frozen.end_frozen_sessions():
             time.sleep(0.01)
         settings.LEASE_SECONDS = 3600
-        Run.objects.filter(pk=one).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         found["swept at last"] = swept()
         found["deleted"] = delete_threads([run.thread_id], workspace_id=run.workspace_id)
     json.dump(found, sys.stdout)
+
+
+def _pk(run_id: Any) -> int:
+    from runs.models import Run
+
+    return Run.objects.get(run_id=run_id).pk
 
 
 def _is_locked(operator: Any, pk: int) -> bool:

@@ -34,8 +34,19 @@ def output(module: str, url: str, directory: Path) -> Any:
     return json.loads(done.stdout)
 
 
-def test_one_locked_run_keeps_no_other_lease_from_being_renewed(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
-    assert output("tests.scaled.renewals", postgres_url, tmp_path) == [4, 5]
+def test_no_lock_of_a_run_holds_up_a_heartbeat_and_one_clock_counts(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
+    assert output("tests.scaled.renewals", postgres_url, tmp_path) == {
+        "renewed": True,
+        "leases": 5,
+        "cancels": ["interrupt"],
+        "lasts longer": True,
+        "dead by a wrong clock": [],
+        "alive for a day": False,
+        "dead while locked": [],
+        "dead": ["worker"],
+        "renewed when dead": False,
+        "lost": 5,
+    }
 
 
 def test_a_process_that_stands_still_holds_up_nothing_but_its_own_run(postgres_url: str, tmp_path: Path) -> None:  # noqa: F811
@@ -44,7 +55,8 @@ def test_a_process_that_stands_still_holds_up_nothing_but_its_own_run(postgres_u
         # operator for a while.
         "swept": [4],
         "swept once more": [2],
-        "renewed": 1,
+        "renewed": True,
+        "leases read": [1, 3],
         "tombstones": 1,
         "delete is refused": True,
         "ended too early": 0,

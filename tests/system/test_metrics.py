@@ -26,7 +26,7 @@ from platform_site.system import gauges as figures
 from platform_site.system.process_figures import RedisFigures
 from platform_site.system.processes import processes
 from platform_site.system.selectors import queue_figures
-from runs.models import Run, RunStatus
+from runs.models import Run, RunStatus, Worker
 from tests.api_client import ApiClient
 from tests.api_client import api as api
 from tests.live import LiveServer
@@ -112,8 +112,13 @@ async def test_the_queue_by_what_runs_wait_for(api: ApiClient) -> None:
 
 async def test_leases_that_have_expired(api: ApiClient) -> None:
     run = await in_db(add_run, waited=0, status=RunStatus.RUNNING, leased=True)
-    past = timezone.now() - timedelta(seconds=1)
-    await in_db(lambda: Run.objects.filter(pk=run.pk).update(lease_expires_at=past))
+    past, later = timezone.now() - timedelta(seconds=1), timezone.now() + timedelta(hours=1)
+    await in_db(lambda: Run.objects.filter(pk=run.pk).update(worker="gone"))
+    await in_db(lambda: Worker.objects.create(name="gone", started_at=past, alive_until=later))
+    assert gauges((await api.get("/metrics")).text)["switchyard_leases_overdue"] == 0
+    await in_db(lambda: Worker.objects.update(alive_until=past))
+    assert gauges((await api.get("/metrics")).text)["switchyard_leases_overdue"] == 1
+    await in_db(lambda: Worker.objects.update(alive_until=later, died_at=past))
     assert gauges((await api.get("/metrics")).text)["switchyard_leases_overdue"] == 1
 
 

@@ -27,7 +27,7 @@ _THROUGH = {
 }
 _OF_THREADS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "writes", "replaced_writes")
 # Ticks of clocks, which no request causes.
-_VOLATILE = {"last_used_at", "lease_expires_at"}
+_VOLATILE = {"last_used_at", "lease_expires_at", "alive_until", "patient_until"}
 _NOT_TENANTS = ("django_", "sqlite_", "auth_", "checkpoint_migrations", "store_migrations", "vector_migrations")
 
 Rows = dict[str, list[str]]

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.checkpoints.configured import checkpoints
-from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import in_db
 from platform_site.core.errors import Conflict
 from runs.engine.engine import Engine
@@ -18,6 +17,7 @@ from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import create, ended, run_to_end
 from threads import editing
+from threads.editing import EditLease
 from threads.models import Thread
 
 CHANGES = 12

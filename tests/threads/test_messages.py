@@ -8,7 +8,8 @@ import pytest
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
 from runs.cancel import run_cancel
-from runs.engine.attempt import Attempt, Stop
+from runs.engine.attempt import Attempt
+from runs.engine.stopping import Stop
 from runs.models import Run
 from tests.api_client import ApiClient
 from tests.runs.conftest import claim, create, run_to_end

@@ -15,9 +15,10 @@ from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.webhooks import outbox
 from platform_site.webhooks.models import WebhookDelivery
 from runs.cancel import run_cancel, run_delete
+from runs.engine.endings import Ending
 from runs.engine.engine import Engine
-from runs.engine.finish import Ending, finish
-from runs.models import Run, RunStatus
+from runs.engine.finish import finish
+from runs.models import Run, RunStatus, Worker
 from runs.schemas import RunCreate
 from runs.services import run_create
 from tests.runs.conftest import Gate, claim, create, ended, eventually, use_engine
@@ -210,7 +211,7 @@ def test_run_whose_process_died_too_often(principal: Principal, idle_engine: Eng
     settings.MAX_ATTEMPTS = 1
     run = create(principal, input={"log": []}, webhook=HOOK)
     claim(run, worker="gone")
-    Run.objects.update(lease_expires_at=timezone.now() - timedelta(hours=1))
+    Worker.objects.filter(name="gone").update(alive_until=timezone.now() - timedelta(hours=1))
     idle_engine.start()
     ended(run)
     idle_engine.drain(0)
@@ -264,7 +265,7 @@ def test_end_that_is_not_written_owes_nothing(principal: Principal, monkeypatch:
 def test_attempt_that_lost_its_lease_owes_nothing(principal: Principal) -> None:
     claimed = claim(create(principal, webhook=HOOK))
     Run.objects.update(lease_owner="other")
-    assert not finish(claimed, Ending(RunStatus.SUCCESS, head=head()), None).written
+    assert finish(claimed, Ending(RunStatus.SUCCESS, head=head()), None) is None
     assert owed() == []
 
 

@@ -1,11 +1,17 @@
 """Under which lease checkpoints and items are written. A writer whose fence does not hold any more writes nothing."""
 
-from typing import Protocol
+from typing import Any, LiteralString, Protocol
 from uuid import UUID
+
+# SQL for PostgreSQL, and its parameters.
+Statement = tuple[LiteralString, tuple[Any, ...]]
 
 
 class Fence(Protocol):
-    """The lease of one attempt. `holds` is asked in the thread that writes; once false, it stays false."""
+    """The lease under which an attempt, or a change by hand, writes.
+
+    `holds` is asked in the thread that writes. Once it is false, it stays false.
+    """
 
     @property
     def run_id(self) -> UUID | None:
@@ -16,21 +22,21 @@ class Fence(Protocol):
 
     def holds(self) -> bool: ...
 
+    def held(self) -> Statement:
+        """Return a query that finds one row while the lease is held, and keeps the lease so until the commit.
 
-class EditLease:
-    """The fence of a change of a thread's state by hand."""
+        Whoever owns the table of the lease writes the query.
+        """
 
-    def __init__(self, thread_id: UUID, lease_owner: str) -> None:
-        self.run_id: UUID | None = None
-        self.thread_id = thread_id
-        self.lease_owner = lease_owner
-        self._is_over = False
 
-    def holds(self) -> bool:
-        return not self._is_over
+class RunFence(Fence, Protocol):
+    """The lease of an attempt at a run."""
 
-    def end(self) -> None:
-        self._is_over = True
+    def renamed(self) -> Statement:
+        """Return a statement that gives the lease another name, and returns that as `value`.
+
+        The statement waits for the transactions that have made the query of `held`. Nobody else is given the lease.
+        """
 
 
 class LeaseLost(Exception):

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from platform_site.core.checkpoints.fence import Fence
+from platform_site.core.checkpoints.fence import Fence, RunFence
 from platform_site.core.checkpoints.storage import Storage
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Checkpoints(ABC):
         """
 
     @abstractmethod
-    async def end_writes(self, fence: Fence) -> str:
+    async def end_writes(self, fence: RunFence) -> str:
         """See to it that nothing is written any more under a fence that does not hold any more, also by what is under
         way; the name that the lease has from now on."""
 

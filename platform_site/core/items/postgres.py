@@ -27,9 +27,6 @@ from platform_site.core.items.stores import OpenStore, writing_fence
 logger = logging.getLogger("switchyard.store")
 
 Cursor = AsyncCursor[tuple[Any, ...]]
-# The lock keeps the lease where it is until the commit, as that of a checkpoint write does
-# (`checkpoints/postgres/saver.py`).
-_HELD = "SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE"
 
 
 class PooledPostgresStore(ItemStore, AsyncPostgresStore):
@@ -84,7 +81,7 @@ class PooledPostgresStore(ItemStore, AsyncPostgresStore):
             connection.cursor(row_factory=tuple_row) as cursor,
         ):
             if (fence := writing_fence.get()) is not None:
-                await cursor.execute(_HELD, (fence.run_id, fence.lease_owner))
+                await cursor.execute(*fence.held())
                 if await cursor.fetchone() is None:
                     raise LeaseLost(fence)
             yield cursor

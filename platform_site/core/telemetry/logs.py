@@ -78,6 +78,11 @@ def identify(*, role: str, worker: str = "") -> None:
     _process.update({"role": role, "worker": worker})
 
 
+def rename_worker(worker: str) -> None:
+    """Have every JSON line of this process name this worker, from now on."""
+    _process["worker"] = worker
+
+
 class Context(logging.Filter):
     """Puts what the current context belongs to on the record, and what process this is."""
 

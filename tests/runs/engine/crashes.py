@@ -13,9 +13,11 @@ from uuid import UUID
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
 from runs.engine import queue
-from runs.engine.attempt import Attempt, Lease, Stop
-from runs.engine.finish import Ending
-from runs.engine.queue import Claim
+from runs.engine.attempt import Attempt
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
+from runs.engine.lease import Lease
+from runs.engine.stopping import Stop
 from runs.models import Run
 from tests.runs.conftest import claim, create, execute, run_to_end
 

@@ -13,7 +13,8 @@ from platform_site.access.principal import Principal
 from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
 from runs.engine import queue
-from runs.engine.attempt import Attempt, Stop
+from runs.engine.attempt import Attempt
+from runs.engine.stopping import Stop
 from tests.runs.conftest import Gate, claim, create, execute, run_to_end
 from tests.runs.engine.crashes import (
     NOBODY,

@@ -18,7 +18,7 @@ from runs.cancel import run_cancel, run_delete
 from runs.engine import engine as embedded
 from runs.engine import queue
 from runs.engine.engine import Engine
-from runs.models import Run
+from runs.models import Run, Worker
 from tests.runs.conftest import Gate, claim, create, ended, eventually, use_engine
 from tests.runs.graphs import script
 from threads.models import Thread
@@ -100,6 +100,7 @@ def test_no_more_runs_than_the_capacity(
     settings.SWEEP_SECONDS = 60
     engine = use_engine(monkeypatch, Engine())
     engine.start()
+    eventually(engine.has_room)
     try:
         runs = [create(principal, "scripted", **PAUSE) for _ in range(4)]
         assert sorted(status(run) for run in runs) == ["pending", "pending", "running", "running"]
@@ -178,7 +179,8 @@ def lost(principal: Principal, attempts: int = 1, graph_id: str = "scripted", **
     """A run whose process died in its last attempt."""
     run = create(principal, graph_id, **(PAUSE | fields))
     claim(run, worker="died")
-    Run.objects.filter(pk=run.pk).update(attempt=attempts, lease_expires_at=timezone.now() - timedelta(hours=1))
+    Run.objects.filter(pk=run.pk).update(attempt=attempts)
+    Worker.objects.filter(name="died").update(alive_until=timezone.now() - timedelta(hours=1))
     return run
 
 
@@ -259,8 +261,8 @@ def test_thread_shows_the_state_that_an_abandoned_run_reached(
     try:
         assert pause.reached.wait(10)
         eventually(lambda: Run.objects.get(pk=run.pk).lease_owner)
-        # As if this process had died: its lease is another's, and has run out.
-        Run.objects.filter(pk=run.pk).update(lease_owner="died/x/1")
+        # As if this process had died: its lease is another's, and lost.
+        Run.objects.filter(pk=run.pk).update(lease_owner="died/x/1", worker="died")
         idle_engine.lose([run.run_id])
         eventually(lambda: idle_engine.active == 0)
         idle_engine._loop.submit(idle_engine.take_back(everything=True)).result(10)

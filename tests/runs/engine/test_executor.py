@@ -15,8 +15,9 @@ from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
 from platform_site.core.events.configured import event_log
 from runs.cancel import run_cancel
-from runs.engine.attempt import Attempt, Stop
+from runs.engine.attempt import Attempt
 from runs.engine.engine import Engine
+from runs.engine.stopping import Stop
 from runs.models import Run
 from tests.runs.conftest import Gate, claim, create, ended, eventually, execute, loads, run_to_end
 from tests.runs.graphs import script

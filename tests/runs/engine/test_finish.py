@@ -15,8 +15,9 @@ from platform_site.console.statistics import figures
 from platform_site.core.database.access import in_db
 from runs.engine import finish as finishing
 from runs.engine import sweep
-from runs.engine.finish import Ending, bucket, finish
-from runs.engine.queue import Claim
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
+from runs.engine.finish import bucket, finish
 from runs.engine.sweep import apply_retention
 from runs.models import PendingInterrupt, Run, RunSpan, RunStatistic, RunStatus
 from tests.runs.conftest import claim, create, run_to_end, table_counts
@@ -44,7 +45,7 @@ def test_run_has_its_end_and_no_lease(principal: Principal) -> None:
     run, claimed = a_claim(principal)
     finish(claimed, Ending(SUCCESS, head=head(), input_tokens=3, output_tokens=4), None)
     run.refresh_from_db()
-    assert (run.status, run.lease_owner, run.lease_expires_at) == ("success", None, None)
+    assert (run.status, run.lease_owner, run.worker) == ("success", None, None)
     assert run.finished_at is not None
     assert (run.input_tokens, run.output_tokens) == (3, 4)
     assert run.attempts.get().reason == "finished"
@@ -87,7 +88,7 @@ def test_thread_keeps_its_values_if_the_state_cannot_be_read(principal: Principa
 def test_next_run_of_the_thread_is_claimed_at_once(principal: Principal) -> None:
     run, claimed = a_claim(principal)
     following = create(principal, thread_id=run.thread_id)
-    [next_claim] = finish(claimed, Ending(SUCCESS, head=head()), "worker").next_claims
+    [next_claim] = finish(claimed, Ending(SUCCESS, head=head()), "worker") or []
     following.refresh_from_db()
     assert (next_claim.run_id, following.lease_owner) == (following.run_id, next_claim.lease_owner)
     assert Thread.objects.get(pk=run.thread_id).status == "busy"
@@ -96,7 +97,7 @@ def test_next_run_of_the_thread_is_claimed_at_once(principal: Principal) -> None
 def test_a_draining_worker_leaves_the_next_run_to_others(principal: Principal) -> None:
     run, claimed = a_claim(principal)
     following = create(principal, thread_id=run.thread_id)
-    assert finish(claimed, Ending(SUCCESS, head=head()), None).next_claims == []
+    assert finish(claimed, Ending(SUCCESS, head=head()), None) == []
     following.refresh_from_db()
     assert following.status == "pending"
     assert Thread.objects.get(pk=run.thread_id).status == "busy"
@@ -105,7 +106,7 @@ def test_a_draining_worker_leaves_the_next_run_to_others(principal: Principal) -
 def test_runs_of_other_threads_are_not_claimed(principal: Principal) -> None:
     _, claimed = a_claim(principal)
     create(principal)
-    assert finish(claimed, Ending(SUCCESS, head=head()), "worker").next_claims == []
+    assert finish(claimed, Ending(SUCCESS, head=head()), "worker") == []
 
 
 def test_nothing_is_written_if_anything_fails(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,15 +138,15 @@ def test_end_that_failed_can_be_written_again(principal: Principal, monkeypatch:
     # Another run's spans have taken the keys meanwhile.
     _, other = a_claim(principal)
     finish(other, Ending(SUCCESS, spans=[span(), span()]), None)
-    assert finish(claimed, ending, None).written
+    assert finish(claimed, ending, None) is not None
     assert run.spans.count() == 2
 
 
 def test_run_that_was_cancelled_does_not_end_as_success(principal: Principal) -> None:
     run, claimed = a_claim(principal)
     Run.objects.filter(pk=run.pk).update(cancel_action="interrupt", status="interrupted")
-    assert not finish(claimed, Ending(SUCCESS, head=head()), None).written
-    assert finish(claimed, Ending(RunStatus.INTERRUPTED, head=head()), None).written
+    assert finish(claimed, Ending(SUCCESS, head=head()), None) is None
+    assert finish(claimed, Ending(RunStatus.INTERRUPTED, head=head()), None) is not None
 
 
 # --- interrupts ------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_run_of_an_assistant_that_was_deleted_is_counted(principal: Principal) -
     run, claimed = a_claim(principal)
     assistant_id = run.assistant_id
     Assistant.objects.filter(assistant_id=assistant_id).delete()
-    assert finish(claimed, Ending(SUCCESS, head=asks("a")), None).written
+    assert finish(claimed, Ending(SUCCESS, head=asks("a")), None) is not None
     assert RunStatistic.objects.get().assistant_id == assistant_id
 
 
@@ -290,7 +291,7 @@ async def test_stateless_run_whose_lease_is_lost_deletes_nothing(principal: Prin
     run = await in_db(create, principal, "log", new=False, input={})
     claimed = await in_db(claim, run)
     claimed.lease_owner = "somebody else"
-    assert not (await in_db(finish, claimed, Ending(SUCCESS), None)).written
+    assert await in_db(finish, claimed, Ending(SUCCESS), None) is None
     assert await in_db(Run.objects.count) == 1
 
 

@@ -14,9 +14,10 @@ from platform_site.core.events.interface import Event, Subscription
 from runs.engine import attempt as executor
 from runs.engine import own_writes
 from runs.engine import start as attempt_module
-from runs.engine.attempt import Attempt, Stop
+from runs.engine.attempt import Attempt
 from runs.engine.finish import finish, flush_spans
 from runs.engine.queue import release, save_baseline
+from runs.engine.stopping import Stop
 from tests.runs.conftest import Gate, claim, create, execute, loads, run_to_end
 from tests.runs.engine.test_executor import outcome, paused, raises, row
 from tests.runs.graphs import script

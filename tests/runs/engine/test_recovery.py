@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import cast
@@ -12,12 +11,14 @@ from django.utils import timezone
 
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
-from runs.engine import queue
+from runs.engine import queue, workers
+from runs.engine.claim import Claim
+from runs.engine.endings import Ending
 from runs.engine.engine import Engine
-from runs.engine.finish import Ending, finish
-from runs.engine.queue import Claim
+from runs.engine.finish import finish
 from runs.engine.recovery import WIDEST, RecoveryLane
 from runs.models import Run, RunAttempt, RunStatus
+from tests.runs.clock import SetClock
 from tests.runs.conftest import Gate, change, create, ended, eventually, use_engine
 from tests.runs.graphs import script
 
@@ -43,7 +44,7 @@ def survive(lane: RecoveryLane, claims: list[Claim]) -> None:
     """All of them live through their probation, and end."""
     for claim in claims:
         lane.leave(claim)
-        assert finish(claim, Ending(RunStatus.SUCCESS), None).written
+        assert finish(claim, Ending(RunStatus.SUCCESS), None) is not None
 
 
 def crash(claims: list[Claim]) -> None:
@@ -54,7 +55,7 @@ def crash(claims: list[Claim]) -> None:
         else:
             taken = queue.take_over(run, "sweeper")
             assert taken is not None
-            assert finish(taken, Ending(RunStatus.ERROR), None).written
+            assert finish(taken, Ending(RunStatus.ERROR), None) is not None
 
 
 def test_the_lane_doubles_with_each_probation(principal: Principal) -> None:
@@ -95,10 +96,14 @@ async def test_whatever_run_another_process_lost_narrows_the_lane(principal: Pri
     lane = RecoveryLane()
     lane.width = 8
     run = await in_db(create, principal)
+    clock = SetClock()
+    await in_db(workers.register, "another", clock)
     assert await in_db(queue.claim_next, "another", limit=1)
-    past = timezone.now() - timedelta(seconds=1)
-    await in_db(change, run, lease_expires_at=past, attempt=attempt)
-    await Engine(lane=lane).take_back(everything=False)
+    await in_db(change, run, attempt=attempt)
+    clock.advance_leases(1.1)
+    engine = Engine(lane=lane, clock=clock)
+    await in_db(workers.register, engine.worker, clock)
+    await engine.take_back(everything=False)
     assert lane.width == 1
 
 

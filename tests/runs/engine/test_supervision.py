@@ -13,14 +13,14 @@ from platform_site.access.principal import Principal
 from platform_site.core.background import rounds
 from platform_site.core.background.tasks import BackgroundTasks, Status, background
 from platform_site.core.checkpoints.configured import checkpoints
-from platform_site.core.checkpoints.fence import EditLease
 from platform_site.core.database.access import in_db
 from runs.engine import engine as embedded
-from runs.engine import queue, sweep
+from runs.engine import queue, sweep, workers
 from runs.engine.engine import Engine
-from runs.models import Run
+from runs.models import Run, Worker
 from tests.runs.conftest import Gate, claim, create, ended, eventually, execute, table_counts, use_engine
 from tests.runs.graphs import script
+from threads.editing import EditLease
 from threads.head import head_of, thread_state_changed
 from threads.models import Thread
 from threads.selectors import thread_for_state
@@ -81,7 +81,7 @@ def test_dispatcher_survives_whatever_its_round_raises(
 def test_recovery_that_fails_is_tried_again(
     principal: Principal, idle_engine: Engine, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    monkeypatch.setattr(queue, "expired_runs", Breaking(queue.expired_runs, OSError, OSError))
+    monkeypatch.setattr(queue, "lost_runs", Breaking(queue.lost_runs, OSError, OSError))
     run = create(principal, input={"log": []})
     claim(run, worker="died")
     idle_engine.start()
@@ -94,15 +94,15 @@ def test_recovery_that_fails_is_tried_again(
 def test_heartbeat_survives_whatever_it_meets(
     principal: Principal, monkeypatch: pytest.MonkeyPatch, gate: Gate, quick: None
 ) -> None:
-    breaking = Breaking(queue.renew, ValueError, SystemExit, KeyboardInterrupt)
-    monkeypatch.setattr(queue, "renew", breaking)
+    breaking = Breaking(workers.renew, ValueError, SystemExit, KeyboardInterrupt)
+    monkeypatch.setattr(workers, "renew", breaking)
     engine = use_engine(monkeypatch, Engine())
     engine.start()
     with script("pause", gate.pause):
         run = create(principal, "scripted", input={"do": "pause"})
         assert gate.reached.wait(10)
-        first = Run.objects.get(pk=run.pk).lease_expires_at
-        assert eventually(lambda: Run.objects.get(pk=run.pk).lease_expires_at != first)
+        first = Worker.objects.get(name=engine.worker).alive_until
+        assert eventually(lambda: Worker.objects.get(name=engine.worker).alive_until != first)
         assert breaking.errors == []
         # Told after the lease was prolonged.
         assert eventually(lambda: status("heartbeat").failures_in_a_row == 0)
@@ -152,7 +152,7 @@ def test_lost_run_is_taken_back_while_a_node_blocks_the_run_loop(
         # Nobody can claim it: this is another process's, which has died.
         eventually(lambda: Run.objects.filter(pk=run.pk, scheduled_at__lte=timezone.now()).exists())
         claim(run, worker="died")
-        Run.objects.filter(pk=run.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        Worker.objects.filter(name="died").update(alive_until=timezone.now() - timedelta(seconds=1))
         background_tasks.start(sweep.engine_tasks())
         assert eventually(lambda: Run.objects.get(pk=run.pk).lease_owner is None)
         gate.open.set()
@@ -175,8 +175,7 @@ def test_due_run_whose_wake_up_was_lost_is_found(
 def test_nothing_is_taken_over_during_a_drain(principal: Principal, engine: Engine) -> None:
     run = create(principal, input={"log": []}, after_seconds=3600)
     Run.objects.filter(pk=run.pk).update(
-        status="interrupted", cancel_action="interrupt", lease_owner="died/x/1",
-        lease_expires_at=timezone.now() - timedelta(seconds=1), attempt=1,
+        status="interrupted", cancel_action="interrupt", lease_owner="died/x/1", worker="died", attempt=1,
     )  # fmt: skip
     engine._draining = True
     asyncio.run(engine.take_back(everything=False))

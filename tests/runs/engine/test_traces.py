@@ -14,9 +14,10 @@ from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
 from platform_site.core.telemetry import tracing
 from runs import services
-from runs.engine.attempt import Attempt, Stop
-from runs.engine.finish import Ending
+from runs.engine.attempt import Attempt
+from runs.engine.endings import Ending
 from runs.engine.queue import requeue_lost, take_over
+from runs.engine.stopping import Stop
 from runs.models import Run, RunSpan, RunStatus
 from runs.schemas import RunCreate
 from tests.runs.conftest import Gate, claim, create, execute, run_to_end

@@ -9,8 +9,9 @@ import pytest
 from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db
 from platform_site.core.errors import Unprocessable
-from runs.engine.attempt import Attempt, Stop
-from runs.engine.finish import Ending
+from runs.engine.attempt import Attempt
+from runs.engine.endings import Ending
+from runs.engine.stopping import Stop
 from runs.models import RunStatus
 from runs.streaming.thread_stream import ThreadEvents, Wanted, state_posted
 from tests.runs.conftest import Gate, claim, create, execute, loads

@@ -10,7 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from platform_site.core.checkpoints.fence import Fence
+from platform_site.core.checkpoints.fence import Fence, RunFence
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoints.interface import (
     INTERRUPT_INDEX,
@@ -39,11 +39,6 @@ from platform_site.core.database.postgres_pool import CONNECTION_OPTIONS, LoopPo
 from platform_site.core.database.unavailable import DatabaseBusy
 
 logger = logging.getLogger("switchyard.runs")
-
-_END_WRITES = (
-    "UPDATE runs_run SET lease_owner = lease_owner || '/end' WHERE run_id = %s AND lease_owner = %s"
-    " RETURNING lease_owner AS value"
-)
 
 
 class PostgresCheckpoints(Checkpoints):
@@ -141,12 +136,13 @@ class PostgresCheckpoints(Checkpoints):
                     return False
         return True
 
-    async def end_writes(self, fence: Fence) -> str:
-        # Waits for the writes that have locked the run's row, and refuses those that come to it later.
+    async def end_writes(self, fence: RunFence) -> str:
+        # Waits for the writes that have locked the lease, and refuses those that come later under its old name.
+        statement, params = fence.renamed()
         while True:
             try:
                 async with self._pools.connection() as connection:
-                    row = await _value(connection, _END_WRITES, fence.run_id, fence.lease_owner)
+                    row = await _value(connection, statement, *params)
                 return fence.lease_owner if row is None else str(row)
             except DatabaseBusy as error:
                 logger.warning("the writes of a run could not be ended yet: %s", error)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, LiteralString, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import django.db
 from langchain_core.runnables import RunnableConfig
@@ -33,7 +33,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from platform_site.core.checkpoints.fence import EditLease, Fence, LeaseLost
+from platform_site.core.checkpoints.fence import Fence, LeaseLost, Statement
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoints.postgres.fingerprints import FINGERPRINT
 from platform_site.core.checkpoints.postgres.maintenance import WRITE_COLUMNS, WRITE_KEY, copy_thread, delete_run, prune
@@ -42,20 +42,6 @@ from platform_site.core.database.access import LOCKED, LOCKED_PAUSE_SECONDS
 from platform_site.core.database.postgres_pool import LoopPools, Pool, answers, told_if_away
 from platform_site.core.database.unavailable import DatabaseBusy
 from platform_site.core.serialization.serializer import CheckpointSerializer
-
-# Fails, and with it the transaction, if the row is not there: in a pipeline the answer comes too late to look at.
-# The lock keeps the lease where it is until the commit: `lease_owner` is unique, so whoever changes it waits for key
-# locks. Heartbeats and cancels change other columns and do not wait.
-_FENCE = """
-SELECT 1 / count(*) FROM (SELECT 1 FROM runs_run WHERE run_id = %s AND lease_owner = %s FOR KEY SHARE) AS held
-"""
-
-
-# The same for a change of a thread's state by hand.
-_EDIT_FENCE = """
-SELECT 1 / count(*) FROM (SELECT 1 FROM threads_thread WHERE thread_id = %s AND editor = %s FOR SHARE) AS held
-"""
-
 
 # What a run replaces in `checkpoint_writes` is kept as it was: deleting the run brings it back.
 REPLACED_WRITES_TABLE = (
@@ -91,10 +77,13 @@ SELECT_WITH_FINGERPRINT = f"SELECT {FINGERPRINT} AS fingerprint, {AsyncPostgresS
 _LARGE_WRITES = 65536
 
 
-def _fence_statement(fence: Fence) -> tuple[LiteralString, tuple[Any, ...]]:
-    if isinstance(fence, EditLease):
-        return _EDIT_FENCE, (fence.thread_id, fence.lease_owner)
-    return _FENCE, (fence.run_id, fence.lease_owner)
+def fence_statement(fence: Fence) -> Statement:
+    """Return a statement that fails, and with it the transaction, unless the lease is held.
+
+    In a pipeline the answer of a query comes too late to look at.
+    """
+    held, params = fence.held()
+    return f"SELECT 1 / count(*) FROM ({held}) AS held", params
 
 
 P = ParamSpec("P")
@@ -190,7 +179,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 # One transaction: without a BEGIN a pipeline commits at its end, or nothing of it.
                 async with connection.pipeline(), connection.cursor(binary=True, row_factory=dict_row) as cursor:
                     if fence is not None:
-                        await cursor.execute(*_fence_statement(fence))
+                        await cursor.execute(*fence_statement(fence))
                     yield cursor
             except (DivisionByZero, PipelineAborted) as error:
                 if fence is None:
@@ -198,7 +187,7 @@ class PooledPostgresSaver(AsyncPostgresSaver):
                 if isinstance(error, PipelineAborted):
                     # The statement that failed is not named: the fence, or one that met a lock.
                     with suppress(DivisionByZero):
-                        await connection.execute(*_fence_statement(fence))
+                        await connection.execute(*fence_statement(fence))
                         raise DatabaseBusy(LOCKED) from error
                 raise LeaseLost(fence) from error
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from platform_site.core.checkpoints.fence import Fence
+from platform_site.core.checkpoints.fence import Fence, RunFence
 from platform_site.core.checkpoints.fingerprints import Fingerprint, Seen
 from platform_site.core.checkpoints.interface import (
     INTERRUPT_INDEX,
@@ -99,7 +99,7 @@ class SqliteCheckpoints(Checkpoints):
         ids = [str(thread_id) for thread_id in thread_ids]
         return self._file.write_sync(lambda connection: delete_portion(connection, ids))
 
-    async def end_writes(self, fence: Fence) -> str:
+    async def end_writes(self, fence: RunFence) -> str:
         # One thread writes, one after the other, and asks the fence each time.
         await self._file.write(lambda connection: None)
         return fence.lease_owner
