@@ -19,7 +19,7 @@ from platform_site.core.ids import uuid7
 from platform_site.core.wire import encode
 from runs import cancel, schemas, selectors, services
 from runs.configuration import webhooks_admit
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine.removal import remove_run
 from runs.models import RunStatus
 from runs.services import CreatedRun
@@ -216,7 +216,7 @@ async def delete(request: ApiRequest, thread_id: str, run_id: str) -> HttpRespon
     if removal is cancel.Removal.HIDDEN:
         await remove_run(request.principal.workspace_id, *ids)
     elif removal is cancel.Removal.HELD:
-        await embedded.engine().released(ids[1], DELETE_PATIENCE_SECONDS)
+        await run_engine.engine().released(ids[1], DELETE_PATIENCE_SECONDS)
     return empty_response()
 
 

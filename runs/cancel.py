@@ -26,7 +26,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.database.access import in_db, read_db
 from platform_site.core.errors import NotFound
 from platform_site.core.events.configured import event_log
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine.endings import cancelled_error
 from runs.engine.queue import IS_HELD, end_all_of, hold_to_end
 from runs.hooks import NO_VALUES, RunEnd, run_deleting, run_ended
@@ -142,7 +142,7 @@ def runs_end(runs: Iterable[Run], action: CancelAction) -> None:
         _end_unbegun(unbegun, action, now)
         _end_begun([run for run in portion if run not in unbegun], action, now)
         _settle({run.thread_id for run in unbegun}, now)
-    transaction.on_commit(embedded.engine().wake, robust=True)
+    transaction.on_commit(run_engine.engine().wake, robust=True)
 
 
 def _end_unbegun(runs: list[Run], action: CancelAction, now: datetime) -> None:
@@ -184,15 +184,15 @@ def _end_begun(runs: list[Run], action: CancelAction, now: datetime) -> None:
         cancel_action=action, status=RunStatus.INTERRUPTED, updated_at=now
     )
     for run in held:
-        transaction.on_commit(partial(embedded.engine().cancel, run.run_id, action), robust=True)
+        transaction.on_commit(partial(run_engine.engine().cancel, run.run_id, action), robust=True)
     for run in runs:
         if run not in held:
             _end_between_attempts(run, action, now)
 
 
 def _end_between_attempts(run: Run, action: CancelAction, now: datetime) -> None:
-    claim = hold_to_end(run, action, embedded.engine().worker, now)
-    transaction.on_commit(lambda: embedded.engine().end(claim), robust=True)
+    claim = hold_to_end(run, action, run_engine.engine().worker, now)
+    transaction.on_commit(lambda: run_engine.engine().end(claim), robust=True)
 
 
 def _settle(thread_ids: set[UUID], now: datetime) -> None:
@@ -245,6 +245,6 @@ def runs_stop_of_threads(thread_ids: list[UUID]) -> None:
     run_ids = end_all_of(thread_ids, timezone.now())
     PendingInterrupt.objects.filter(thread_id__in=thread_ids, answered_at=None).delete()
     # Inside the transaction already: a checkpoint written after the delete must find its fence gone.
-    embedded.engine().lose(run_ids)
+    run_engine.engine().lose(run_ids)
     for run_id in run_ids:
         event_log().discard(str(run_id))

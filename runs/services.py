@@ -23,7 +23,7 @@ from platform_site.core.quotas import Quota, require_free_disk
 from platform_site.core.wire import encode, keep, timestamp
 from runs.cancel import runs_end
 from runs.configuration import NO_HEADERS, Configured, RunPlan, check_run, plan_run
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine.claim import NewRun
 from runs.engine.queue import IS_HELD, add_run
 from runs.models import IN_FLIGHT, CancelAction, Run, RunStatus
@@ -145,7 +145,7 @@ def _accept(
         )
         if kept:
             plan.kwargs["kept_messages"] = kept
-        engine = embedded.engine()
+        engine = run_engine.engine()
         # Claimed in the statement that makes it, where nothing stands in its way.
         may_begin = is_free and not is_edited and due <= now
         worker = engine.worker if may_begin and engine.has_room(taken) else None

@@ -17,7 +17,7 @@ from django.utils import timezone
 from platform_site.core.background.rounds import Task
 from platform_site.core.database.access import in_db, lost_a_lock, read_db
 from platform_site.core.database.unavailable import DatabaseBusy
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine import workers
 from runs.engine.frozen import end_frozen_sessions
 from runs.engine.removal import removable_runs, remove_run
@@ -48,8 +48,8 @@ async def take_back_leases() -> None:
     """Take back runs whose owner is gone, and look for due runs whose wake-up was lost."""
     # What they have locked is taken back below, or by the next round.
     await in_db(end_frozen_sessions)
-    await embedded.engine().take_back(everything=False)
-    embedded.engine().look()
+    await run_engine.engine().take_back(everything=False)
+    run_engine.engine().look()
 
 
 async def finish_removals() -> None:
@@ -97,7 +97,7 @@ def delete_hidden_thread(thread_id: UUID) -> bool:
 
 async def flush_spans() -> None:
     """Store the spans that have ended so far, for those who watch a run."""
-    await embedded.engine().flush_spans()
+    await run_engine.engine().flush_spans()
 
 
 async def apply_retention() -> None:

@@ -21,7 +21,7 @@ from platform_site.core.database.access import in_db
 from platform_site.core.graphs import registry as graphs
 from platform_site.core.graphs.registry import GraphRegistry
 from runs import services
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine import workers
 from runs.engine.attempt import Attempt
 from runs.engine.claim import Claim
@@ -66,7 +66,7 @@ def idle_engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def use_engine(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Engine:
     """Have services talk to this engine."""
-    monkeypatch.setattr(embedded, "engine", lambda: engine)
+    monkeypatch.setattr(run_engine, "engine", lambda: engine)
     return engine
 
 

@@ -19,7 +19,7 @@ from runs.engine.finish import finish, flush_spans
 from runs.engine.queue import release, save_baseline
 from runs.engine.stopping import Stop
 from tests.runs.conftest import Gate, claim, create, execute, loads, run_to_end
-from tests.runs.engine.test_executor import outcome, paused, raises, row
+from tests.runs.engine.test_attempt import outcome, paused, raises, row
 from tests.runs.graphs import script
 
 

@@ -14,7 +14,7 @@ from platform_site.core.background import rounds
 from platform_site.core.background.tasks import BackgroundTasks, Status, background
 from platform_site.core.checkpoints.configured import checkpoints
 from platform_site.core.database.access import in_db
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine import queue, sweep, workers
 from runs.engine.engine import Engine
 from runs.models import Run, Worker
@@ -129,7 +129,7 @@ def test_drain_ends_a_dispatcher_that_pauses_after_a_failure(
 ) -> None:
     monkeypatch.setattr(rounds, "FIRST_BACKOFF", 3600.0)
     monkeypatch.setattr(rounds, "LONGEST_BACKOFF", 3600.0)
-    monkeypatch.setattr(embedded, "GRACE_SECONDS", 3600.0)
+    monkeypatch.setattr(run_engine, "GRACE_SECONDS", 3600.0)
     monkeypatch.setattr(queue, "claim_next", Breaking(queue.claim_next, ValueError))
     idle_engine.start()
     eventually(lambda: status("dispatcher").failures_in_a_row)

@@ -15,7 +15,7 @@ from platform_site.access.principal import Principal
 from platform_site.core.database import access as database
 from platform_site.core.events.configured import event_log
 from runs.cancel import run_cancel, run_delete
-from runs.engine import engine as embedded
+from runs.engine import engine as run_engine
 from runs.engine import queue
 from runs.engine.engine import Engine
 from runs.models import Run, Worker
@@ -333,7 +333,7 @@ def test_a_run_that_is_just_being_claimed_is_given_back_by_a_drain(
         return await in_db(function, *args, **kwargs)
 
     monkeypatch.setattr(queue, "claim_next", lambda *_, **__: [])
-    monkeypatch.setattr(embedded, "in_db", slowly)
+    monkeypatch.setattr(run_engine, "in_db", slowly)
     idle_engine._peers = others = Others()  # type: ignore[assignment]
     idle_engine.start()
     taken = idle_engine._loop.submit(idle_engine.take([run.run_id]))
@@ -380,7 +380,7 @@ def test_drain_of_an_engine_that_never_started(idle_engine: Engine) -> None:
 def test_drain_does_not_wait_for_ever_for_a_node_that_blocks(
     principal: Principal, engine: Engine, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(embedded, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(run_engine, "GRACE_SECONDS", 0.2)
     with script("wait", gate.wait), caplog.at_level(logging.WARNING):
         run = create(principal, "scripted_thread", input={"do": "wait"})
         assert gate.reached.wait(10)
