@@ -250,11 +250,11 @@ async def test_no_mode_means_values(api: ApiClient, thread: str) -> None:
 async def test_nothing_is_kept_if_the_run_cannot_be_stored(
     api: ApiClient, thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runs import services
+    from runs.engine import queue
 
     def fail(*_: Any) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(services, "_insert", fail)
+    monkeypatch.setattr(queue, "_insert", fail)
     assert (await post(api, thread)).status_code == 500
     assert (await api.get(f"/threads/{thread}")).json()["status"] == "idle"
