@@ -9,7 +9,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, empty_che
 from langgraph.checkpoint.base.id import uuid6
 
 from platform_site.core.checkpoints.fence import Statement
-from runs.engine import queue
 
 
 @dataclass
@@ -23,10 +22,15 @@ class Lease:
     def holds(self) -> bool:
         return not self.lost
 
+    # Imported when it is asked for: the models need Django, which not every user of this file has set up.
     def held(self) -> Statement:
+        from runs.engine import queue
+
         return queue.HELD, (self.run_id, self.lease_owner)
 
     def renamed(self) -> Statement:
+        from runs.engine import queue
+
         return queue.RENAME, (self.run_id, self.lease_owner)
 
 
